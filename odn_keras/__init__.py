@@ -1,0 +1,33 @@
+"""Finds the shallowest residual network good enough for a dataset and ships it as int8 TFLite.
+
+The public names are loaded on first use, so that `import odn_keras` costs nothing.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "NetworkSpec": "architectures",
+    "build": "builder",
+    "deepen": "builder",
+    "DepthGrowth": "growth",
+    "OptimallyDeepNetwork": "growth",
+    "InputError": "errors",
+    "RunOptions": "options",
+    "run": "training",
+    "load_dataset": "data",
+    "export_tflite": "deploy.tflite",
+    "LiteRTClassifier": "deploy.runtimes",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name):
+    if name not in _HOMES:
+        raise AttributeError(f"module 'odn_keras' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"odn_keras.{_HOMES[name]}"), name)
+
+
+def __dir__():
+    return __all__

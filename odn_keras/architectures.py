@@ -1,0 +1,100 @@
+"""What a backbone is: an ordered list of residual blocks. Data only, no Keras.
+
+Source of the three ResNets: Optimally Deep Networks (arXiv 2510.10764), section on architectures: a 3x3 stem and no
+max-pooling, then residual blocks in order; depth d is the stem, the first d blocks, global average pooling and a head.
+"""
+
+from dataclasses import dataclass, replace
+
+from odn_keras.errors import InputError
+
+
+@dataclass(frozen=True)
+class BlockSpec:
+    """One residual block.
+
+    Attributes:
+        kind: `"basic"` (two 3x3 convolutions) or `"bottleneck"` (1x1, 3x3, 1x1 with four times the channels out).
+        multiplier: inner channels as a multiple of the network's width.
+        stride: of the block's 3x3 convolution that halves the resolution (1 or 2).
+    """
+
+    kind: str
+    multiplier: int
+    stride: int
+
+    @property
+    def out_multiplier(self) -> int:
+        """Output channels as a multiple of the network's width."""
+        return self.multiplier * (4 if self.kind == "bottleneck" else 1)
+
+
+def _stages(kind: str, counts: tuple[int, ...]) -> tuple[BlockSpec, ...]:
+    """Blocks of consecutive stages; each stage doubles the channels, each but the first halves the resolution."""
+    return tuple(
+        BlockSpec(kind, 2**stage, stride=2 if stage > 0 and i == 0 else 1)
+        for stage, count in enumerate(counts)
+        for i in range(count)
+    )
+
+
+BACKBONES: dict[str, tuple[BlockSpec, ...]] = {
+    "resnet18": _stages("basic", (2, 2, 2, 2)),
+    "resnet34": _stages("basic", (3, 4, 6, 3)),
+    "resnet50": _stages("bottleneck", (3, 4, 6, 3)),
+}
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """Everything that defines a network but its depth.
+
+    Attributes:
+        backbone: a key of `BACKBONES`.
+        input_shape: (height, width, channels) of the images, in pixels.
+        num_classes: outputs of the head, at least 2.
+        width: channels of the stem; the stages have 1, 2, 4 and 8 times as many (bottlenecks: times four more).
+        stem_stride: 1, or 2 to quarter the activation memory.
+        input_scale: what the inputs are multiplied by inside the network; the default expects raw pixels 0..255.
+
+    Raises:
+        InputError: for a value out of range.
+    """
+
+    backbone: str
+    input_shape: tuple[int, int, int]
+    num_classes: int
+    width: int = 64
+    stem_stride: int = 1
+    input_scale: float = 1 / 255
+
+    def __post_init__(self):
+        object.__setattr__(self, "input_shape", tuple(int(n) for n in self.input_shape))
+        if self.backbone not in BACKBONES:
+            raise InputError(f"unknown backbone {self.backbone!r}: choose one of {', '.join(BACKBONES)}")
+        if len(self.input_shape) != 3 or min(self.input_shape) < 1:
+            raise InputError(f"input_shape must be (height, width, channels), got {self.input_shape}")
+        if self.num_classes < 2:
+            raise InputError(f"a classifier needs at least 2 classes, got {self.num_classes}")
+        if self.width < 1:
+            raise InputError(f"width must be at least 1, got {self.width}")
+        if self.stem_stride not in (1, 2):
+            raise InputError(f"stem_stride must be 1 or 2, got {self.stem_stride}")
+
+    @property
+    def blocks(self) -> tuple[BlockSpec, ...]:
+        return BACKBONES[self.backbone]
+
+    @property
+    def max_depth(self) -> int:
+        """Number of residual blocks of the full backbone."""
+        return len(self.blocks)
+
+    def check_depth(self, depth: int) -> int:
+        """Returns `depth`; raises `InputError` where the backbone has no such depth."""
+        if not 1 <= depth <= self.max_depth:
+            raise InputError(f"{self.backbone} has depths 1 to {self.max_depth}, got {depth}")
+        return depth
+
+    def with_width(self, width: int) -> "NetworkSpec":
+        return replace(self, width=width)

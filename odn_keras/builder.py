@@ -1,0 +1,146 @@
+"""Spec and depth -> a plain functional `keras.Model`; a model -> the same model one block deeper.
+
+Layers are named by their place (`stem_conv`, `block3_conv1`, `head`, ...), and weights travel between networks by
+these names.
+"""
+
+import keras
+from keras import layers
+
+from odn_keras.architectures import BlockSpec, NetworkSpec
+
+HEAD = "head"
+
+
+def build(spec: NetworkSpec, depth: int, dtype: str | None = None) -> keras.Model:
+    """Builds the network of the given depth.
+
+    Args:
+        spec: the architecture.
+        depth: number of residual blocks, 1 to `spec.max_depth`.
+        dtype: a Keras dtype policy such as `"mixed_bfloat16"`; default: the global one.
+
+    Returns:
+        A functional model: images of shape (batch, *spec.input_shape) -> class probabilities (batch, num_classes),
+        always float32.
+
+    Raises:
+        InputError: where the backbone has no such depth.
+
+    >>> spec = NetworkSpec("resnet18", input_shape=(28, 28, 1), num_classes=10)
+    >>> build(spec, depth=2).count_params()
+    149962
+    """
+    spec.check_depth(depth)
+    dtype = dtype or keras.config.dtype_policy().name
+    inputs = keras.Input(spec.input_shape, name="image")
+    x = layers.Rescaling(spec.input_scale, name="rescaling", dtype=dtype)(inputs)
+    x = _conv_bn(x, spec.width, 3, spec.stem_stride, "stem", "", dtype)
+    x = layers.ReLU(name="stem_relu", dtype=dtype)(x)
+    for index, block in enumerate(spec.blocks[:depth], start=1):
+        x = _residual_block(x, block, spec.width, f"block{index}", dtype)
+    x = layers.GlobalAveragePooling2D(name="pool", dtype=dtype)(x)
+    outputs = layers.Dense(spec.num_classes, activation="softmax", name=HEAD, dtype="float32")(x)
+    return keras.Model(inputs, outputs, name=f"{spec.backbone}_depth{depth}")
+
+
+def deepen(network: keras.Model, spec: NetworkSpec, *, freeze_prefix: bool = True) -> tuple[keras.Model, list[str]]:
+    """Builds the network one block deeper and carries every weight over that has a place there.
+
+    Args:
+        network: a network made by `build` from the same spec, left unchanged.
+        spec: the architecture.
+        freeze_prefix: whether stem and earlier blocks are frozen: not trained, BatchNorm in inference mode.
+
+    Returns:
+        The deeper network, and the names of its layers that start fresh: those of the new block, and the head where
+        its input is wider than before.
+
+    Raises:
+        InputError: where the backbone ends here.
+    """
+    depth = depth_of(network)
+    deeper = build(spec, depth + 1, dtype=network.get_layer("stem_conv").dtype_policy.name)
+    fresh = transfer_weights(network, deeper)
+    set_frozen(deeper, depth if freeze_prefix else None)
+    return deeper, fresh
+
+
+def depth_of(network: keras.Model) -> int:
+    """Number of residual blocks of a network made by `build`."""
+    return max((_block_index(layer.name) for layer in network.layers), default=0)
+
+
+def set_frozen(network: keras.Model, depth: int | None) -> None:
+    """Freezes the stem and the first `depth` blocks, thaws the rest; `None` thaws everything.
+
+    A frozen layer is not trained and its BatchNorm uses its moving statistics, also in training. The network must be
+    compiled (again) for this to take effect.
+    """
+    for layer in network.layers:
+        in_prefix = layer.name.startswith("stem_") or 0 < _block_index(layer.name) <= (depth or 0)
+        layer.trainable = depth is None or not in_prefix
+
+
+def transfer_weights(source: keras.Model, target: keras.Model) -> list[str]:
+    """Copies the weights of layers of equal name and shape, BatchNorm statistics included.
+
+    Returns:
+        The names of the layers of `target` that have weights and received none.
+    """
+    origins = {layer.name: layer for layer in source.layers}
+    fresh = []
+    for layer in target.layers:
+        if not layer.weights:
+            continue
+        origin = origins.get(layer.name)
+        if origin and [w.shape for w in origin.weights] == [w.shape for w in layer.weights]:
+            layer.set_weights(origin.get_weights())
+        else:
+            fresh.append(layer.name)
+    return fresh
+
+
+def with_dtype(network: keras.Model, dtype: str) -> keras.Model:
+    """A copy of a functional network under another dtype policy, with equal weights."""
+    copy = keras.models.clone_model(
+        network, clone_function=lambda layer: layer.__class__.from_config({**layer.get_config(), "dtype": dtype})
+    )
+    copy.set_weights(network.get_weights())
+    return copy
+
+
+def _block_index(layer_name: str) -> int:
+    place = layer_name.split("_")[0]
+    return int(place.removeprefix("block")) if place.startswith("block") else 0
+
+
+def _conv_bn(x, filters: int, kernel: int, stride: int, place: str, which: str, dtype: str):
+    x = layers.Conv2D(
+        filters,
+        kernel,
+        strides=stride,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        name=f"{place}_conv{which}",
+        dtype=dtype,
+    )(x)
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{place}_bn{which}", dtype=dtype)(x)
+
+
+def _residual_block(x, block: BlockSpec, width: int, place: str, dtype: str):
+    inner, out = block.multiplier * width, block.out_multiplier * width
+    if block.kind == "bottleneck":
+        convolutions = [(inner, 1, 1), (inner, 3, block.stride), (out, 1, 1)]
+    else:
+        convolutions = [(inner, 3, block.stride), (out, 3, 1)]
+    shortcut = x
+    if block.stride != 1 or x.shape[-1] != out:
+        shortcut = _conv_bn(x, out, 1, block.stride, f"{place}_shortcut", "", dtype)
+    for number, (filters, kernel, stride) in enumerate(convolutions, start=1):
+        if number > 1:
+            x = layers.ReLU(name=f"{place}_relu{number - 1}", dtype=dtype)(x)
+        x = _conv_bn(x, filters, kernel, stride, place, str(number), dtype)
+    x = layers.Add(name=f"{place}_add", dtype=dtype)([x, shortcut])
+    return layers.ReLU(name=f"{place}_relu", dtype=dtype)(x)

@@ -1,0 +1,55 @@
+"""What a network costs: parameters, multiply-accumulates (MACs) and bytes, of inference and of training.
+
+Convolutions and dense layers are counted; what the converter folds or a device does in passing (BatchNorm, ReLU,
+additions, pooling) is not.
+"""
+
+import math
+
+import keras
+
+
+def params(network: keras.Model) -> int:
+    """Parameters as the paper counts them: everything trainable, whether frozen at the moment or not.
+
+    That is all weights but BatchNorm's moving statistics.
+    """
+    return sum(
+        math.prod(weight.shape)
+        for layer in network.layers
+        for weight in layer.weights
+        if not (isinstance(layer, keras.layers.BatchNormalization) and "moving_" in weight.path)
+    )
+
+
+def macs(network: keras.Model) -> int:
+    """Multiply-accumulates of one image's forward pass."""
+    return sum(_layer_macs(layer) for layer in network.layers)
+
+
+def training_macs(network: keras.Model) -> int:
+    """Multiply-accumulates of one image's training step, with the layers frozen as they are.
+
+    A layer costs its forward pass, once more for its weights' gradient if it is trained, and once more for its
+    input's gradient if anything before it is trained. A frozen prefix therefore costs a forward pass only.
+    """
+    total, trained_before = 0, False
+    for layer in network.layers:
+        passes = 1 + bool(layer.trainable_weights) + trained_before
+        total += passes * _layer_macs(layer)
+        trained_before = trained_before or bool(layer.trainable_weights)
+    return total
+
+
+def float_bytes(parameters: int) -> int:
+    """Bytes of that many float32 parameters."""
+    return 4 * parameters
+
+
+def _layer_macs(layer: keras.layers.Layer) -> int:
+    if isinstance(layer, keras.layers.Conv2D):
+        height, width = layer.output.shape[1:3]
+        return height * width * math.prod(layer.kernel.shape)
+    if isinstance(layer, keras.layers.Dense):
+        return math.prod(layer.kernel.shape)
+    return 0

@@ -1,0 +1,115 @@
+"""A trained network -> a fully-integer int8 `.tflite` file. Needs TensorFlow, whatever backend trained the network."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+from odn_keras.builder import with_dtype
+from odn_keras.errors import InputError
+from odn_keras.files import replacing
+
+MIN_CALIBRATION_IMAGES = 100
+
+
+def export_tflite(network: keras.Model, calibration_images: np.ndarray, path: str | os.PathLike) -> int:
+    """Converts a network to TFLite with int8 weights, activations, input and output, and batch 1.
+
+    A device feeds raw pixels: a network that begins with `Rescaling` (as all of `odn_keras.build`'s do) loses that
+    layer, and the input's quantisation takes its place, so that pixel p is the int8 number p - 128.
+
+    Args:
+        network: a functional classifier of one image input.
+        calibration_images: at least 100 training images as the network takes them, of shape (n, height, width,
+            channels); 500 to 1,000 are good. Activation ranges are measured on them.
+        path: the file to write.
+
+    Returns:
+        The size of the file in bytes.
+
+    Raises:
+        InputError: for calibration images that are too few or of another shape, or where TensorFlow is missing.
+    """
+    images = np.asarray(calibration_images)
+    expected = network.input_shape[1:]
+    if images.ndim != 4 or images.shape[1:] != expected:
+        raise InputError(f"calibration images must be of shape (n, {str(expected)[1:-1]}), got {images.shape}")
+    if len(images) < MIN_CALIBRATION_IMAGES:
+        raise InputError(f"at least {MIN_CALIBRATION_IMAGES} calibration images are needed, got {len(images)}")
+    network = with_dtype(network, "float32")
+    if keras.backend.backend() == "tensorflow":
+        content = _convert(network, images)
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+    else:
+        _export_in_tensorflow_process(network, images, path)
+    return pathlib.Path(path).stat().st_size
+
+
+def _convert(network: keras.Model, images: np.ndarray) -> bytes:
+    tf = _import_tensorflow()
+    network, scale, offset = _without_rescaling(network)
+    single = keras.Input(batch_shape=(1, *network.input_shape[1:]), name="image")
+    converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(single, network(single)))
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: _calibration(images, scale, offset)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    return converter.convert()
+
+
+def _without_rescaling(network: keras.Model) -> tuple[keras.Model, float, float]:
+    """Splits off a leading `Rescaling`: the rest of the network, and the layer's scale and offset."""
+    first = network.layers[1]
+    if not isinstance(first, keras.layers.Rescaling):
+        return network, 1.0, 0.0
+    return keras.Model(first.output, network.output), float(first.scale), float(first.offset)
+
+
+def _calibration(images: np.ndarray, scale: float, offset: float) -> Iterator[list[np.ndarray]]:
+    """Rescaled images one by one; corner pixels of the first make sure that the whole pixel range is seen."""
+    images = images.astype(np.float32)
+    if images.max() > 1:
+        images = images.copy()
+        images[0, 0, 0], images[0, -1, -1] = 0.0, 255.0
+    for image in images * scale + offset:
+        yield [image[np.newaxis]]
+
+
+def _export_in_tensorflow_process(network: keras.Model, images: np.ndarray, path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        model_file, images_file = pathlib.Path(folder, "model.keras"), pathlib.Path(folder, "images.npy")
+        network.save(model_file)
+        np.save(images_file, images)
+        result = subprocess.run(
+            [sys.executable, "-m", __name__, model_file, images_file, os.path.abspath(path)],
+            env={**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": ""},
+            capture_output=True,
+            text=True,
+        )
+    if result.returncode == 2:
+        raise InputError(result.stderr.strip().splitlines()[-1])
+    if result.returncode != 0:
+        raise RuntimeError(f"the TensorFlow process that exports failed:\n{result.stderr}")
+
+
+def _import_tensorflow():
+    try:
+        import tensorflow as tf
+    except ImportError as error:
+        raise InputError(f"export needs TensorFlow: pip install 'odn_keras[tensorflow]' ({error})") from error
+    return tf
+
+
+if __name__ == "__main__":
+    try:
+        _import_tensorflow()
+        export_tflite(keras.saving.load_model(sys.argv[1], compile=False), np.load(sys.argv[2]), sys.argv[3])
+    except InputError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,87 @@
+"""The options of a run, each defined once: name, default, allowed values and help, for Python and the command line."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from odn_keras.architectures import BACKBONES, NetworkSpec
+from odn_keras.errors import InputError
+
+
+def _option(default: Any, text: str, *, choices=None, least=None, above=None, most=None, below=None) -> Any:
+    bounds = {"least": least, "above": above, "most": most, "below": below}
+    return dataclasses.field(default=default, metadata={"help": text, "choices": choices, **bounds})
+
+
+_BOUNDS = {
+    "least": (lambda value, bound: value >= bound, "at least"),
+    "above": (lambda value, bound: value > bound, "above"),
+    "most": (lambda value, bound: value <= bound, "at most"),
+    "below": (lambda value, bound: value < bound, "below"),
+}
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What `odn_keras.run` takes and `python -m odn_keras.train` has flags for.
+
+    Raises:
+        InputError: for a value out of range.
+    """
+
+    dataset: str = _option("digits", "digits, a TFDS name (or svhn, emnist), a folder of images, or an .npz file.")
+    data_dir: str | None = _option(None, "Where TensorFlow Datasets keeps its data; default: its own place.")
+    image_size: int | None = _option(None, "Resize a folder's images to so many pixels square.", least=1)
+    grayscale: bool = _option(False, "Read a folder's images as one channel.")
+    validation_images: int | None = _option(
+        None, "Training images set aside to choose by; default: a sixth, at most 10,000.", least=1
+    )
+    train_images: int | None = _option(None, "Train on only so many images.", least=1)
+
+    backbone: str = _option("resnet18", "The network that is grown towards.", choices=tuple(BACKBONES))
+    width: int = _option(64, "Channels of the stem; the stages have 1, 2, 4 and 8 times as many.", least=1)
+    stem_stride: int = _option(1, "Stride of the stem; 2 quarters the activation memory.", choices=(1, 2))
+
+    target_accuracy: float = _option(0.98, "Validation accuracy to reach.", above=0, most=1)
+    max_depth: int | None = _option(None, "Deepest network tried; default: the whole backbone.")
+    freeze: str = _option("prefix", "What stays frozen while searching.", choices=("prefix", "none"))
+    margin: float = _option(0.005, "Fine-tuning begins this close to the target.", least=0)
+    patience: int = _option(1, "Epochs over which progress is measured while searching.", least=1)
+    min_delta: float = _option(0.001, "Less progress than this means that a depth has converged.", least=0)
+    epochs: int = _option(60, "Epochs of the whole run, at most.", least=1)
+    finetune_epochs: int = _option(15, "Epochs of fine-tuning, kept back from --epochs.", least=1)
+
+    batch_size: int = _option(128, "Images of a training step.", least=1)
+    learning_rate: float = _option(0.1, "Peak learning rate of SGD with Nesterov momentum 0.9.", above=0)
+    weight_decay: float = _option(0.005, "Decoupled weight decay (each step: times the learning rate).", least=0)
+    label_smoothing: float = _option(0.0, "Probability spread over all classes.", least=0, below=1)
+    shift: float = _option(0.0, "Augmentation: largest shift, in pixels.", least=0)
+    rotate: float = _option(0.0, "Augmentation: largest rotation, in degrees.", least=0, most=180)
+    zoom: float = _option(0.0, "Augmentation: largest relative change of size.", least=0, below=1)
+    flip: bool = _option(False, "Augmentation: mirror left and right.")
+    seed: int = _option(0, "Of initial weights, shuffling and augmentation.", least=0)
+    precision: str = _option(
+        "auto",
+        "auto: mixed_bfloat16 on TensorFlow and a CPU with such instructions, else float32.",
+        choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
+    )
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            self._check(field, getattr(self, field.name))
+        if self.max_depth is not None:
+            NetworkSpec(self.backbone, (1, 1, 1), num_classes=2).check_depth(self.max_depth)
+        if self.finetune_epochs > self.epochs:
+            raise InputError(f"finetune_epochs ({self.finetune_epochs}) must not be above epochs ({self.epochs})")
+
+    @staticmethod
+    def _check(field: dataclasses.Field, value: Any) -> None:
+        if value is None:
+            return
+        choices = field.metadata["choices"]
+        if choices and value not in choices:
+            raise InputError(f"{field.name} must be one of {', '.join(map(str, choices))}, got {value!r}")
+        for bound, (holds, words) in _BOUNDS.items():
+            limit = field.metadata[bound]
+            if limit is not None and not holds(value, limit):  # also refuses NaN
+                raise InputError(f"{field.name} must be {words} {limit}, got {value}")

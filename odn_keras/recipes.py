@@ -1,0 +1,69 @@
+"""Learning-rate schedules of the stages, and the data augmentation: what a run does with its epochs."""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from scipy import ndimage
+
+WARMUP_FRACTION = 0.1
+
+
+def search_schedule(peak: float, steps_per_epoch: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Warm-up over half an epoch, then constant: a stage whose length is not known beforehand."""
+    return _cosine(peak, warmup=max(1, steps_per_epoch // 2), decay=1, end=1.0)
+
+
+def cool_down_schedule(peak: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """From the peak to zero, so that the depth is judged at a low learning rate."""
+    return keras.optimizers.schedules.CosineDecay(peak, decay_steps=max(1, steps))
+
+
+def fine_tune_schedule(peak: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """One cycle: warm-up over a tenth of the steps, then a cosine to zero."""
+    warmup = max(1, round(WARMUP_FRACTION * steps))
+    return _cosine(peak, warmup, decay=max(1, steps - warmup), end=0.0)
+
+
+def _cosine(peak, warmup, decay, end):
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=peak / 25, warmup_target=peak, warmup_steps=warmup, decay_steps=decay, alpha=end
+    )
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random affine changes of training images; the default changes nothing.
+
+    Attributes:
+        shift: largest shift in each direction, in pixels.
+        rotate: largest rotation, in degrees.
+        zoom: largest relative change of size in each direction (0.1: 90 % to 110 %).
+        flip: whether to mirror left and right, each with probability one half.
+    """
+
+    shift: float = 0.0
+    rotate: float = 0.0
+    zoom: float = 0.0
+    flip: bool = False
+
+    def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Images of shape (n, height, width, channels) -> as many changed ones of the same shape and type."""
+        if self == Augmentation():
+            return images
+        return np.stack([self._change(image, rng) for image in images])
+
+    def _change(self, image, rng):
+        angle = np.deg2rad(rng.uniform(-self.rotate, self.rotate))
+        scale = 1 + rng.uniform(-self.zoom, self.zoom, size=2)
+        shift = rng.uniform(-self.shift, self.shift, size=2)
+        mirror = -1 if self.flip and rng.random() < 0.5 else 1
+        rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        matrix = rotation @ np.diag([1.0, mirror]) / scale
+        center = (np.array(image.shape[:2]) - 1) / 2
+        offset = center - matrix @ (center + shift)
+        planes = [
+            ndimage.affine_transform(image[..., channel], matrix, offset, order=1, mode="nearest")
+            for channel in range(image.shape[-1])
+        ]
+        return np.stack(planes, axis=-1)

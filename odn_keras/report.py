@@ -1,0 +1,120 @@
+"""What a run leaves behind: `report.json`, `history.csv`, `growth.png` and the table on the terminal."""
+
+import csv
+import json
+import os
+import platform
+from importlib import metadata
+
+from odn_keras.files import replacing
+from odn_keras.growth import FINE_TUNE, DepthGrowth, Stage
+
+REPORTED_PACKAGES = ("odn_keras", "keras", "tensorflow", "jax", "torch", "numpy", "ai-edge-litert")
+
+
+def stage_rows(stages: list[Stage], train_images: int) -> list[dict]:
+    """The stages as `report.json` lists them; MACs are those of all training steps of the stage."""
+    return [
+        {
+            "depth": stage.depth,
+            "phase": stage.phase,
+            "epochs": stage.epochs,
+            "seconds": round(stage.seconds, 1),
+            "best_val_accuracy": stage.best if stage.values else None,
+            "training_macs": stage.training_macs_per_image * train_images * stage.epochs,
+            "fresh_layers": stage.fresh_layers,
+        }
+        for stage in stages
+    ]
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the installed packages that matter to a run."""
+    found = {"python": platform.python_version()}
+    for package in REPORTED_PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def write_json(report: dict, path: str | os.PathLike) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def write_history(history: dict[str, list[float]], stages: list[Stage], path: str | os.PathLike) -> None:
+    """One line an epoch: epoch (from 1), depth, phase and the metrics."""
+    places = [(stage.depth, stage.phase) for stage in stages for _ in stage.values]
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["epoch", "depth", "phase", *history])
+        for epoch, (place, metrics) in enumerate(zip(places, zip(*history.values(), strict=True), strict=False), 1):
+            writer.writerow([epoch, *place, *metrics])
+
+
+def draw_growth(growth: DepthGrowth, title: str, path: str | os.PathLike) -> None:
+    """Validation accuracy over epochs, coloured by depth, with expansions, fine-tuning and target marked."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    depths = sorted({stage.depth for stage in growth.stages})
+    previous: tuple[int, float] | None = None
+    for number, stage in enumerate(growth.stages):
+        color = f"C{depths.index(stage.depth)}"
+        epochs = range(stage.first_epoch + 1, stage.first_epoch + stage.epochs + 1)
+        points = [*([previous] if previous else []), *zip(epochs, stage.values, strict=True)]
+        axes.plot(*zip(*points, strict=True), color=color, marker="o", markersize=3) if points else None
+        expanded = number > 0 and growth.stages[number - 1].depth != stage.depth
+        if expanded:
+            axes.axvline(stage.first_epoch + 0.5, color=color, linestyle=":", linewidth=1)
+        if stage.phase == FINE_TUNE:
+            axes.axvspan(stage.first_epoch + 0.5, stage.first_epoch + stage.epochs + 0.5, color=color, alpha=0.12)
+        previous = points[-1] if points else previous
+    for index, depth in enumerate(depths):
+        axes.plot([], [], color=f"C{index}", marker="o", markersize=3, label=f"depth {depth}")
+    axes.plot([], [], color="grey", linestyle=":", label="one block deeper")
+    axes.fill_between([], [], color="grey", alpha=0.2, label="fine-tuning")
+    axes.axhline(growth.target, color="black", linestyle="--", linewidth=1, label=f"target {growth.target:.2%}")
+    values = sorted(value for stage in growth.stages for value in stage.values)
+    if values:  # a first bad epoch should not flatten the rest
+        low = values[len(values) // 10]
+        top = max(values[-1], growth.target)
+        axes.set_ylim(max(0.0, low - 0.3 * (top - low) - 0.002), top + 0.1 * (top - low) + 0.001)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set(xlabel="epoch", ylabel="validation accuracy", title=title)
+    axes.legend(loc="lower right", fontsize="small")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def table(report: dict) -> str:
+    """The closing table: the found network against the full one."""
+    rows = [
+        ("", "found", "full network", "saved"),
+        ("depth (blocks)", report["depth"], report["max_depth"], ""),
+        ("parameters", f"{report['params']:,}", f"{report['full_params']:,}", f"{report['param_reduction']:.2%}"),
+        (
+            "bytes (int8 file, float32)",
+            f"{report['tflite_bytes']:,}",
+            f"{report['float_full_bytes']:,}",
+            f"{report['memory_reduction']:.2%}",
+        ),
+        (
+            "MACs per image",
+            f"{report['macs']:,}",
+            f"{report['full_macs']:,}",
+            f"{1 - report['macs'] / report['full_macs']:.2%}",
+        ),
+    ]
+    lines = [f"{name:<28}{found:>15}{full:>17}{saved:>10}" for name, found, full, saved in rows]
+    lines.append("-" * len(lines[0]))
+    met = "met" if report["target_met"] else "NOT met"
+    lines.append(f"validation accuracy {report['val_accuracy']:.4f} (target {report['target_accuracy']:.4f}: {met})")
+    lines.append(f"test accuracy       {report['test_accuracy']:.4f} float, {report['int8_test_accuracy']:.4f} int8")
+    lines.append(f"training            {report['epochs']} epochs, {report['training_macs']:.3g} MACs")
+    return "\n".join(lines)

@@ -1,0 +1,46 @@
+"""Packaging of odn_keras; see README.md for what each extra is for."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+HERE = pathlib.Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "odn_keras/__init__.py").read_text()).group(1)
+
+EXTRAS = {
+    # Export to TFLite, TFDS datasets, and training on the TensorFlow backend.
+    "tensorflow": [
+        "tensorflow>=2.21,<2.22",
+        "tensorflow-datasets==4.9.10",
+        "importlib_resources",  # imported by tensorflow-datasets 4.9.10, which does not declare it
+        "ai-edge-litert==2.3.0",
+    ],
+    "jax": ["jax>=0.10,<0.12"],
+    "torch": ["torch>=2.13,<2.15"],
+    # Quantisation-aware training needs the legacy Keras that tensorflow-model-optimization is built on.
+    "qat": ["tensorflow-model-optimization==0.8.1", "tf_keras>=2.21,<2.22"],
+    # Runs a finished .tflite on a small Linux board; needs NumPy 1, so an environment of its own.
+    "device": ["tflite-runtime==2.14.0", "numpy<2"],
+    "dev": ["pytest>=9,<10", "pytest-xdist>=3.8,<4", "hypothesis>=6.150,<7", "ruff==0.17.6", "mypy==2.4.1"],
+}
+
+setup(
+    name="odn_keras",
+    version=VERSION,
+    description="Finds the shallowest residual network good enough for a dataset and ships it as int8 TFLite.",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    packages=find_packages(include=["odn_keras", "odn_keras.*"]),
+    python_requires=">=3.11",
+    install_requires=[
+        "keras>=3.15.1,<3.16",
+        "absl-py>=2.3",
+        "numpy>=1.26",
+        "scipy>=1.14",
+        "pillow>=11",
+        "matplotlib>=3.10",
+        "scikit-learn>=1.6",
+    ],
+    extras_require=EXTRAS,
+)
