@@ -163,7 +163,7 @@ class DepthGrowth(keras.callbacks.Callback):
         return gain < self.min_delta or stage.best + gain < self.target - self.margin
 
     def is_over(self, stage: Stage) -> bool:
-        """Whether the stage has come to its own end (otherwise someone else has stopped the training)."""
+        """Whether the stage has come to its end."""
         if stage.first_epoch + stage.epochs == stage.end_epoch:
             return True
         return stage.phase == SEARCH and (self._within_reach(stage) or self._converged(stage))
@@ -181,19 +181,30 @@ class DepthGrowth(keras.callbacks.Callback):
         stage.values.append(value)
         if value >= self.best:
             self.best, self.best_depth, self.best_weights = value, stage.depth, self.model.get_weights()
-        if self.is_over(stage):
-            self.model.stop_training = True
 
 
 class _OneTraining(keras.callbacks.CallbackList):
-    """Shows the stages' many `fit`s to the user's callbacks as one training."""
+    """Shows the stages' many `fit`s to the user's callbacks as one training, and ends each stage.
 
-    begun = False
+    Attributes:
+        stopped: whether another callback has stopped the training.
+    """
+
+    def __init__(self, growth: DepthGrowth, others: list[keras.callbacks.Callback], **arguments):
+        super().__init__([growth, *others], **arguments)
+        self._growth = growth
+        self.begun = self.stopped = False
 
     def on_train_begin(self, logs=None):
         if not self.begun:
             self.begun = True
             super().on_train_begin(logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, logs)
+        self.stopped = self.model.stop_training
+        if self._growth.is_over(self._growth.stages[-1]):
+            self.model.stop_training = True
 
     def on_train_end(self, logs=None):
         """Not yet: another stage may follow."""
@@ -264,7 +275,7 @@ class OptimallyDeepNetwork:
         return self.network(*args, **kwargs)
 
     def compile(self, optimizer="sgd", loss="sparse_categorical_crossentropy", **kwargs):
-        """As `keras.Model.compile`, with accuracy as the default metric.
+        """As `keras.Model.compile`, with accuracy as the default metric and `jit_compile` as measurement favours.
 
         Every stage of a growing `fit` gets a fresh copy of the optimizer. A constant learning rate is taken as the peak of each stage's schedule (see `odn_keras.recipes`); a
         `LearningRateSchedule` is left alone and runs on across the stages.
@@ -273,6 +284,7 @@ class OptimallyDeepNetwork:
             "optimizer": keras.optimizers.get(optimizer),
             "loss": loss,
             "metrics": ["accuracy"],
+            "jit_compile": recipes.jit_compile(),
             **kwargs,
         }
         self.network.compile(**{**self._compile_arguments, "optimizer": self._fresh_optimizer()})
@@ -323,7 +335,8 @@ class OptimallyDeepNetwork:
         verbose = 1 if verbose == "auto" else verbose
         others = [callback for callback in callbacks if callback is not growth]
         listeners = _OneTraining(
-            [growth, *others],
+            growth,
+            others,
             add_history=True,
             add_progbar=verbose != 0,
             verbose=verbose,
@@ -341,7 +354,7 @@ class OptimallyDeepNetwork:
                     print(_headline(stage, self.spec.max_depth, growth), flush=True)
                 self.network.fit(**data, initial_epoch=stage.first_epoch, epochs=stage.end_epoch, callbacks=listeners)
                 stage.seconds = time.perf_counter() - started
-                stage = growth.next_stage() if growth.is_over(stage) else None
+                stage = None if listeners.stopped else growth.next_stage()
         finally:
             self._settle(growth)
             listeners.set_model(self.network)
@@ -376,7 +389,9 @@ class OptimallyDeepNetwork:
                 self.network = builder.build(self.spec, growth.best_depth, dtype)
             self.network.set_weights(growth.best_weights)
         builder.set_frozen(self.network, None)
-        self.network.compile(**{**(self._compile_arguments or {}), "optimizer": self._fresh_optimizer()})
+        optimizer = self._fresh_optimizer()
+        optimizer.build(self.network.trainable_variables)
+        self.network.compile(**{**(self._compile_arguments or {}), "optimizer": optimizer})
 
     def _peak(self) -> float | None:
         """The constant learning rate the user compiled with; `None` for a schedule."""

@@ -15,7 +15,7 @@ from odn_keras.errors import InputError
 from odn_keras.files import replacing
 from odn_keras.growth import DepthGrowth, OptimallyDeepNetwork, TrainingDiverged
 from odn_keras.options import RunOptions
-from odn_keras.recipes import Augmentation
+from odn_keras.recipes import Augmentation, precision
 
 RUN_FILES = ("model.tflite", "model.keras", "labels.txt", "history.csv", "growth.png", "report.json")
 CALIBRATION_IMAGES = 1000
@@ -67,14 +67,13 @@ def _grow(options: RunOptions, dataset: Dataset, out: pathlib.Path) -> tuple[Opt
         dataset.num_classes,
         width=options.width,
         stem_stride=options.stem_stride,
-        dtype=_precision(options.precision),
+        dtype=precision(options.precision),
     )
     model.compile(
         keras.optimizers.SGD(
             options.learning_rate, momentum=0.9, nesterov=True, weight_decay=options.weight_decay or None
         ),
         loss="categorical_crossentropy",
-        jit_compile=_jit_compile(),
     )
     growth = DepthGrowth(
         options.target_accuracy,
@@ -182,34 +181,12 @@ def _deploy(network, growth: DepthGrowth, spec, options: RunOptions, dataset: Da
         },
         "seed": options.seed,
         "backend": keras.backend.backend(),
-        "precision": _precision(options.precision),
+        "precision": precision(options.precision),
         "options": asdict(options),
         "versions": report.versions(),
     }
     report.write_json(result, out / "report.json")
     return result
-
-
-def _precision(wanted: str) -> str:
-    """The Keras dtype policy; `auto` takes bfloat16 where TOOLCHAIN measurements found it faster."""
-    if wanted != "auto":
-        return wanted
-    on_cpu = keras.backend.backend() == "tensorflow" and not keras.distribution.list_devices("gpu")
-    return "mixed_bfloat16" if on_cpu and _cpu_has_bfloat16() else "float32"
-
-
-def _cpu_has_bfloat16() -> bool:
-    try:
-        flags = pathlib.Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
-def _jit_compile() -> bool | str:
-    """XLA slows TensorFlow's convolutions down on a CPU."""
-    on_cpu = keras.backend.backend() == "tensorflow" and not keras.distribution.list_devices("gpu")
-    return False if on_cpu else "auto"
 
 
 def _check_folder(out: pathlib.Path, overwrite: bool) -> None:

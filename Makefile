@@ -1,0 +1,34 @@
+# make demo: train on the embedded digits and leave a checked int8 .tflite; make test: all tests; make lint.
+PYTHON ?= python3.11
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: demo test slow lint clean
+
+demo: $(VENV)/.base
+	$(RUN) -m odn_keras.train --flagfile=flags/digits.txt --overwrite
+
+test: $(VENV)/.dev
+	$(RUN) -m pytest -m "not slow" $(ARGS)
+
+slow: $(VENV)/.dev
+	$(RUN) -m pytest -m slow $(ARGS)
+
+lint: $(VENV)/.dev
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.base: setup.py | $(VENV)/bin/python
+	$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[tensorflow]"
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[tensorflow,jax,torch,dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs build dist *.egg-info

@@ -1,0 +1,67 @@
+"""What the tests share: a backend, a small real dataset, and the real datasets where there are any."""
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    import keras
+
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    from odn_keras import load_dataset
+
+    return load_dataset("digits")
+
+
+@pytest.fixture(scope="session")
+def real_data_dir():
+    folder = os.environ.get("TFDS_DATA_DIR")
+    if not folder:
+        pytest.skip("TFDS_DATA_DIR does not say where MNIST and EMNIST are prepared for TensorFlow Datasets")
+    return folder
+
+
+@pytest.fixture
+def image_folder(tmp_path):
+    """Three classes of twelve 96x96 RGB images each, as a camera's user would keep them."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for index, name in enumerate(["bolt", "nut", "washer"]):
+        folder = tmp_path / "parts" / name
+        folder.mkdir(parents=True)
+        for number in range(12):
+            pixels = rng.integers(0, 60, (96, 96, 3)).astype(np.uint8)
+            pixels[20 * index : 20 * index + 40, 20:60, index] += 180
+            Image.fromarray(pixels).save(folder / f"{number:02}.{'png' if number % 2 else 'bmp'}")
+    return tmp_path / "parts"
+
+
+@pytest.fixture
+def npz(tmp_path):
+    """Writes an .npz of the given arrays over good defaults; a value of None leaves the key out."""
+
+    def write(**changed):
+        rng = np.random.default_rng(0)
+        arrays = {
+            "x_train": rng.integers(0, 256, (40, 8, 8)).astype(np.uint8),
+            "y_train": np.arange(40) % 2,
+            "x_test": rng.integers(0, 256, (10, 8, 8)).astype(np.uint8),
+            "y_test": np.arange(10) % 2,
+        }
+        arrays |= changed
+        path = tmp_path / "data.npz"
+        np.savez(path, **{key: array for key, array in arrays.items() if array is not None})
+        return path
+
+    return write

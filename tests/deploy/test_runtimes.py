@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+
+from odn_keras import InputError, LiteRTClassifier
+
+pytest.importorskip("ai_edge_litert")
+
+
+@pytest.mark.parametrize("content", [b"", b"random bytes that are no flatbuffer at all" * 10])
+def test_a_file_that_is_no_model_is_refused(tmp_path, content):
+    path = tmp_path / "model.tflite"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="model.tflite"):
+        LiteRTClassifier(path)
+
+
+def test_a_float_model_is_refused(tmp_path):
+    tf = pytest.importorskip("tensorflow")
+    import keras
+
+    inputs = keras.Input((4, 4, 1))
+    network = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
+    path = tmp_path / "float.tflite"
+    path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(network).convert())
+    with pytest.raises(InputError, match="int8"):
+        LiteRTClassifier(path)
+
+
+def test_images_of_another_shape_are_refused(tmp_path):
+    from odn_keras import NetworkSpec, build, export_tflite
+
+    network = build(NetworkSpec("resnet18", (8, 8, 1), 2, width=1), 1)
+    export_tflite(network, np.zeros((100, 8, 8, 1), np.uint8), tmp_path / "model.tflite")
+    with pytest.raises(InputError, match="8, 8, 1"):
+        LiteRTClassifier(tmp_path / "model.tflite").predict(np.zeros((1, 9, 9, 1), np.uint8))

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+
+from odn_keras import InputError, NetworkSpec, build, export_tflite
+from odn_keras.deploy.runtimes import LiteRTClassifier
+
+tf = pytest.importorskip("tensorflow")
+
+
+@pytest.fixture(scope="module")
+def trained(digits):
+    network = build(NetworkSpec("resnet18", (8, 8, 1), 10, width=16), 2)
+    images, labels = digits.train
+    network.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
+    network.fit(images.astype("float32"), labels, epochs=10, batch_size=64, verbose=0)
+    return network
+
+
+@pytest.fixture(scope="module")
+def file(trained, digits, tmp_path_factory):
+    path = tmp_path_factory.mktemp("export") / "model.tflite"
+    size = export_tflite(trained, digits.train[0][:500], path)
+    assert size == path.stat().st_size
+    return path
+
+
+def test_a_device_feeds_raw_pixels(file):
+    quantization = LiteRTClassifier(file).input
+    for pixel in range(256):
+        stands_for = quantization.scale * ((pixel - 128) - quantization.zero_point)
+        assert abs(stands_for - pixel / 255) <= 1 / 255
+
+
+def test_int8_agrees_with_float(file, trained, digits):
+    images, labels = digits.test
+    float_probabilities = trained.predict(images.astype("float32"), verbose=0)
+    classifier = LiteRTClassifier(file)
+    probabilities = classifier.predict(images)
+    assert np.mean(float_probabilities.argmax(-1) == labels) > 0.9
+    assert np.mean(float_probabilities.argmax(-1) == probabilities.argmax(-1)) > 0.98
+    assert np.abs(float_probabilities - probabilities).mean() < 0.01
+    assert classifier.accuracy(images, labels) == np.mean(probabilities.argmax(-1) == labels)
+
+
+def test_everything_is_int8_and_known_to_tflite_micro(file):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(file))
+    operators = {operator["op_name"] for operator in interpreter._get_ops_details()} - {"DELEGATE"}
+    assert operators <= {"CONV_2D", "ADD", "MEAN", "FULLY_CONNECTED", "SOFTMAX"}
+    types = {tensor["dtype"] for tensor in interpreter.get_tensor_details()}
+    assert types <= {np.int8, np.int32}  # int32: biases and axes
+    assert interpreter.get_input_details()[0]["shape"][0] == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_the_size_of_the_papers_mnist_network(tmp_path, dtype):
+    network = build(NetworkSpec("resnet18", (28, 28, 1), 10), 2, dtype=dtype)
+    images = np.random.default_rng(0).integers(0, 256, (100, 28, 28, 1)).astype(np.uint8)
+    assert export_tflite(network, images, tmp_path / "model.tflite") <= 165_000
+
+
+def test_an_rgb_network_exports(tmp_path):
+    network = build(NetworkSpec("resnet50", (16, 16, 3), 3, width=4, stem_stride=2), 5)
+    images = np.random.default_rng(0).integers(0, 256, (100, 16, 16, 3)).astype(np.uint8)
+    export_tflite(network, images, tmp_path / "model.tflite")
+    assert LiteRTClassifier(tmp_path / "model.tflite").predict(images[:2]).shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [((99, 8, 8, 1), "at least 100.*got 99"), ((500, 8, 8, 3), r"\(n, 8, 8, 1\)"), ((500, 8, 8), r"\(500, 8, 8\)")],
+)
+def test_bad_calibration_images_are_refused_and_nothing_is_written(trained, tmp_path, shape, message):
+    with pytest.raises(InputError, match=message):
+        export_tflite(trained, np.zeros(shape, np.uint8), tmp_path / "model.tflite")
+    assert not list(tmp_path.iterdir())

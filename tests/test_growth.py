@@ -1,0 +1,304 @@
+import keras
+import numpy as np
+import pytest
+
+from odn_keras import DepthGrowth, InputError, OptimallyDeepNetwork
+from odn_keras.growth import COOL_DOWN, FINE_TUNE, SEARCH, Stage, TrainingDiverged
+
+
+def decided(growth, values_of, depth=1, deepest=8, epochs=40):
+    """Plays a run: `values_of(stage)` yields the metric after each epoch. Returns (depth, phase, epochs) of each."""
+
+    class Network:
+        def get_weights(self):
+            return []
+
+    growth.set_model(Network())
+    stage = growth.begin(depth, deepest, 0, epochs)
+    while stage is not None:
+        growth.stages.append(stage)
+        values = values_of(stage)
+        for epoch in range(stage.first_epoch, stage.end_epoch):
+            growth.on_epoch_end(epoch, {"loss": 1.0, "val_accuracy": next(values)})
+            if growth.is_over(stage):
+                break
+        stage = growth.next_stage()
+    return [(stage.depth, stage.phase, stage.epochs) for stage in growth.stages]
+
+
+def saturating(ceiling):
+    """Half of the way to the ceiling each epoch; the ceiling depends on the depth."""
+
+    def values_of(stage):
+        value = 0.0
+        while True:
+            value += (ceiling(stage) - value) / 2
+            yield value
+
+    return values_of
+
+
+def test_grows_until_the_target_is_within_reach_and_fine_tunes():
+    run = decided(DepthGrowth(0.9, finetune_epochs=9, verbose=0), saturating(lambda s: 0.55 + 0.1 * s.depth))
+    assert [(depth, phase) for depth, phase, _ in run] == [
+        (1, SEARCH), (1, COOL_DOWN), (2, SEARCH), (2, COOL_DOWN), (3, SEARCH), (3, COOL_DOWN), (4, SEARCH), (4, FINE_TUNE)
+    ]  # fmt: skip
+    assert run[-1][2] == 9
+
+
+def test_a_first_depth_that_is_good_enough_is_not_deepened():
+    growth = DepthGrowth(0.9, finetune_epochs=5, verbose=0)
+    assert decided(growth, saturating(lambda s: 0.99))[-1] == (1, FINE_TUNE, 5)
+    assert growth.target_met
+
+
+def test_a_depth_is_left_when_its_pace_cannot_reach_the_target():
+    growth = DepthGrowth(0.9, finetune_epochs=5, verbose=0)
+    run = decided(growth, saturating(lambda s: 0.5 if s.depth == 1 else 0.99))
+    assert run[0] == (1, SEARCH, 2)  # 0.25, 0.375: at most 0.5 after one more
+
+
+def test_patience_lengthens_the_search():
+    epochs = [
+        decided(DepthGrowth(0.9, patience=patience, finetune_epochs=5, verbose=0), saturating(lambda s: 0.7))[0][2]
+        for patience in (1, 2, 4)
+    ]
+    assert epochs == sorted(epochs) and epochs[0] < epochs[-1]
+
+
+def test_the_last_epochs_are_kept_for_fine_tuning():
+    growth = DepthGrowth(0.99, finetune_epochs=4, verbose=0)
+    run = decided(growth, saturating(lambda s: 0.5), epochs=12)
+    assert run[-1][1:] == (FINE_TUNE, 4)
+    assert sum(epochs for _, _, epochs in run) == 12
+    assert not growth.target_met
+
+
+def test_max_depth_ends_the_growth():
+    run = decided(DepthGrowth(0.99, max_depth=2, finetune_epochs=4, verbose=0), saturating(lambda s: 0.5))
+    assert max(depth for depth, _, _ in run) == 2
+    assert run[-1] == (2, FINE_TUNE, 4)
+
+
+def test_a_fine_tuning_that_misses_the_target_is_followed_by_another_depth():
+    growth = DepthGrowth(0.9, margin=0.05, finetune_epochs=8, verbose=0)
+    run = decided(growth, saturating(lambda s: 0.88 if s.depth == 1 else 0.95))
+    assert [(depth, phase) for depth, phase, _ in run][-2:] == [(2, SEARCH), (2, FINE_TUNE)]
+    assert (1, FINE_TUNE, 8) in run
+    assert growth.target_met and growth.best_depth == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"target": 0}, "got 0"),
+        ({"target": 1.01}, "got 1.01"),
+        ({"target": float("nan")}, "got nan"),
+        ({"target": 0.9, "freeze": "all"}, "'all'"),
+        ({"target": 0.9, "patience": 0}, "got 0"),
+        ({"target": 0.9, "finetune_epochs": 0}, "got 0"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
+        DepthGrowth(**arguments)
+
+
+def small_model(**arguments):
+    model = OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=8, **arguments)
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True))
+    return model
+
+
+@pytest.fixture
+def arrays(digits):
+    images, labels = digits.train
+    return (images[:512].astype("float32"), labels[:512]), (digits.validation[0].astype("float32"), digits.validation[1])
+
+
+class Recorder(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.events = []
+
+    def on_train_begin(self, logs=None):
+        self.events.append("begin")
+
+    def on_train_end(self, logs=None):
+        self.events.append("end")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.events.append(epoch)
+
+
+def test_a_growing_fit_is_one_training_to_everybody_else(arrays, tmp_path):
+    (images, labels), validation = arrays
+    model, recorder = small_model(), Recorder()
+    growth = DepthGrowth(1.0, max_depth=3, finetune_epochs=2, patience=1, verbose=0)
+    others = [
+        recorder,
+        keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", save_best_only=True, monitor="val_accuracy"),
+        keras.callbacks.CSVLogger(tmp_path / "log.csv"),
+        keras.callbacks.TensorBoard(tmp_path / "board"),
+        keras.callbacks.EarlyStopping(monitor="val_accuracy", patience=100, restore_best_weights=True),
+    ]
+    history = model.fit(images, labels, validation_data=validation, epochs=12, callbacks=[*others, growth], verbose=0)
+
+    epochs = sum(stage.epochs for stage in growth.stages)
+    assert {stage.depth for stage in growth.stages} == {1, 2, 3}
+    assert recorder.events == ["begin", *range(epochs), "end"]
+    assert history.epoch == list(range(epochs))
+    assert len(history.history["val_accuracy"]) == epochs
+    assert history.history["val_accuracy"] == [value for stage in growth.stages for value in stage.values]
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == epochs + 1
+    assert any((tmp_path / "board" / "train").iterdir())
+    best = keras.saving.load_model(tmp_path / "best.keras")
+    assert best.evaluate(*validation, verbose=0)[1] == pytest.approx(growth.best, abs=1e-6)
+    assert model.evaluate(*validation, verbose=0)[1] == pytest.approx(growth.best, abs=1e-6)
+    assert model.depth == growth.best_depth
+
+
+def test_early_stopping_ends_the_whole_run(arrays):
+    (images, labels), validation = arrays
+    model, recorder = small_model(), Recorder()
+    stop = keras.callbacks.EarlyStopping(monitor="loss", mode="max", patience=1)  # the loss falls: stops at once
+    growth = DepthGrowth(1.0, min_delta=1.0, verbose=0)  # would go on with another stage at the same epoch
+    model.fit(images, labels, validation_data=validation, epochs=12, callbacks=[stop, recorder, growth], verbose=0)
+    assert recorder.events == ["begin", 0, 1, "end"]
+    assert growth.is_over(growth.stages[-1]) and growth.stages[-1].phase == SEARCH
+
+
+def test_the_prefix_is_frozen_while_searching_and_thawed_afterwards(arrays):
+    (images, labels), validation = arrays
+    seen = {}
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            stage = growth.stages[-1]
+            trained = {layer.name for layer in self.model.layers if layer.trainable_weights}
+            seen.setdefault((stage.depth, stage.phase), []).append("stem_conv" in trained)
+
+    model = small_model()
+    growth = DepthGrowth(1.0, max_depth=2, finetune_epochs=2, patience=1, verbose=0)
+    model.fit(images, labels, validation_data=validation, epochs=8, callbacks=[growth, Watch()], verbose=0)
+    assert all(seen[1, SEARCH]) and not any(seen[2, SEARCH]) and all(seen[2, FINE_TUNE])
+    assert all(layer.trainable for layer in model.network.layers)
+
+
+def test_freeze_none_trains_everything_always(arrays):
+    (images, labels), validation = arrays
+    model = small_model()
+    growth = DepthGrowth(1.0, max_depth=2, freeze="none", finetune_epochs=1, verbose=0)
+    model.fit(images, labels, validation_data=validation, epochs=6, callbacks=growth, verbose=0)
+    by_depth = {stage.depth: stage.training_macs_per_image for stage in growth.stages}
+    fine_tuned = growth.stages[-1]
+    assert fine_tuned.phase == FINE_TUNE and by_depth[2] == fine_tuned.training_macs_per_image
+
+
+class Pairs(keras.utils.PyDataset):
+    def __init__(self, images, labels):
+        super().__init__()
+        self.images, self.labels = images, labels
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        part = slice(32 * index, 32 * index + 32)
+        return self.images[part], self.labels[part]
+
+
+@pytest.mark.parametrize("kind", ["arrays", "split", "py_dataset", "tf.data", "tf.data of unknown length"])
+def test_every_kind_of_input_grows(arrays, kind):
+    (images, labels), validation = arrays
+    images, labels = images[:128], labels[:128]
+    arguments = {"x": images, "y": labels, "validation_data": validation}
+    if kind == "split":
+        arguments = {"x": images, "y": labels, "validation_split": 0.25}
+    if kind == "py_dataset":
+        arguments = {"x": Pairs(images, labels), "validation_data": validation}
+    if kind.startswith("tf.data"):
+        tf = pytest.importorskip("tensorflow")
+        data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(32)
+        data = data.filter(lambda *_: True) if "unknown" in kind else data
+        arguments = {"x": data, "validation_data": tf.data.Dataset.from_tensor_slices(validation).batch(64)}
+    model = small_model()
+    growth = DepthGrowth(1.0, finetune_epochs=1, verbose=0)
+    model.fit(**arguments, epochs=4, callbacks=[growth], verbose=0)
+    assert sum(stage.epochs for stage in growth.stages) == 4
+
+
+def test_a_learning_rate_schedule_of_the_user_runs_on(arrays):
+    (images, labels), validation = arrays
+    rates = []
+
+    class Rates(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            rates.append(float(self.model.optimizer.learning_rate))
+
+    model = OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=4)
+    schedule = keras.optimizers.schedules.PolynomialDecay(0.1, decay_steps=6 * 16, end_learning_rate=0.0)
+    model.compile(keras.optimizers.SGD(schedule))
+    growth = DepthGrowth(1.0, finetune_epochs=2, verbose=0)
+    model.fit(images, labels, validation_data=validation, epochs=6, callbacks=[growth, Rates()], verbose=0)
+    assert rates == pytest.approx([0.1 * (1 - epoch / 6) for epoch in range(1, 7)], abs=1e-6)
+
+
+def test_a_diverging_run_says_when_and_keeps_the_best_weights(arrays):
+    (images, labels), validation = arrays
+
+    class Poison(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                weights = self.model.get_weights()
+                self.model.set_weights([np.full_like(w, np.nan) for w in weights])
+
+    model = small_model()
+    growth = DepthGrowth(1.0, patience=5, verbose=0)
+    with pytest.raises(TrainingDiverged, match=r"epoch 3 \(depth 1\)"):
+        model.fit(images, labels, validation_data=validation, epochs=12, callbacks=[Poison(), growth], verbose=0)
+    assert model.evaluate(*validation, verbose=0)[1] == pytest.approx(growth.best, abs=1e-6)
+
+
+def test_fit_without_growth_trains_the_network_as_it_is(arrays):
+    (images, labels), _ = arrays
+    model = small_model(depth=2)
+    history = model.fit(images, labels, epochs=2, verbose=0)
+    assert model.depth == 2 and len(history.history["loss"]) == 2
+    model.fit(images, labels, epochs=3, initial_epoch=2, verbose=0)
+
+
+def test_behaves_like_the_network_it_holds(arrays, tmp_path, capsys):
+    (images, labels), _ = arrays
+    model = small_model()
+    model.summary()
+    assert "stem_conv" in capsys.readouterr().out
+    assert model.count_params() == model.network.count_params()
+    assert model.predict(images[:3], verbose=0).shape == (3, 10)
+    assert model(images[:3]).shape == (3, 10)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.predict(images[:3], verbose=0), model.predict(images[:3], verbose=0))
+    with pytest.raises(AttributeError):
+        _ = model.no_such_thing
+
+
+def test_bad_fits_are_refused(arrays):
+    (images, labels), validation = arrays
+    growth = DepthGrowth(0.9, verbose=0)
+    with pytest.raises(InputError, match="validation_data"):
+        small_model().fit(images, labels, callbacks=[growth])
+    with pytest.raises(InputError, match="compile"):
+        OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=4).fit(
+            images, labels, validation_data=validation, callbacks=[growth]
+        )
+    with pytest.raises(InputError, match="val_f1"):
+        wrong = DepthGrowth(0.9, monitor="val_f1", verbose=0)
+        small_model().fit(images, labels, validation_data=validation, callbacks=[wrong], verbose=0)
+    with pytest.raises(InputError, match="max_depth"):
+        deep = DepthGrowth(0.9, max_depth=9, verbose=0)
+        small_model().fit(images, labels, validation_data=validation, callbacks=[deep], verbose=0)
+
+
+def test_a_stage_knows_its_best_value():
+    assert Stage(1, SEARCH, 0, 5, values=[0.1, 0.4, 0.2]).best == 0.4

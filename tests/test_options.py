@@ -1,0 +1,29 @@
+import pytest
+
+from odn_keras import InputError, RunOptions
+
+
+def test_the_defaults_are_good():
+    assert RunOptions().dataset == "digits"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("target_accuracy", 0.0, "above 0, got 0.0"),
+        ("target_accuracy", 1.5, "at most 1, got 1.5"),
+        ("target_accuracy", float("nan"), "got nan"),
+        ("backbone", "resnet19", "resnet34.*'resnet19'"),
+        ("width", 0, "at least 1, got 0"),
+        ("max_depth", 9, "1 to 8, got 9"),
+        ("max_depth", 0, "1 to 8, got 0"),
+        ("learning_rate", 0.0, "above 0, got 0.0"),
+        ("label_smoothing", 1.0, "below 1, got 1.0"),
+        ("stem_stride", 3, "1, 2, got 3"),
+        ("finetune_epochs", 61, "61.*60"),
+        ("image_size", 0, "at least 1, got 0"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_name(name, value, message):
+    with pytest.raises(InputError, match=message):
+        RunOptions(**{name: value})
