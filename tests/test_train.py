@@ -1,0 +1,219 @@
+"""The command as its user runs it: in the same process for speed, except where a process of its own matters."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from odn_keras import LiteRTClassifier, cli, train
+from odn_keras.training import RUN_FILES
+
+QUICK = ["--width=8", "--epochs=6", "--finetune_epochs=2"]
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Runs `python -m odn_keras.train ARGUMENTS`: (exit status, stdout, stderr)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["train", *map(str, arguments)])
+        with flagsaver.flagsaver(), pytest.raises(SystemExit) as ended:
+            cli.run(train.main)
+        flags.FLAGS.unparse_flags()
+        captured = capsys.readouterr()
+        return ended.value.code or 0, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def refused(command, tmp_path):
+    """Runs the command on bad input: checks the manners, returns the one line."""
+
+    def run(*arguments, out=tmp_path / "out"):
+        status, _, error = command(f"--out={out}", *arguments)
+        assert status == 2
+        lines = error.strip().splitlines()
+        assert len(lines) == 1 and lines[0].startswith("error: ") and "Traceback" not in error
+        assert not (tmp_path / "out").exists()
+        return lines[0]
+
+    return run
+
+
+def test_a_run_leaves_a_checked_network(command, tmp_path, digits):
+    out = tmp_path / "run"
+    status, printed, _ = command(f"--out={out}", "--dataset=digits", *QUICK, "--target_accuracy=0.3", "--seed=1")
+    assert status == 0
+    assert sorted(path.name for path in out.iterdir()) == sorted(RUN_FILES)
+
+    report = json.loads((out / "report.json").read_text())
+    assert report["target_met"] and report["val_accuracy"] >= 0.3 and report["depth"] == 1
+    assert report["epochs"] == sum(stage["epochs"] for stage in report["stages"])
+    assert report["training_macs"] == sum(stage["training_macs"] for stage in report["stages"])
+    assert report["tflite_bytes"] == (out / "model.tflite").stat().st_size
+    assert report["param_reduction"] == 1 - report["params"] / report["full_params"]
+    assert report["memory_reduction"] == 1 - report["tflite_bytes"] / report["float_full_bytes"]
+    assert (report["seed"], report["backend"]) == (1, keras.backend.backend())
+    wanted = "dataset backbone width max_depth target_accuracy macs full_macs versions"
+    assert set(wanted.split()) <= report.keys()
+
+    images, labels = digits.test
+    assert LiteRTClassifier(out / "model.tflite").accuracy(images, labels) == report["int8_test_accuracy"]
+    network = keras.saving.load_model(out / "model.keras")
+    accuracy = np.mean(network.predict(images.astype("float32"), verbose=0).argmax(-1) == labels)
+    assert accuracy == pytest.approx(report["test_accuracy"], abs=1e-6)
+    assert all(layer.trainable for layer in network.layers)
+    assert (out / "labels.txt").read_text().split() == [str(n) for n in range(10)]
+    with open(out / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == report["epochs"]
+    assert max(float(row["val_accuracy"]) for row in rows) == pytest.approx(report["val_accuracy"])
+    for shown in (f"{report['params']:,}", f"{report['tflite_bytes']:,}", f"{report['int8_test_accuracy']:.4f}"):
+        assert shown in printed
+    assert str(out / "model.tflite") in printed
+
+
+def test_an_unmet_target_still_exports_says_so_and_exits_3(command, tmp_path):
+    out = tmp_path / "run"
+    arguments = [f"--out={out}", "--width=2", "--epochs=3", "--finetune_epochs=1", "--target_accuracy=1.0"]
+    status, printed, _ = command(*arguments)
+    assert status == 3
+    assert "target was not met" in printed and "--width" in printed
+    assert sorted(path.name for path in out.iterdir()) == sorted(RUN_FILES)
+    assert not json.loads((out / "report.json").read_text())["target_met"]
+
+    before = (out / "report.json").read_text()
+    status, _, error = command(*arguments)
+    assert status == 2 and "--overwrite" in error and (out / "report.json").read_text() == before
+    assert command(*arguments, "--overwrite", "--seed=5")[0] == 3
+    assert json.loads((out / "report.json").read_text())["seed"] == 5
+
+
+def test_svhn_runs_to_the_end_on_stand_in_data(command, tmp_path):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    with tfds.testing.mock_data(num_examples=200):
+        status, _, error = command(
+            "--dataset=svhn", f"--out={tmp_path / 'run'}", "--width=2", "--epochs=2", "--finetune_epochs=1",
+            "--batch_size=32", f"--data_dir={tmp_path}",
+        )  # fmt: skip
+    assert status in (0, 3), error
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["images"]["shape"] == [32, 32, 3]
+
+
+def test_a_camera_users_folder_runs_to_the_end(command, tmp_path, image_folder):
+    for kind in (["--grayscale"], []):
+        status, _, error = command(
+            f"--dataset={image_folder}", f"--out={tmp_path / 'run'}", "--image_size=24", "--width=2", "--epochs=2",
+            "--finetune_epochs=1", "--batch_size=8", "--stem_stride=2", "--overwrite", "--train_images=20", *kind,
+        )  # fmt: skip
+        # 36 images are too few to calibrate on: the network is trained and kept, the export refused
+        assert status == 2 and "calibration images" in error
+        assert (tmp_path / "run" / "model.keras").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset=no_such_dataset"], "no_such_dataset"),
+        (["--backbone=resnet19"], "resnet19"),
+        (["--width=0"], "width must be at least 1, got 0"),
+        (["--width=wide"], "wide"),
+        (["--no_such_flag=1"], "no_such_flag"),
+        (["stray"], "stray"),
+        (["--flagfile=/nowhere/flags.txt"], "/nowhere/flags.txt"),
+        (["--target_accuracy=0"], "got 0"),
+        (["--target_accuracy=1.2"], "got 1.2"),
+        (["--target_accuracy=nan"], "got nan"),
+        (["--max_depth=9"], "1 to 8, got 9"),
+        (["--max_depth=0"], "got 0"),
+        (["--batch_size=2000"], "fewer than a batch of 2000"),
+        (["--finetune_epochs=100"], "100"),
+        (["--validation_images=99999"], "got 99999"),
+        (["--dataset=/nowhere/data.npz"], "/nowhere/data.npz"),
+        (["--dataset=/nowhere/images"], "/nowhere/images"),
+    ],
+)
+def test_bad_flags_are_refused_in_one_line(refused, arguments, message):
+    assert message in refused(*arguments)
+
+
+def test_data_that_is_neither_there_nor_downloadable_is_refused(refused, tmp_path, monkeypatch):
+    tfds = pytest.importorskip("tensorflow_datasets")
+
+    def no_network(*args, **kwargs):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", no_network)
+    assert "no route to host" in refused("--dataset=mnist", f"--data_dir={tmp_path}")
+
+
+def test_objects_in_an_npz_are_refused(refused, npz):
+    assert "y_train" in refused(f"--dataset={npz(y_train=None)}")
+
+
+def test_a_folder_that_cannot_be_written_is_refused(refused, tmp_path):
+    blocker = tmp_path / "file"
+    blocker.write_text("")
+    assert str(blocker) in refused(out=blocker)
+    assert str(blocker) in refused(out=blocker / "run")
+
+
+def test_a_diverging_run_says_when_and_keeps_what_it_has(command, tmp_path):
+    out = tmp_path / "run"
+    status, _, error = command(f"--out={out}", "--width=4", "--learning_rate=1e30", "--precision=float32")
+    assert status == 2
+    assert "epoch 1 (depth 1)" in error and "learning rate" in error and "Traceback" not in error
+    assert not (out / "model.tflite").exists()
+
+
+def test_every_flagfile_parses(command, tmp_path):
+    import pathlib
+
+    files = sorted(pathlib.Path(__file__).parent.parent.glob("flags/*.txt"))
+    assert {file.stem for file in files} >= {"mnist", "emnist_letters", "fashion_mnist", "svhn", "cifar10", "digits"}
+    for file in files:  # one value is spoilt, so that the run ends once the rest was found good
+        status, _, error = command(f"--flagfile={file}", "--dataset=/nowhere/data.npz")
+        assert (status, "/nowhere/data.npz" in error) == (2, True), error
+
+
+def test_the_same_seed_gives_the_same_history(command, tmp_path):
+    histories = []
+    for name in ("one", "two"):
+        command(f"--out={tmp_path / name}", "--width=4", "--epochs=3", "--finetune_epochs=1", "--seed=7", "--shift=1")
+        histories.append((tmp_path / name / "history.csv").read_text())
+    assert histories[0] == histories[1]
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_the_same_small_run_on_every_backend(tmp_path, backend):
+    """Trains, grows, and exports in a TensorFlow process, whatever the backend."""
+    if backend != "tensorflow":
+        pytest.importorskip(backend)
+    import os
+
+    result = subprocess.run(
+        [sys.executable, "-m", "odn_keras.train", f"--out={tmp_path / 'run'}", "--target_accuracy=0.9", "--width=16",
+         "--epochs=16", "--finetune_epochs=8", "--patience=1"],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-2000:]
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["backend"] == backend
+    assert report["test_accuracy"] > 0.85
+    assert abs(report["int8_test_accuracy"] - report["test_accuracy"]) < 0.02
+    assert report["input_quantization"]["zero_point"] == -128
+
+
+def test_importing_the_package_is_light():
+    code = "import sys, odn_keras, odn_keras.train; print(sorted({'keras', 'tensorflow', 'numpy'} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
