@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from odn_keras.errors import InputError
 
@@ -13,7 +13,8 @@ BAD_INPUT = 2
 
 def run(main: Callable[[], int | None]) -> None:
     """Parses the flags, runs `main` and exits with what it returns (nothing: 0)."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported: it greets at great length
+    logging.set_verbosity(logging.WARNING)
 
     def guarded(arguments):
         try:

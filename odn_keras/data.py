@@ -156,9 +156,7 @@ def _assemble(name, train, test, class_names, validation_images, train_images) -
         if not 0 < train_images <= len(train[0]):
             raise InputError(f"train_images must be from 1 to {len(train[0])}, got {train_images}")
         if train_images < len(train[0]):
-            _, train = _split(*train, train_images)
-    if test is None:
-        raise InputError(f"{name} has no test split")
+            _, train = _split(train[0], train[1], train_images)
     return Dataset(name, train, validation, test, tuple(class_names))
 
 
@@ -282,9 +280,9 @@ def _read_folder(path: pathlib.Path, classes: list[str], image_size, grayscale) 
 def _read_image(file: pathlib.Path, image_size, grayscale) -> np.ndarray:
     """An image file -> uint8 of shape (height, width, 1 or 3)."""
     try:
-        with Image.open(file) as image:
-            grey = grayscale or image.mode in ("1", "L", "LA", "I", "I;16", "F")
-            image = image.convert("L" if grey else "RGB")
+        with Image.open(file) as stored:
+            grey = grayscale or stored.mode in ("1", "L", "LA", "I", "I;16", "F")
+            image = stored.convert("L" if grey else "RGB")
             if image_size:
                 image = image.resize((image_size[1], image_size[0]), Image.Resampling.BILINEAR)
             pixels = np.asarray(image, dtype=np.uint8)

@@ -9,7 +9,7 @@ Exit status: 0 target met, 3 target not met (the best network is exported all th
 import dataclasses
 import pathlib
 import types
-import typing
+from typing import Any, get_args
 
 from absl import flags
 
@@ -18,7 +18,12 @@ from odn_keras.options import RunOptions
 
 TARGET_NOT_MET = 3
 
-_DEFINERS = {str: flags.DEFINE_string, int: flags.DEFINE_integer, float: flags.DEFINE_float, bool: flags.DEFINE_boolean}
+_DEFINERS: dict[type, Any] = {
+    str: flags.DEFINE_string,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    bool: flags.DEFINE_boolean,
+}
 
 
 def _define_flags() -> None:
@@ -32,12 +37,13 @@ def _define_flags() -> None:
 
 
 def _kinds(annotation) -> tuple:
-    return typing.get_args(annotation) or (annotation,)
+    return get_args(annotation) or (annotation,)
 
 
 def main() -> int:
     values = flags.FLAGS
-    options = RunOptions(**{option.name: values[option.name].value for option in dataclasses.fields(RunOptions)})
+    given: dict[str, Any] = {option.name: values[option.name].value for option in dataclasses.fields(RunOptions)}
+    options = RunOptions(**given)
     out = pathlib.Path(values.out or pathlib.Path("runs", pathlib.Path(options.dataset).stem or "run"))
 
     from odn_keras import report, training  # heavy: only once the flags are known to be good

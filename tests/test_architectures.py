@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from odn_keras import InputError, NetworkSpec
@@ -10,7 +12,7 @@ def test_block_counts_are_the_papers():
 
 def test_only_the_first_block_of_a_later_stage_halves_the_resolution():
     for blocks in BACKBONES.values():
-        for earlier, later in zip(blocks, blocks[1:], strict=False):
+        for earlier, later in itertools.pairwise(blocks):
             assert later.stride == (2 if later.multiplier > earlier.multiplier else 1)
 
 

@@ -61,7 +61,9 @@ def test_deepening_keeps_the_prefix_bit_for_bit_and_names_what_is_fresh(case):
     wider = network.get_layer("head").kernel.shape != deeper.get_layer("head").kernel.shape
     assert set(fresh) == new_block | ({"head"} if wider else set())
     if not wider:
-        for old, new in zip(network.get_layer("head").get_weights(), deeper.get_layer("head").get_weights(), strict=True):
+        for old, new in zip(
+            network.get_layer("head").get_weights(), deeper.get_layer("head").get_weights(), strict=True
+        ):
             np.testing.assert_array_equal(old, new)
 
 

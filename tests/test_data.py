@@ -122,7 +122,7 @@ def test_a_damaged_or_missing_npz_is_refused(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         load_dataset(str(tmp_path / "none.npz"))
     (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 not really")
-    with pytest.raises(InputError, match="bad.npz"):
+    with pytest.raises(InputError, match=r"bad\.npz"):
         load_dataset(str(tmp_path / "bad.npz"))
 
 

@@ -41,7 +41,8 @@ def saturating(ceiling):
 def test_grows_until_the_target_is_within_reach_and_fine_tunes():
     run = decided(DepthGrowth(0.9, finetune_epochs=9, verbose=0), saturating(lambda s: 0.55 + 0.1 * s.depth))
     assert [(depth, phase) for depth, phase, _ in run] == [
-        (1, SEARCH), (1, COOL_DOWN), (2, SEARCH), (2, COOL_DOWN), (3, SEARCH), (3, COOL_DOWN), (4, SEARCH), (4, FINE_TUNE)
+        (1, SEARCH), (1, COOL_DOWN), (2, SEARCH), (2, COOL_DOWN),
+        (3, SEARCH), (3, COOL_DOWN), (4, SEARCH), (4, FINE_TUNE),
     ]  # fmt: skip
     assert run[-1][2] == 9
 
@@ -113,7 +114,10 @@ def small_model(**arguments):
 @pytest.fixture
 def arrays(digits):
     images, labels = digits.train
-    return (images[:512].astype("float32"), labels[:512]), (digits.validation[0].astype("float32"), digits.validation[1])
+    return (images[:512].astype("float32"), labels[:512]), (
+        digits.validation[0].astype("float32"),
+        digits.validation[1],
+    )
 
 
 class Recorder(keras.callbacks.Callback):
@@ -269,7 +273,7 @@ def test_fit_without_growth_trains_the_network_as_it_is(arrays):
 
 
 def test_behaves_like_the_network_it_holds(arrays, tmp_path, capsys):
-    (images, labels), _ = arrays
+    (images, _labels), _ = arrays
     model = small_model()
     model.summary()
     assert "stem_conv" in capsys.readouterr().out

@@ -14,7 +14,7 @@ from absl.testing import flagsaver
 from odn_keras import LiteRTClassifier, cli, train
 from odn_keras.training import RUN_FILES
 
-QUICK = ["--width=8", "--epochs=6", "--finetune_epochs=2"]
+SMALL = ["--width=16", "--epochs=16", "--finetune_epochs=8", "--patience=1"]
 
 
 @pytest.fixture
@@ -49,12 +49,12 @@ def refused(command, tmp_path):
 
 def test_a_run_leaves_a_checked_network(command, tmp_path, digits):
     out = tmp_path / "run"
-    status, printed, _ = command(f"--out={out}", "--dataset=digits", *QUICK, "--target_accuracy=0.3", "--seed=1")
+    status, printed, _ = command(f"--out={out}", "--dataset=digits", *SMALL, "--target_accuracy=0.6", "--seed=1")
     assert status == 0
     assert sorted(path.name for path in out.iterdir()) == sorted(RUN_FILES)
 
     report = json.loads((out / "report.json").read_text())
-    assert report["target_met"] and report["val_accuracy"] >= 0.3 and report["depth"] == 1
+    assert report["target_met"] and report["val_accuracy"] >= 0.6 and 1 <= report["depth"] <= 8
     assert report["epochs"] == sum(stage["epochs"] for stage in report["stages"])
     assert report["training_macs"] == sum(stage["training_macs"] for stage in report["stages"])
     assert report["tflite_bytes"] == (out / "model.tflite").stat().st_size
@@ -199,8 +199,7 @@ def test_the_same_small_run_on_every_backend(tmp_path, backend):
     import os
 
     result = subprocess.run(
-        [sys.executable, "-m", "odn_keras.train", f"--out={tmp_path / 'run'}", "--target_accuracy=0.9", "--width=16",
-         "--epochs=16", "--finetune_epochs=8", "--patience=1"],
+        [sys.executable, "-m", "odn_keras.train", f"--out={tmp_path / 'run'}", "--target_accuracy=0.9", *SMALL],
         env={**os.environ, "KERAS_BACKEND": backend},
         capture_output=True,
         text=True,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from odn_keras.deploy.quiet import quiet
 from odn_keras.errors import InputError
 
 
@@ -37,8 +38,9 @@ class LiteRTClassifier:
         except ImportError as error:
             raise InputError(f"running .tflite files needs LiteRT: pip install ai-edge-litert ({error})") from error
         try:
-            self._interpreter = Interpreter(os.fspath(path), num_threads=num_threads)
-            self._interpreter.allocate_tensors()
+            with quiet():
+                self._interpreter = Interpreter(os.fspath(path), num_threads=num_threads)
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise InputError(f"{path} is not a readable .tflite file ({str(error).splitlines()[0]})") from error
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()

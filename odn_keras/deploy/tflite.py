@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from odn_keras.builder import with_dtype
+from odn_keras.deploy.quiet import quiet
 from odn_keras.errors import InputError
 from odn_keras.files import replacing
 
@@ -43,7 +44,8 @@ def export_tflite(network: keras.Model, calibration_images: np.ndarray, path: st
         raise InputError(f"at least {MIN_CALIBRATION_IMAGES} calibration images are needed, got {len(images)}")
     network = with_dtype(network, "float32")
     if keras.backend.backend() == "tensorflow":
-        content = _convert(network, images)
+        with quiet():
+            content = _convert(network, images)
         with replacing(path) as temporary:
             temporary.write_bytes(content)
     else:

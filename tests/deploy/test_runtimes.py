@@ -10,7 +10,7 @@ pytest.importorskip("ai_edge_litert")
 def test_a_file_that_is_no_model_is_refused(tmp_path, content):
     path = tmp_path / "model.tflite"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="model.tflite"):
+    with pytest.raises(InputError, match=r"model\.tflite"):
         LiteRTClassifier(path)
 
 
