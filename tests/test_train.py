@@ -179,7 +179,7 @@ def test_every_flagfile_parses(command, tmp_path):
     files = sorted(pathlib.Path(__file__).parent.parent.glob("flags/*.txt"))
     assert {file.stem for file in files} >= {"mnist", "emnist_letters", "fashion_mnist", "svhn", "cifar10", "digits"}
     for file in files:  # one value is spoilt, so that the run ends once the rest was found good
-        status, _, error = command(f"--flagfile={file}", "--dataset=/nowhere/data.npz")
+        status, _, error = command(f"--flagfile={file}", "--dataset=/nowhere/data.npz", f"--out={tmp_path}")
         assert (status, "/nowhere/data.npz" in error) == (2, True), error
 
 

@@ -1,6 +1,7 @@
 """Keeping the chatter of converters and runtimes away from the user's terminal."""
 
 import contextlib
+import io
 import os
 import sys
 import tempfile
@@ -13,16 +14,17 @@ def quiet():
     sys.stdout.flush()
     sys.stderr.flush()
     saved = {number: os.dup(number) for number in (1, 2)}
+    printed = io.StringIO()
     with tempfile.TemporaryFile() as chatter, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             for number in saved:
                 os.dup2(chatter.fileno(), number)
-            with contextlib.redirect_stdout(None), contextlib.redirect_stderr(None):
+            with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
                 yield
         except Exception:
             chatter.seek(0)
-            os.write(saved[2], chatter.read())
+            os.write(saved[2], chatter.read() + printed.getvalue().encode())
             raise
         finally:
             for number, original in saved.items():
