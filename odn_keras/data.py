@@ -11,12 +11,14 @@ The validation images come out of the training split, class by class and always 
 """
 
 import math
+import os
 import pathlib
+import socket
 from dataclasses import dataclass
 
 import keras
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from sklearn.model_selection import train_test_split
 
 from odn_keras.errors import InputError
@@ -26,6 +28,7 @@ MAX_VALIDATION_IMAGES = 10_000
 VALIDATION_FRACTION = 1 / 6
 TEST_FRACTION = 0.15
 TFDS_READ_BATCH = 1000
+TFDS_HOST = "storage.googleapis.com"  # where TFDS looks first
 
 ALIASES = {"svhn": "svhn_cropped", "emnist": "emnist/letters"}
 EMNIST_LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -66,7 +69,8 @@ def load_dataset(
     Args:
         name: dataset name, folder or `.npz` file.
         data_dir: where TensorFlow Datasets keeps its data; default: its own.
-        image_size: (height, width) in pixels to which the images of a folder are resized; default: as they are.
+        image_size: (height, width) in pixels to which the images of a folder or TFDS set are resized; default: as
+            they are, which must then be one size.
         grayscale: whether the images of a folder are read as one channel.
         validation_images: how many training images to set aside; default: a sixth, at most 10,000.
         train_images: use only so many training images (a random choice, always the same).
@@ -83,7 +87,7 @@ def load_dataset(
     elif "/" in name and name not in ALIASES.values() and name.startswith((".", "/", "~")):
         raise InputError(f"no such folder of images: {name}")
     else:
-        train, test, class_names = _load_tfds(ALIASES.get(name, name), data_dir)
+        train, test, class_names = _load_tfds(ALIASES.get(name, name), data_dir, image_size)
     return _assemble(name, train, test, class_names, validation_images, train_images)
 
 
@@ -281,8 +285,11 @@ def _read_image(file: pathlib.Path, image_size, grayscale) -> np.ndarray:
     """An image file -> uint8 of shape (height, width, 1 or 3)."""
     try:
         with Image.open(file) as stored:
-            grey = grayscale or stored.mode in ("1", "L", "LA", "I", "I;16", "F")
-            image = stored.convert("L" if grey else "RGB")
+            upright = ImageOps.exif_transpose(stored)
+            if upright.mode.startswith("I"):  # 16 bits a pixel
+                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+            grey = grayscale or upright.mode in ("1", "L", "LA", "La", "F")
+            image = upright.convert("L" if grey else "RGB")
             if image_size:
                 image = image.resize((image_size[1], image_size[0]), Image.Resampling.BILINEAR)
             pixels = np.asarray(image, dtype=np.uint8)
@@ -291,7 +298,7 @@ def _read_image(file: pathlib.Path, image_size, grayscale) -> np.ndarray:
     return pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
 
 
-def _load_tfds(name: str, data_dir: str | None):
+def _load_tfds(name: str, data_dir: str | None, image_size):
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:
@@ -304,33 +311,61 @@ def _load_tfds(name: str, data_dir: str | None):
         raise InputError(
             f"unknown dataset {name!r}: give digits, a TensorFlow Datasets name, a folder of images or an .npz file"
         ) from error
+    _prepare(builder, name, data_dir)
+    features = builder.info.features
+    if not {"image", "label"} <= set(features) or not isinstance(features["label"], tfds.features.ClassLabel):
+        raise InputError(f"dataset {name!r} is no image-classification set: it has {', '.join(sorted(features))}")
+    if None in features["image"].shape and not image_size:
+        raise InputError(f"the images of {name!r} vary in size: give --image_size")
+    train = _read_tfds(builder, "train", image_size)
+    if builder.info.splits and "test" not in builder.info.splits:
+        train, test = _split_off_test(*train)
+    else:
+        test = _read_tfds(builder, "test", image_size)
+    names = EMNIST_LETTERS if name == "emnist/letters" else features["label"].names
+    first = 1 if name == "emnist/letters" else 0
+    labels, class_names = _numbered(np.concatenate([train[1], test[1]]), dict(enumerate(names, start=first)))
+    if name.startswith("emnist"):  # TFDS stores them transposed, as the original files do
+        train, test = ((images.transpose(0, 2, 1, 3), labels) for images, labels in (train, test))
+    return (train[0], labels[: len(train[1])]), (test[0], labels[len(train[1]) :]), class_names
+
+
+def _prepare(builder, name: str, data_dir: str | None) -> None:
+    """Downloads the dataset unless it is there."""
+    try:
+        builder.as_dataset(split="train")
+        return
+    except Exception:  # what it raises for missing data has changed between versions
+        where = data_dir or "TFDS's data folder"
+    if not _online():
+        raise InputError(f"dataset {name!r} is not in {where}, and there is no network to download it: see --data_dir")
     try:
         builder.download_and_prepare()
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(
-            f"dataset {name!r} is not in {builder.data_dir} and could not be downloaded ({reason[:200]})"
-        ) from error
+        raise InputError(f"dataset {name!r} is not in {where} and could not be downloaded ({reason[:200]})") from error
+
+
+def _online() -> bool:
+    """Whether a download can be tried: TFDS itself would retry for minutes and leave half a folder behind."""
+    if any(name.lower() in ("http_proxy", "https_proxy") for name in os.environ):
+        return True
     try:
-        train, test = (_read_tfds(builder, split) for split in ("train", "test"))
-    except KeyError as error:
-        raise InputError(f"dataset {name!r} has no images and labels in train and test splits ({error})") from error
-    names = _tfds_class_names(name, builder)
-    both, class_names = _numbered(np.concatenate([train[1], test[1]]), names)
-    if name.startswith("emnist"):  # TFDS stores them transposed, as the original files do
-        train, test = ((images.transpose(0, 2, 1, 3), labels) for images, labels in (train, test))
-    count = len(train[1])
-    return (train[0], both[:count]), (test[0], both[count:]), class_names
+        socket.getaddrinfo(TFDS_HOST, 443)
+    except OSError:
+        return False
+    return True
 
 
-def _read_tfds(builder, split: str) -> Split:
-    dataset = builder.as_dataset(split=split, shuffle_files=False).batch(TFDS_READ_BATCH)
-    batches = [(batch["image"], batch["label"]) for batch in dataset.as_numpy_iterator()]
-    images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+def _read_tfds(builder, split: str, image_size) -> Split:
+    import tensorflow as tf
+
+    def read(example):
+        image = example["image"]
+        if image_size:
+            image = tf.cast(tf.round(tf.image.resize(image, image_size, antialias=True)), tf.uint8)
+        return image, example["label"]
+
+    dataset = builder.as_dataset(split=split, shuffle_files=False).map(read).batch(TFDS_READ_BATCH)
+    images, labels = (np.concatenate(parts) for parts in zip(*dataset.as_numpy_iterator(), strict=True))
     return images, labels.astype(np.int64)
-
-
-def _tfds_class_names(name: str, builder) -> dict[int, str]:
-    if name == "emnist/letters":
-        return dict(enumerate(EMNIST_LETTERS, start=1))
-    return dict(enumerate(builder.info.features["label"].names))

@@ -128,7 +128,8 @@ class DepthGrowth(keras.callbacks.Callback):
             raise InputError(f"max_depth must be {depth} (the present depth) to {deepest}, got {self.max_depth}")
         self._deepest = self.max_depth or deepest
         self._epochs = epochs
-        self._reserve = min(self.finetune_epochs or max(1, epochs // 3), epochs - first_epoch)
+        budget = epochs - first_epoch
+        self._reserve = min(self.finetune_epochs or max(1, budget // 3), budget)
         self.stages, self.best, self.best_depth, self.best_weights = [], -math.inf, 0, None
         return self._search_or_finetune(depth, first_epoch)
 

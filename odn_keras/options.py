@@ -31,7 +31,9 @@ class RunOptions:
 
     dataset: str = _option("digits", "digits, a TFDS name (or svhn, emnist), a folder of images, or an .npz file.")
     data_dir: str | None = _option(None, "Where TensorFlow Datasets keeps its data; default: its own place.")
-    image_size: int | None = _option(None, "Resize a folder's images to so many pixels square.", least=1)
+    image_size: int | None = _option(
+        None, "Resize the images of a folder or TFDS set to so many pixels square.", least=1
+    )
     grayscale: bool = _option(False, "Read a folder's images as one channel.")
     validation_images: int | None = _option(
         None, "Training images set aside to choose by; default: a sixth, at most 10,000.", least=1
@@ -63,7 +65,7 @@ class RunOptions:
     precision: str = _option(
         "auto",
         "auto: mixed_bfloat16 on TensorFlow and a CPU with such instructions, else float32.",
-        choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
+        choices=("auto", "float32", "mixed_bfloat16"),
     )
 
     def __post_init__(self):
@@ -71,8 +73,8 @@ class RunOptions:
             self._check(field, getattr(self, field.name))
         if self.max_depth is not None:
             NetworkSpec(self.backbone, (1, 1, 1), num_classes=2).check_depth(self.max_depth)
-        if self.finetune_epochs > self.epochs:
-            raise InputError(f"finetune_epochs ({self.finetune_epochs}) must not be above epochs ({self.epochs})")
+        if self.finetune_epochs >= self.epochs:
+            raise InputError(f"finetune_epochs ({self.finetune_epochs}) must be below epochs ({self.epochs})")
 
     @staticmethod
     def _check(field: dataclasses.Field, value: Any) -> None:

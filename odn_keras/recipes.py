@@ -73,8 +73,8 @@ class Augmentation:
 def precision(wanted: str = "auto") -> str:
     """The Keras dtype policy to train under.
 
-    `"auto"` is the fastest measured (`python -m benchmarks.precision`): bfloat16 on TensorFlow and a CPU that has
-    instructions for it, else float32.
+    `"auto"` is bfloat16 on TensorFlow and a CPU that has instructions for it, where it is about twice as fast, else
+    float32.
     """
     if wanted != "auto":
         return wanted

@@ -172,7 +172,10 @@ def _deploy(network, growth: DepthGrowth, spec, options: RunOptions, dataset: Da
         "memory_reduction": 1 - tflite_bytes / full_bytes,
         "input_quantization": asdict(classifier.input),
         "output_quantization": asdict(classifier.output),
-        "input": "feed pixel p (0..255) as the int8 number p - 128",
+        "input": {
+            "feed": "pixel p (0..255) as the int8 number p - 128",
+            "largest_error_steps": classifier.input_error(),
+        },
         "images": {
             "train": len(dataset.train[0]),
             "validation": len(dataset.validation[0]),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from odn_keras import InputError, load_dataset
+from odn_keras import InputError, data, load_dataset
 from odn_keras.data import Batches
 from odn_keras.recipes import Augmentation
 
@@ -49,6 +49,21 @@ def test_a_folder_of_camera_images(image_folder):
 
 def test_a_folder_resized_and_grey(image_folder):
     assert load_dataset(str(image_folder), image_size=(32, 48), grayscale=True).input_shape == (32, 48, 1)
+
+
+def test_sixteen_bit_and_rotated_images(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    deep = Image.fromarray(np.full((6, 9), 40_000, np.uint16))
+    exif = Image.Exif()
+    exif[274] = 6  # taken with the camera turned
+    for number in range(4):
+        deep.save(tmp_path / "a" / f"{number}.png")
+        Image.new("L", (6, 9), 7).save(tmp_path / "b" / f"{number}.jpg", exif=exif)
+    dataset = load_dataset(str(tmp_path))
+    assert dataset.input_shape == (6, 9, 1)
+    images = np.concatenate([dataset.train[0], dataset.validation[0], dataset.test[0]])
+    assert images.max() == 40_000 >> 8
 
 
 def test_a_folder_with_train_and_test(tmp_path):
@@ -164,8 +179,17 @@ def test_mnist_is_whole(real_data_dir):
     assert dataset.class_names == tuple("0123456789")
 
 
-def test_tfds_data_that_is_not_there_is_refused_in_one_line(tmp_path, monkeypatch):
+def test_without_a_network_nothing_is_tried(tmp_path, monkeypatch):
+    pytest.importorskip("tensorflow_datasets")
+    monkeypatch.setattr(data, "_online", lambda: False)
+    with pytest.raises(InputError, match=r"mnist.*no network"):
+        load_dataset("mnist", data_dir=str(tmp_path / "tfds"))
+    assert not (tmp_path / "tfds").exists()
+
+
+def test_a_failed_download_is_refused_in_one_line(tmp_path, monkeypatch):
     tfds = pytest.importorskip("tensorflow_datasets")
+    monkeypatch.setattr(data, "_online", lambda: True)
 
     def no_network(*args, **kwargs):
         raise ConnectionError("no route to host\nand more lines")

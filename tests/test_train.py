@@ -145,13 +145,9 @@ def test_bad_flags_are_refused_in_one_line(refused, arguments, message):
 
 
 def test_data_that_is_neither_there_nor_downloadable_is_refused(refused, tmp_path, monkeypatch):
-    tfds = pytest.importorskip("tensorflow_datasets")
-
-    def no_network(*args, **kwargs):
-        raise ConnectionError("no route to host")
-
-    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", no_network)
-    assert "no route to host" in refused("--dataset=mnist", f"--data_dir={tmp_path}")
+    pytest.importorskip("tensorflow_datasets")
+    monkeypatch.setattr("odn_keras.data._online", lambda: False)
+    assert "no network" in refused("--dataset=mnist", f"--data_dir={tmp_path}")
 
 
 def test_objects_in_an_npz_are_refused(refused, npz):
@@ -209,7 +205,7 @@ def test_the_same_small_run_on_every_backend(tmp_path, backend):
     assert report["backend"] == backend
     assert report["test_accuracy"] > 0.85
     assert abs(report["int8_test_accuracy"] - report["test_accuracy"]) < 0.02
-    assert report["input_quantization"]["zero_point"] == -128
+    assert report["input"]["largest_error_steps"] < 1
 
 
 def test_importing_the_package_is_light():

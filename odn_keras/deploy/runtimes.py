@@ -51,6 +51,12 @@ class LiteRTClassifier:
         self.input = Quantization(*inputs[0]["quantization"])
         self.output = Quantization(*outputs[0]["quantization"])
 
+    def input_error(self) -> float:
+        """How far the input is from taking pixel p as p - 128, at worst, in quantisation steps."""
+        pixels = np.arange(256)
+        real = self.input.scale * (pixels - 128 - self.input.zero_point)
+        return float(np.abs(real - pixels / 255).max() / self.input.scale)
+
     def predict_quantized(self, images: np.ndarray) -> np.ndarray:
         """Raw uint8 pixels of shape (n, height, width, channels) -> int8 outputs of shape (n, classes)."""
         if images.dtype != np.uint8 or images.shape[1:] != self.input_shape:

@@ -55,31 +55,35 @@ def export_tflite(network: keras.Model, calibration_images: np.ndarray, path: st
 
 def _convert(network: keras.Model, images: np.ndarray) -> bytes:
     tf = _import_tensorflow()
-    network, scale, offset = _without_rescaling(network)
+    network, rescaling = _without_rescaling(network)
     single = keras.Input(batch_shape=(1, *network.input_shape[1:]), name="image")
     converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(single, network(single)))
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: _calibration(images, scale, offset)
+    converter.representative_dataset = lambda: _calibration(images, rescaling)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = tf.int8
     return converter.convert()
 
 
-def _without_rescaling(network: keras.Model) -> tuple[keras.Model, float, float]:
-    """Splits off a leading `Rescaling`: the rest of the network, and the layer's scale and offset."""
+def _without_rescaling(network: keras.Model) -> tuple[keras.Model, keras.layers.Rescaling | None]:
+    """Splits a leading `Rescaling` off: the rest of the network, and that layer."""
     first = network.layers[1]
     if not isinstance(first, keras.layers.Rescaling):
-        return network, 1.0, 0.0
-    return keras.Model(first.output, network.output), float(first.scale), float(first.offset)
+        return network, None
+    return keras.Model(first.output, network.output), first
 
 
-def _calibration(images: np.ndarray, scale: float, offset: float) -> Iterator[list[np.ndarray]]:
-    """Rescaled images one by one; corner pixels of the first make sure that the whole pixel range is seen."""
+def _calibration(images: np.ndarray, rescaling: keras.layers.Rescaling | None) -> Iterator[list[np.ndarray]]:
+    """The images one by one, as the network takes them.
+
+    Behind a rescaling the input's range must be that of all pixels, 0 to 255, or a device could not feed p - 128:
+    two corner pixels of the first image see to it.
+    """
     images = images.astype(np.float32)
-    if images.max() > 1:
-        images = images.copy()
+    if rescaling:
         images[0, 0, 0], images[0, -1, -1] = 0.0, 255.0
-    for image in images * scale + offset:
+        images = images * rescaling.scale + rescaling.offset
+    for image in images:
         yield [image[np.newaxis]]
 
 
