@@ -3,16 +3,13 @@ PYTHON ?= python3.11
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test slow lint clean
+.PHONY: demo test lint clean
 
 demo: $(VENV)/.base
 	$(RUN) -m odn_keras.train --flagfile=flags/digits.txt --overwrite
 
 test: $(VENV)/.dev
-	$(RUN) -m pytest -m "not slow" $(ARGS)
-
-slow: $(VENV)/.dev
-	$(RUN) -m pytest -m slow $(ARGS)
+	$(RUN) -m pytest $(ARGS)
 
 lint: $(VENV)/.dev
 	$(RUN) -m ruff check .

@@ -17,7 +17,7 @@ EXTRAS = {
         "ai-edge-litert==2.3.0",
     ],
     "jax": ["jax>=0.10,<0.12"],
-    "torch": ["torch>=2.13,<2.15"],
+    "torch": ["torch==2.13.0"],
     # Quantisation-aware training needs the legacy Keras that tensorflow-model-optimization is built on.
     "qat": ["tensorflow-model-optimization==0.8.1", "tf_keras>=2.21,<2.22"],
     # Runs a finished .tflite on a small Linux board; needs NumPy 1, so an environment of its own.

@@ -4,7 +4,7 @@ Source of the three ResNets: Optimally Deep Networks (arXiv 2510.10764), section
 max-pooling, then residual blocks in order; depth d is the stem, the first d blocks, global average pooling and a head.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from odn_keras.errors import InputError
 
@@ -90,11 +90,7 @@ class NetworkSpec:
         """Number of residual blocks of the full backbone."""
         return len(self.blocks)
 
-    def check_depth(self, depth: int) -> int:
-        """Returns `depth`; raises `InputError` where the backbone has no such depth."""
+    def check_depth(self, depth: int) -> None:
+        """Raises `InputError` where the backbone has no such depth."""
         if not 1 <= depth <= self.max_depth:
             raise InputError(f"{self.backbone} has depths 1 to {self.max_depth}, got {depth}")
-        return depth
-
-    def with_width(self, width: int) -> "NetworkSpec":
-        return replace(self, width=width)

@@ -23,6 +23,8 @@ def run(main: Callable[[], int | None]) -> None:
             return main()
         except InputError as error:
             return fail(str(error))
+        except OSError as error:  # a full disk, a folder that must not be read or written
+            return fail(f"{error.strerror or error}: {error.filename or ''}")
 
     app.run(guarded, flags_parser=_parse)
 

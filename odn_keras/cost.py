@@ -33,11 +33,13 @@ def training_macs(network: keras.Model) -> int:
     A layer costs its forward pass, once more for its weights' gradient if it is trained, and once more for its
     input's gradient if anything before it is trained. A frozen prefix therefore costs a forward pass only.
     """
-    total, trained_before = 0, False
+    total = 0
+    needs_gradient: dict[int, bool] = {}  # by tensor: whether anything before it is trained
     for layer in network.layers:
-        passes = 1 + bool(layer.trainable_weights) + trained_before
-        total += passes * _layer_macs(layer)
-        trained_before = trained_before or bool(layer.trainable_weights)
+        trained = bool(layer.trainable_weights)
+        trained_before = any(needs_gradient.get(id(tensor), False) for tensor in keras.tree.flatten(layer.input))
+        needs_gradient[id(layer.output)] = trained or trained_before
+        total += (1 + trained + trained_before) * _layer_macs(layer)
     return total
 
 

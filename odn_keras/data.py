@@ -71,23 +71,25 @@ def load_dataset(
         data_dir: where TensorFlow Datasets keeps its data; default: its own.
         image_size: (height, width) in pixels to which the images of a folder or TFDS set are resized; default: as
             they are, which must then be one size.
-        grayscale: whether the images of a folder are read as one channel.
+        grayscale: whether the images of a folder or TFDS set are read as one channel.
         validation_images: how many training images to set aside; default: a sixth, at most 10,000.
         train_images: use only so many training images (a random choice, always the same).
 
     Raises:
         InputError: where there is no such dataset or it cannot be used.
     """
+    if (image_size or grayscale) and (name == "digits" or name.endswith(".npz")):
+        raise InputError(f"image_size and grayscale are for folders and TFDS sets, not for {name}")
     if name == "digits":
         train, test, class_names = _load_digits()
     elif name.endswith(".npz"):
-        train, test, class_names = _load_npz(pathlib.Path(name).expanduser())
-    elif name not in ALIASES and pathlib.Path(name).expanduser().is_dir():
-        train, test, class_names = _load_folder(pathlib.Path(name).expanduser(), image_size, grayscale)
-    elif "/" in name and name not in ALIASES.values() and name.startswith((".", "/", "~")):
+        train, test, class_names = _load_npz(pathlib.Path(os.path.expanduser(name)))
+    elif name not in ALIASES and os.path.isdir(os.path.expanduser(name)):
+        train, test, class_names = _load_folder(pathlib.Path(os.path.expanduser(name)), image_size, grayscale)
+    elif name.startswith((".", "/", "~")):
         raise InputError(f"no such folder of images: {name}")
     else:
-        train, test, class_names = _load_tfds(ALIASES.get(name, name), data_dir, image_size)
+        train, test, class_names = _load_tfds(ALIASES.get(name, name), data_dir, image_size, grayscale)
     return _assemble(name, train, test, class_names, validation_images, train_images)
 
 
@@ -149,6 +151,8 @@ def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
 
 def _assemble(name, train, test, class_names, validation_images, train_images) -> Dataset:
     images, labels = train
+    if not len(images) or not len(test[0]):
+        raise InputError(f"{name} has {len(images)} training and {len(test[0])} test images: both are needed")
     if len(class_names) < 2:
         raise InputError(f"{name} has one class only ({class_names[0]!r}): a classifier needs at least 2")
     if validation_images is None:
@@ -233,9 +237,15 @@ def _load_npz(path: pathlib.Path):
 
 
 def _load_folder(path: pathlib.Path, image_size, grayscale):
-    parts = {part.name for part in path.iterdir() if part.is_dir()}
-    if parts == {"train", "test"}:
+    parts = set(_class_folders(path))
+    if {"train", "test"} <= parts:
+        if parts != {"train", "test"}:
+            raise InputError(
+                f"{path} has train and test folders, so {sorted(parts - {'train', 'test'})} cannot be classes"
+            )
         classes = _class_folders(path / "train")
+        if extra := set(_class_folders(path / "test")) - set(classes):
+            raise InputError(f"{path / 'test'} has classes that {path / 'train'} lacks: {', '.join(sorted(extra))}")
         train = _read_folder(path / "train", classes, image_size, grayscale)
         test = _read_folder(path / "test", classes, image_size or train[0].shape[1:3], grayscale)
         if train[0].shape[-1] != test[0].shape[-1]:
@@ -286,19 +296,26 @@ def _read_image(file: pathlib.Path, image_size, grayscale) -> np.ndarray:
     try:
         with Image.open(file) as stored:
             upright = ImageOps.exif_transpose(stored)
-            if upright.mode.startswith("I"):  # 16 bits a pixel
+            if upright.mode.startswith("I;16"):
                 upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-            grey = grayscale or upright.mode in ("1", "L", "LA", "La", "F")
+            if upright.mode in ("I", "F"):
+                raise InputError(f"cannot read the image {file}: 32 bits a pixel; save it with 8 or 16")
+            grey = grayscale or upright.mode in ("1", "L", "LA")
+            if upright.has_transparency_data:  # what is transparent is seen on white
+                upright = upright.convert("RGBA")
+                upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
             image = upright.convert("L" if grey else "RGB")
             if image_size:
                 image = image.resize((image_size[1], image_size[0]), Image.Resampling.BILINEAR)
             pixels = np.asarray(image, dtype=np.uint8)
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(f"cannot read the image {file} ({type(error).__name__}: {error})") from error
     return pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
 
 
-def _load_tfds(name: str, data_dir: str | None, image_size):
+def _load_tfds(name: str, data_dir: str | None, image_size, grayscale):
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:
@@ -309,19 +326,30 @@ def _load_tfds(name: str, data_dir: str | None, image_size):
         builder = tfds.builder(name, data_dir=data_dir)
     except Exception as error:
         raise InputError(
-            f"unknown dataset {name!r}: give digits, a TensorFlow Datasets name, a folder of images or an .npz file"
+            f"unknown dataset {name!r}: give digits, a TensorFlow Datasets name, a folder of images or an .npz file "
+            f"({str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__})"
         ) from error
     _prepare(builder, name, data_dir)
     features = builder.info.features
     if not {"image", "label"} <= set(features) or not isinstance(features["label"], tfds.features.ClassLabel):
         raise InputError(f"dataset {name!r} is no image-classification set: it has {', '.join(sorted(features))}")
-    if None in features["image"].shape and not image_size:
+    if features["image"].np_dtype != np.uint8:
+        raise InputError(
+            f"the images of {name!r} are {np.dtype(features['image'].np_dtype)}: 8 bits a channel are needed"
+        )
+    if None in features["image"].shape[:2] and not image_size:
         raise InputError(f"the images of {name!r} vary in size: give --image_size")
-    train = _read_tfds(builder, "train", image_size)
-    if builder.info.splits and "test" not in builder.info.splits:
+    splits = set(builder.info.splits) or {"train", "test"}
+    if "train" not in splits:
+        raise InputError(f"dataset {name!r} has no train split: it has {', '.join(sorted(splits))}")
+    train = _read_tfds(builder, "train", image_size, grayscale)
+    test = None
+    for split in ("test", "validation"):
+        if test is None and split in splits:
+            candidate = _read_tfds(builder, split, image_size, grayscale)
+            test = candidate if candidate[1].min() >= 0 else None  # some sets hide their test labels as -1
+    if test is None:
         train, test = _split_off_test(*train)
-    else:
-        test = _read_tfds(builder, "test", image_size)
     names = EMNIST_LETTERS if name == "emnist/letters" else features["label"].names
     first = 1 if name == "emnist/letters" else 0
     labels, class_names = _numbered(np.concatenate([train[1], test[1]]), dict(enumerate(names, start=first)))
@@ -357,13 +385,15 @@ def _online() -> bool:
     return True
 
 
-def _read_tfds(builder, split: str, image_size) -> Split:
+def _read_tfds(builder, split: str, image_size, grayscale) -> Split:
     import tensorflow as tf
 
     def read(example):
         image = example["image"]
         if image_size:
             image = tf.cast(tf.round(tf.image.resize(image, image_size, antialias=True)), tf.uint8)
+        if grayscale and image.shape[-1] == 3:
+            image = tf.image.rgb_to_grayscale(image)
         return image, example["label"]
 
     dataset = builder.as_dataset(split=split, shuffle_files=False).map(read).batch(TFDS_READ_BATCH)

@@ -23,6 +23,14 @@ from odn_keras.errors import InputError
 
 SEARCH, COOL_DOWN, FINE_TUNE = "search", "cool-down", "fine-tune"
 FREEZE_POLICIES = ("prefix", "none")
+ROUNDING = 1e-6  # metrics are float32: 9,930 right of 10,000 is logged as 0.99299997
+
+
+IMPOSSIBLE_BESIDE_GROWTH = (
+    keras.callbacks.LearningRateScheduler,
+    keras.callbacks.ReduceLROnPlateau,
+    keras.callbacks.BackupAndRestore,
+)
 
 
 class TrainingDiverged(InputError):
@@ -120,7 +128,7 @@ class DepthGrowth(keras.callbacks.Callback):
 
     @property
     def target_met(self) -> bool:
-        return self.best >= self.target
+        return self.best >= self.target - ROUNDING
 
     def begin(self, depth: int, deepest: int, first_epoch: int, epochs: int) -> Stage:
         """Plans the first stage of a `fit` from `first_epoch` to `epochs` of a network at `depth` of `deepest`."""
@@ -129,7 +137,9 @@ class DepthGrowth(keras.callbacks.Callback):
         self._deepest = self.max_depth or deepest
         self._epochs = epochs
         budget = epochs - first_epoch
-        self._reserve = min(self.finetune_epochs or max(1, budget // 3), budget)
+        if self.finetune_epochs is not None and self.finetune_epochs >= budget:
+            raise InputError(f"finetune_epochs ({self.finetune_epochs}) must be below the epochs of fit ({budget})")
+        self._reserve = self.finetune_epochs or max(budget // 3, min(1, budget - 1))
         self.stages, self.best, self.best_depth, self.best_weights = [], -math.inf, 0, None
         return self._search_or_finetune(depth, first_epoch)
 
@@ -154,7 +164,7 @@ class DepthGrowth(keras.callbacks.Callback):
         return Stage(depth, FINE_TUNE, epoch, self._epochs)
 
     def _within_reach(self, stage: Stage) -> bool:
-        return stage.best >= self.target - self.margin
+        return stage.best >= self.target - self.margin - ROUNDING
 
     def _converged(self, stage: Stage) -> bool:
         """No progress, or at the present pace the target stays out of reach for `patience` more epochs."""
@@ -162,6 +172,10 @@ class DepthGrowth(keras.callbacks.Callback):
             return False
         gain = stage.best - max(stage.values[: -self.patience])
         return gain < self.min_delta or stage.best + gain < self.target - self.margin
+
+    def on_train_begin(self, logs=None):
+        if not self.stages:
+            raise InputError("DepthGrowth grows an OptimallyDeepNetwork: a plain keras.Model cannot change its depth")
 
     def is_over(self, stage: Stage) -> bool:
         """Whether the stage has come to its end."""
@@ -180,7 +194,7 @@ class DepthGrowth(keras.callbacks.Callback):
             raise InputError(f"DepthGrowth monitors {self.monitor!r}, which is not logged; logged are {sorted(logs)}")
         value = float(logs[self.monitor])
         stage.values.append(value)
-        if value >= self.best:
+        if value > self.best or (value == self.best and stage.depth == self.best_depth):
             self.best, self.best_depth, self.best_weights = value, stage.depth, self.model.get_weights()
 
 
@@ -223,9 +237,10 @@ class _OneTraining(keras.callbacks.CallbackList):
 class OptimallyDeepNetwork:
     """A residual classifier that finds its depth while it is trained.
 
-    It is compiled, fitted, evaluated and saved like a `keras.Model`; whatever is not defined here is the current
-    network's own (`predict`, `summary`, `save`, `layers`, ...). With a `DepthGrowth` among the callbacks `fit` grows
-    the network, without one it trains it as it is.
+    It is compiled, fitted, evaluated and saved like a `keras.Model`, but is none itself: it holds one, which growing
+    replaces. Whatever is not defined here is the current network's own (`predict`, `summary`, `save`, `layers`, ...),
+    so a saved file is a plain network that loads without this package. With a `DepthGrowth` among the callbacks `fit`
+    grows the network, without one it trains it as it is.
 
     Args:
         backbone: `"resnet18"`, `"resnet34"` or `"resnet50"`.
@@ -295,24 +310,26 @@ class OptimallyDeepNetwork:
         self,
         x=None,
         y=None,
-        *,
         batch_size: int | None = None,
         epochs: int = 1,
+        verbose="auto",
+        callbacks: Sequence[keras.callbacks.Callback] | keras.callbacks.Callback | None = None,
+        validation_split: float = 0.0,
+        validation_data=None,
+        *,
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
-        validation_data=None,
-        validation_split: float = 0.0,
-        callbacks: Sequence[keras.callbacks.Callback] | keras.callbacks.Callback | None = None,
-        verbose="auto",
         **kwargs,
     ) -> keras.callbacks.History:
         """As `keras.Model.fit`; with a `DepthGrowth` callback the network grows.
 
         Epoch numbers and the returned `History` run on across the stages, and the other callbacks see one training.
-        `epochs` is the budget of the whole run. Afterwards the network holds the weights of the best epoch.
+        `epochs` is the budget of the whole run. Afterwards the network holds the weights of the best epoch. Each
+        stage has a fresh optimizer, whose `iterations` start at 0 again.
 
         Raises:
-            InputError: without validation data, or where the monitored metric is not logged.
+            InputError: without validation data after every epoch, where the monitored metric is not logged, or with a
+                callback that cannot work beside growth: one that sets the learning rate, or `BackupAndRestore`.
             TrainingDiverged: where the loss becomes NaN or infinite; the best weights so far are restored.
         """
         callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks or [])
@@ -329,6 +346,16 @@ class OptimallyDeepNetwork:
             raise InputError("compile the model before fit")
         if validation_data is None and not validation_split:
             raise InputError("DepthGrowth compares validation accuracy with the target: give fit validation_data")
+        if kwargs.get("validation_freq", 1) != 1:
+            raise InputError(
+                f"DepthGrowth decides after every epoch: validation_freq must be 1, got {kwargs['validation_freq']}"
+            )
+        for callback in callbacks:
+            if isinstance(callback, IMPOSSIBLE_BESIDE_GROWTH):
+                raise InputError(
+                    f"{type(callback).__name__} cannot work beside DepthGrowth, which sets the learning rate "
+                    "and replaces the network: leave it out"
+                )
         if epochs <= initial_epoch:
             raise InputError(f"epochs must be more than initial_epoch, got {epochs} and {initial_epoch}")
 
@@ -357,10 +384,10 @@ class OptimallyDeepNetwork:
                 self.network.fit(**data, initial_epoch=stage.first_epoch, epochs=stage.end_epoch, callbacks=listeners)
                 stage.seconds = time.perf_counter() - started
                 stage = None if listeners.stopped else growth.next_stage()
+            listeners.finish()
         finally:
             self._settle(growth)
             listeners.set_model(self.network)
-        listeners.finish()
         return self.network.history
 
     def _enter(self, stage: Stage, growth: DepthGrowth, steps: int, listeners: _OneTraining) -> None:
@@ -420,10 +447,18 @@ def _headline(stage: Stage, deepest: int, growth: DepthGrowth) -> str:
 
 def _count_steps(x, batch_size: int | None, validation_split: float) -> int:
     """Training steps of one epoch, as Keras will make them."""
-    if hasattr(x, "shape"):
-        samples = math.ceil(x.shape[0] * (1 - validation_split)) if validation_split else x.shape[0]
+    if isinstance(x, keras.utils.PyDataset):
+        return x.num_batches
+    arrays = keras.tree.flatten(x)
+    if hasattr(arrays[0], "shape"):
+        samples = math.floor(arrays[0].shape[0] * (1 - validation_split))
         return math.ceil(samples / (batch_size or 32))
+    endless = hasattr(x, "cardinality") and int(x.cardinality()) == -1
+    if endless or hasattr(x, "__next__"):
+        raise InputError(
+            f"give fit steps_per_epoch: how many batches an epoch of this {type(x).__name__} has is unknown"
+        )
     try:
         return len(x)
-    except TypeError:  # a dataset or generator that does not know its length: one pass tells
+    except TypeError:  # a dataset that does not know its length: one pass tells
         return sum(1 for _ in x)

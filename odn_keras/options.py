@@ -34,7 +34,7 @@ class RunOptions:
     image_size: int | None = _option(
         None, "Resize the images of a folder or TFDS set to so many pixels square.", least=1
     )
-    grayscale: bool = _option(False, "Read a folder's images as one channel.")
+    grayscale: bool = _option(False, "Read the images of a folder or TFDS set as one channel.")
     validation_images: int | None = _option(
         None, "Training images set aside to choose by; default: a sixth, at most 10,000.", least=1
     )
@@ -51,7 +51,9 @@ class RunOptions:
     patience: int = _option(1, "Epochs over which progress is measured while searching.", least=1)
     min_delta: float = _option(0.001, "Less progress than this means that a depth has converged.", least=0)
     epochs: int = _option(60, "Epochs of the whole run, at most.", least=1)
-    finetune_epochs: int = _option(15, "Epochs of fine-tuning, kept back from --epochs.", least=1)
+    finetune_epochs: int | None = _option(
+        None, "Epochs of fine-tuning, kept back from --epochs; default: a third of them.", least=1
+    )
 
     batch_size: int = _option(128, "Images of a training step.", least=1)
     learning_rate: float = _option(0.1, "Peak learning rate of SGD with Nesterov momentum 0.9.", above=0)
@@ -61,7 +63,7 @@ class RunOptions:
     rotate: float = _option(0.0, "Augmentation: largest rotation, in degrees.", least=0, most=180)
     zoom: float = _option(0.0, "Augmentation: largest relative change of size.", least=0, below=1)
     flip: bool = _option(False, "Augmentation: mirror left and right.")
-    seed: int = _option(0, "Of initial weights, shuffling and augmentation.", least=0)
+    seed: int = _option(0, "Of initial weights, shuffling and augmentation.", least=0, most=2**32 - 1)
     precision: str = _option(
         "auto",
         "auto: mixed_bfloat16 on TensorFlow and a CPU with such instructions, else float32.",
@@ -73,7 +75,7 @@ class RunOptions:
             self._check(field, getattr(self, field.name))
         if self.max_depth is not None:
             NetworkSpec(self.backbone, (1, 1, 1), num_classes=2).check_depth(self.max_depth)
-        if self.finetune_epochs >= self.epochs:
+        if self.finetune_epochs is not None and self.finetune_epochs >= self.epochs:
             raise InputError(f"finetune_epochs ({self.finetune_epochs}) must be below epochs ({self.epochs})")
 
     @staticmethod

@@ -67,7 +67,8 @@ def draw_growth(growth: DepthGrowth, title: str, path: str | os.PathLike) -> Non
         color = f"C{depths.index(stage.depth)}"
         epochs = range(stage.first_epoch + 1, stage.first_epoch + stage.epochs + 1)
         points = [*([previous] if previous else []), *zip(epochs, stage.values, strict=True)]
-        axes.plot(*zip(*points, strict=True), color=color, marker="o", markersize=3) if points else None
+        if points:
+            axes.plot(*zip(*points, strict=True), color=color, marker="o", markersize=3)
         expanded = number > 0 and growth.stages[number - 1].depth != stage.depth
         if expanded:
             axes.axvline(stage.first_epoch + 0.5, color=color, linestyle=":", linewidth=1)

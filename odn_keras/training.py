@@ -1,6 +1,7 @@
 """One run, from a dataset to a measured `.tflite`: what `python -m odn_keras.train` does."""
 
 import pathlib
+import tempfile
 from dataclasses import asdict
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from odn_keras import builder, cost, report
 from odn_keras.data import Batches, Dataset, load_dataset, one_hot
 from odn_keras.deploy.runtimes import LiteRTClassifier
-from odn_keras.deploy.tflite import export_tflite
+from odn_keras.deploy.tflite import MIN_CALIBRATION_IMAGES, export_tflite
 from odn_keras.errors import InputError
 from odn_keras.files import replacing
 from odn_keras.growth import DepthGrowth, OptimallyDeepNetwork, TrainingDiverged
@@ -51,6 +52,11 @@ def run(options: RunOptions, out: str | pathlib.Path, *, overwrite: bool = False
         raise InputError(
             f"{options.dataset} has {len(dataset.train[0])} training images, "
             f"fewer than a batch of {options.batch_size}: lower --batch_size"
+        )
+    if len(dataset.train[0]) < MIN_CALIBRATION_IMAGES:
+        raise InputError(
+            f"{options.dataset} has {len(dataset.train[0])} training images: "
+            f"the int8 export is calibrated on at least {MIN_CALIBRATION_IMAGES}"
         )
     _claim_folder(out)
     model, growth = _grow(options, dataset, out)
@@ -99,25 +105,32 @@ def _grow(options: RunOptions, dataset: Dataset, out: pathlib.Path) -> tuple[Opt
             epochs=options.epochs,
             validation_data=(images.astype(np.float32), one_hot(labels, dataset.num_classes)),
             validation_batch_size=EVALUATION_BATCH,
-            callbacks=[growth, _Recorder(growth, out)],
+            callbacks=[growth, _Recorder(growth, dataset.class_names, out)],
         )
     except TrainingDiverged as error:
         if growth.best_weights is None:
             raise
-        _save(model.network, out)
         raise TrainingDiverged(f"{error}; the best weights before that are in {out / 'model.keras'}") from error
     return model, growth
 
 
 class _Recorder(keras.callbacks.Callback):
-    """After every epoch: the history so far; after every better one: the network."""
+    """After every epoch: the history so far; after every better one: the network.
 
-    def __init__(self, growth: DepthGrowth, out: pathlib.Path):
+    Only then does an earlier run in the same folder give way.
+    """
+
+    def __init__(self, growth: DepthGrowth, class_names: tuple[str, ...], out: pathlib.Path):
         super().__init__()
-        self._growth, self._out = growth, out
+        self._growth, self._class_names, self._out = growth, class_names, out
         self._history: dict[str, list[float]] = {}
 
     def on_epoch_end(self, epoch, logs=None):
+        if not self._history:
+            for name in RUN_FILES:
+                (self._out / name).unlink(missing_ok=True)
+            with replacing(self._out / "labels.txt") as temporary:
+                temporary.write_text("".join(f"{name}\n" for name in self._class_names))
         for name, value in (logs or {}).items():
             self._history.setdefault(name, []).append(value)
         report.write_history(self._history, self._growth.stages, self._out / "history.csv")
@@ -136,8 +149,6 @@ def _save(network: keras.Model, out: pathlib.Path) -> keras.Model:
 
 def _deploy(network, growth: DepthGrowth, spec, options: RunOptions, dataset: Dataset, out: pathlib.Path) -> dict:
     """Exports the network, measures it on the test images, for the first and only time, and writes the report."""
-    with replacing(out / "labels.txt") as temporary:
-        temporary.write_text("".join(f"{name}\n" for name in dataset.class_names))
     calibration = dataset.train[0][:CALIBRATION_IMAGES]
     tflite_bytes = export_tflite(network, calibration, out / "model.tflite")
     print("\nmeasuring the test accuracy of the float network and, in LiteRT, of the int8 file ...", flush=True)
@@ -200,12 +211,10 @@ def _check_folder(out: pathlib.Path, overwrite: bool) -> None:
 
 
 def _claim_folder(out: pathlib.Path) -> None:
-    """Makes the folder and empties it of an earlier run's files."""
+    """Makes the folder and makes sure that it can be written."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with replacing(out / "report.json") as probe:
-            probe.write_text("")
-        for name in RUN_FILES:
-            (out / name).unlink(missing_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
     except OSError as error:
         raise InputError(f"cannot write to {out} ({error.strerror}): choose another --out") from error

@@ -33,14 +33,14 @@ def real_data_dir():
 
 @pytest.fixture
 def image_folder(tmp_path):
-    """Three classes of twelve 96x96 RGB images each, as a camera's user would keep them."""
+    """Three classes of fifty 96x96 RGB images each, as a camera's user would keep them."""
     from PIL import Image
 
     rng = np.random.default_rng(0)
     for index, name in enumerate(["bolt", "nut", "washer"]):
         folder = tmp_path / "parts" / name
         folder.mkdir(parents=True)
-        for number in range(12):
+        for number in range(50):
             pixels = rng.integers(0, 60, (96, 96, 3)).astype(np.uint8)
             pixels[20 * index : 20 * index + 40, 20:60, index] += 180
             Image.fromarray(pixels).save(folder / f"{number:02}.{'png' if number % 2 else 'bmp'}")

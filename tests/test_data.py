@@ -41,7 +41,7 @@ def test_labels_of_any_integers_become_0_to_n_minus_1(npz):
 def test_a_folder_of_camera_images(image_folder):
     dataset = load_dataset(str(image_folder))
     assert dataset.class_names == ("bolt", "nut", "washer") and dataset.input_shape == (96, 96, 3)
-    assert sum(len(part[0]) for part in (dataset.train, dataset.validation, dataset.test)) == 36
+    assert sum(len(part[0]) for part in (dataset.train, dataset.validation, dataset.test)) == 150
     images, labels = dataset.train
     means = images[:, 20:60, 30:50].mean(axis=(1, 2))
     assert means[labels == 0][:, 0].min() > 100  # the first class is the one with the red square at the top
@@ -64,6 +64,15 @@ def test_sixteen_bit_and_rotated_images(tmp_path):
     assert dataset.input_shape == (6, 9, 1)
     images = np.concatenate([dataset.train[0], dataset.validation[0], dataset.test[0]])
     assert images.max() == 40_000 >> 8
+
+
+def test_what_is_transparent_is_white(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            Image.new("RGBA", (5, 5), (0, 0, 0, 0)).save(tmp_path / name / f"{number}.png")
+    dataset = load_dataset(str(tmp_path), grayscale=True)
+    assert dataset.train[0].min() == 255
 
 
 def test_a_folder_with_train_and_test(tmp_path):
@@ -91,6 +100,13 @@ def break_folder(folder, how):
         (folder / "nut" / "99.png").write_bytes(whole[: len(whole) // 2])
     elif how == "grey among colour":
         Image.new("L", (96, 96)).save(folder / "nut" / "99.png")
+    elif how == "32 bits":
+        Image.new("F", (96, 96)).save(folder / "nut" / "99.tif")
+    elif how == "test with another class":
+        for name in ("train/a", "train/b", "test/a", "test/c"):
+            (folder / name).mkdir(parents=True)
+        for entry in ("bolt", "nut", "washer"):
+            (folder / entry).rename(folder.parent / entry)
     elif how == "another size":
         Image.new("RGB", (64, 96)).save(folder / "nut" / "99.png")
     elif how == "one class":
@@ -107,6 +123,8 @@ def break_folder(folder, how):
         ("truncated", "99.png"),
         ("grey among colour", "channel counts.*99.png has 1"),
         ("another size", "--image_size"),
+        ("32 bits", "99.tif.*32 bits"),
+        ("test with another class", "lacks: c"),
         ("one class", "one class only"),
     ],
 )
@@ -126,6 +144,7 @@ def test_a_bad_folder_is_refused(image_folder, how, message):
         ({"y_train": np.arange(39) % 2}, "40 images but 39 labels"),
         ({"x_train": np.zeros((40, 8, 8), np.float32)}, "uint8.*float32"),
         ({"x_test": np.zeros((10, 9, 9), np.uint8)}, "differ in shape"),
+        ({"x_test": np.zeros((0, 8, 8), np.uint8), "y_test": np.zeros(0, int)}, "0 test images"),
     ],
 )
 def test_a_bad_npz_is_refused(npz, changed, message):

@@ -75,6 +75,18 @@ def test_the_last_epochs_are_kept_for_fine_tuning():
     assert not growth.target_met
 
 
+def test_a_target_hit_exactly_is_met_although_metrics_are_float32():
+    growth = DepthGrowth(0.993, finetune_epochs=2, verbose=0)
+    decided(growth, lambda stage: iter([float(np.float32(0.993))] * 40))
+    assert growth.target_met
+
+
+def test_of_equally_good_depths_the_shallower_is_kept():
+    growth = DepthGrowth(0.9, finetune_epochs=2, verbose=0)
+    decided(growth, lambda stage: iter([0.5] * 40), deepest=3)
+    assert growth.best_depth == 1
+
+
 def test_max_depth_ends_the_growth():
     run = decided(DepthGrowth(0.99, max_depth=2, finetune_epochs=4, verbose=0), saturating(lambda s: 0.5))
     assert max(depth for depth, _, _ in run) == 2
@@ -172,6 +184,27 @@ def test_early_stopping_ends_the_whole_run(arrays):
     assert growth.is_over(growth.stages[-1]) and growth.stages[-1].phase == SEARCH
 
 
+def test_early_stopping_may_restore_although_the_best_depth_is_not_the_last(arrays):
+    (images, labels), validation = arrays
+
+    class SpoilHead(keras.callbacks.Callback):
+        """Makes every depth but the first bad: the schedule below leaves no learning rate to repair it."""
+
+        def on_epoch_begin(self, epoch, logs=None):
+            if growth.stages[-1].depth > 1:
+                self.model.get_layer("head").set_weights([np.zeros((8, 10)), np.zeros(10)])
+
+    model = OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=8)
+    model.compile(keras.optimizers.SGD(keras.optimizers.schedules.PiecewiseConstantDecay([64], [0.1, 0.0])))
+    stop = keras.callbacks.EarlyStopping(monitor="val_accuracy", patience=100, restore_best_weights=True)
+    growth = DepthGrowth(1.0, max_depth=2, finetune_epochs=1, patience=2, min_delta=1.0, verbose=0)
+
+    callbacks = [SpoilHead(), stop, growth]
+    model.fit(images, labels, validation_data=validation, epochs=8, callbacks=callbacks, verbose=0)
+    assert growth.stages[-1].depth == 2 and model.depth == growth.best_depth == 1
+    assert model.evaluate(*validation, verbose=0)[1] == pytest.approx(growth.best, abs=1e-6)
+
+
 def test_the_prefix_is_frozen_while_searching_and_thawed_afterwards(arrays):
     (images, labels), validation = arrays
     seen = {}
@@ -212,11 +245,13 @@ class Pairs(keras.utils.PyDataset):
         return self.images[part], self.labels[part]
 
 
-@pytest.mark.parametrize("kind", ["arrays", "split", "py_dataset", "tf.data", "tf.data of unknown length"])
+@pytest.mark.parametrize("kind", ["arrays", "dict", "split", "py_dataset", "tf.data", "tf.data of unknown length"])
 def test_every_kind_of_input_grows(arrays, kind):
     (images, labels), validation = arrays
     images, labels = images[:128], labels[:128]
     arguments = {"x": images, "y": labels, "validation_data": validation}
+    if kind == "dict":
+        arguments = {"x": {"image": images}, "y": labels, "validation_data": ({"image": validation[0]}, validation[1])}
     if kind == "split":
         arguments = {"x": images, "y": labels, "validation_split": 0.25}
     if kind == "py_dataset":
@@ -299,6 +334,23 @@ def test_bad_fits_are_refused(arrays):
     with pytest.raises(InputError, match="val_f1"):
         wrong = DepthGrowth(0.9, monitor="val_f1", verbose=0)
         small_model().fit(images, labels, validation_data=validation, callbacks=[wrong], verbose=0)
+    for impossible in (
+        keras.callbacks.ReduceLROnPlateau(),
+        keras.callbacks.LearningRateScheduler(lambda epoch: 0.1),
+    ):
+        with pytest.raises(InputError, match=type(impossible).__name__):
+            small_model().fit(images, labels, validation_data=validation, callbacks=[growth, impossible], epochs=3)
+    with pytest.raises(InputError, match="validation_freq"):
+        small_model().fit(images, labels, validation_data=validation, callbacks=[growth], epochs=3, validation_freq=2)
+    with pytest.raises(InputError, match="finetune_epochs"):
+        long = DepthGrowth(0.9, finetune_epochs=3, verbose=0)
+        small_model().fit(images, labels, validation_data=validation, callbacks=[long], epochs=3)
+    with pytest.raises(InputError, match="steps_per_epoch"):
+        endless = ((images[:32], labels[:32]) for _ in iter(int, 1))
+        small_model().fit(endless, validation_data=validation, callbacks=[growth], epochs=3)
+    with pytest.raises(InputError, match="OptimallyDeepNetwork"):
+        plain = small_model().network
+        plain.fit(images, labels, validation_data=validation, callbacks=[DepthGrowth(0.9)], verbose=0)
     with pytest.raises(InputError, match="max_depth"):
         deep = DepthGrowth(0.9, max_depth=9, verbose=0)
         small_model().fit(images, labels, validation_data=validation, callbacks=[deep], verbose=0)

@@ -7,10 +7,12 @@ import sys
 import tempfile
 import warnings
 
+from odn_keras.errors import InputError
+
 
 @contextlib.contextmanager
-def quiet():
-    """Swallows what native code and Python print or warn in the block; shows it after all if the block fails."""
+def quiet(show_on_failure: bool = True):
+    """Swallows what native code and Python print or warn in the block; by default shows it if the block fails."""
     sys.stdout.flush()
     sys.stderr.flush()
     saved = {number: os.dup(number) for number in (1, 2)}
@@ -22,9 +24,10 @@ def quiet():
                 os.dup2(chatter.fileno(), number)
             with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
                 yield
-        except Exception:
+        except Exception as error:
             chatter.seek(0)
-            os.write(saved[2], chatter.read() + printed.getvalue().encode())
+            if show_on_failure and not isinstance(error, InputError):
+                os.write(saved[2], chatter.read() + printed.getvalue().encode())
             raise
         finally:
             for number, original in saved.items():

@@ -38,7 +38,7 @@ class LiteRTClassifier:
         except ImportError as error:
             raise InputError(f"running .tflite files needs LiteRT: pip install ai-edge-litert ({error})") from error
         try:
-            with quiet():
+            with quiet(show_on_failure=False):
                 self._interpreter = Interpreter(os.fspath(path), num_threads=num_threads)
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:

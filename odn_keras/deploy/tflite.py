@@ -1,5 +1,6 @@
 """A trained network -> a fully-integer int8 `.tflite` file. Needs TensorFlow, whatever backend trained the network."""
 
+import importlib.util
 import os
 import pathlib
 import subprocess
@@ -42,6 +43,8 @@ def export_tflite(network: keras.Model, calibration_images: np.ndarray, path: st
         raise InputError(f"calibration images must be of shape (n, {str(expected)[1:-1]}), got {images.shape}")
     if len(images) < MIN_CALIBRATION_IMAGES:
         raise InputError(f"at least {MIN_CALIBRATION_IMAGES} calibration images are needed, got {len(images)}")
+    if importlib.util.find_spec("tensorflow") is None:
+        raise InputError("export needs TensorFlow, whatever the backend: pip install 'odn_keras[tensorflow]'")
     network = with_dtype(network, "float32")
     if keras.backend.backend() == "tensorflow":
         with quiet():
@@ -54,8 +57,13 @@ def export_tflite(network: keras.Model, calibration_images: np.ndarray, path: st
 
 
 def _convert(network: keras.Model, images: np.ndarray) -> bytes:
-    tf = _import_tensorflow()
+    import tensorflow as tf
+
     network, rescaling = _without_rescaling(network)
+    if rescaling and images.max() * rescaling.scale > 1.01:
+        raise InputError(
+            f"the network takes pixels from 0 to {1 / rescaling.scale:g}, the calibration images go to {images.max():g}"
+        )
     single = keras.Input(batch_shape=(1, *network.input_shape[1:]), name="image")
     converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(single, network(single)))
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -76,12 +84,12 @@ def _without_rescaling(network: keras.Model) -> tuple[keras.Model, keras.layers.
 def _calibration(images: np.ndarray, rescaling: keras.layers.Rescaling | None) -> Iterator[list[np.ndarray]]:
     """The images one by one, as the network takes them.
 
-    Behind a rescaling the input's range must be that of all pixels, 0 to 255, or a device could not feed p - 128:
-    two corner pixels of the first image see to it.
+    Behind a rescaling the input's range must be that of all pixels, or a device could not feed p - 128: two corner
+    pixels of the first image see to it.
     """
     images = images.astype(np.float32)
     if rescaling:
-        images[0, 0, 0], images[0, -1, -1] = 0.0, 255.0
+        images[0, 0, 0], images[0, -1, -1] = 0.0, 1 / rescaling.scale
         images = images * rescaling.scale + rescaling.offset
     for image in images:
         yield [image[np.newaxis]]
@@ -104,17 +112,8 @@ def _export_in_tensorflow_process(network: keras.Model, images: np.ndarray, path
         raise RuntimeError(f"the TensorFlow process that exports failed:\n{result.stderr}")
 
 
-def _import_tensorflow():
-    try:
-        import tensorflow as tf
-    except ImportError as error:
-        raise InputError(f"export needs TensorFlow: pip install 'odn_keras[tensorflow]' ({error})") from error
-    return tf
-
-
 if __name__ == "__main__":
     try:
-        _import_tensorflow()
         export_tflite(keras.saving.load_model(sys.argv[1], compile=False), np.load(sys.argv[2]), sys.argv[3])
     except InputError as error:
         print(error, file=sys.stderr)

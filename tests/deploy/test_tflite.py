@@ -67,6 +67,17 @@ def test_an_rgb_network_exports(tmp_path):
     assert LiteRTClassifier(tmp_path / "model.tflite").predict(images[:2]).shape == (2, 3)
 
 
+def test_a_network_for_scaled_images_takes_raw_pixels_too(tmp_path, digits):
+    network = build(NetworkSpec("resnet18", (8, 8, 1), 10, width=4, input_scale=1.0), 1)
+    export_tflite(network, digits.train[0][:200] / 255, tmp_path / "model.tflite")
+    classifier = LiteRTClassifier(tmp_path / "model.tflite")
+    assert classifier.input_error() < 1
+    expected = network.predict(digits.test[0] / 255, verbose=0)
+    assert np.abs(classifier.predict(digits.test[0]) - expected).mean() < 0.02
+    with pytest.raises(InputError, match="go to 255"):
+        export_tflite(network, digits.train[0][:200], tmp_path / "other.tflite")
+
+
 @pytest.mark.parametrize(
     ("shape", "message"),
     [((99, 8, 8, 1), "at least 100.*got 99"), ((500, 8, 8, 3), r"\(n, 8, 8, 1\)"), ((500, 8, 8), r"\(500, 8, 8\)")],
