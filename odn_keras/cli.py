@@ -7,13 +7,14 @@ from collections.abc import Callable
 from absl import app, flags, logging
 
 from odn_keras.errors import InputError
+from odn_keras.quiet import quiet
 
 BAD_INPUT = 2
 
 
 def run(main: Callable[[], int | None]) -> None:
     """Parses the flags, runs `main` and exits with what it returns (nothing: 0)."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported: it greets at great length
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # must be set before TensorFlow is imported
     logging.set_verbosity(logging.WARNING)
 
     def guarded(arguments):
@@ -27,6 +28,14 @@ def run(main: Callable[[], int | None]) -> None:
             return fail(f"{error.strerror or error}: {error.filename or ''}")
 
     app.run(guarded, flags_parser=_parse)
+
+
+def import_backend() -> None:
+    """Imports Keras and wakes its backend, without the greetings that TensorFlow prints on both occasions."""
+    with quiet():
+        import keras
+
+        keras.ops.zeros(1)
 
 
 def fail(message: str) -> int:

@@ -436,10 +436,11 @@ class OptimallyDeepNetwork:
 
 
 def _headline(stage: Stage, deepest: int, growth: DepthGrowth) -> str:
+    length = stage.end_epoch - stage.first_epoch
     what = {
         SEARCH: "training until converged",
         COOL_DOWN: "one epoch of decaying learning rate, to judge it",
-        FINE_TUNE: f"fine-tuning everything for {stage.end_epoch - stage.first_epoch} epochs",
+        FINE_TUNE: f"fine-tuning everything for {length} {'epoch' if length == 1 else 'epochs'}",
     }[stage.phase]
     best = f", best so far {growth.best:.4f}" if growth.best_weights is not None else ""
     return f"\n== depth {stage.depth} of {deepest}: {what} (target {growth.target:.4f}{best})"

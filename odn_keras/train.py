@@ -46,7 +46,8 @@ def main() -> int:
     options = RunOptions(**given)
     out = pathlib.Path(values.out or pathlib.Path("runs", pathlib.Path(options.dataset).stem or "run"))
 
-    from odn_keras import report, training  # heavy: only once the flags are known to be good
+    cli.import_backend()  # heavy: only once the flags are known to be good
+    from odn_keras import report, training
 
     result = training.run(options, out, overwrite=values.overwrite)
     print(f"\n{report.table(result)}\n")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from odn_keras.deploy.quiet import quiet
 from odn_keras.errors import InputError
+from odn_keras.quiet import quiet
 
 
 @dataclass(frozen=True)

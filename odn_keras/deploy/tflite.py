@@ -12,9 +12,9 @@ import keras
 import numpy as np
 
 from odn_keras.builder import with_dtype
-from odn_keras.deploy.quiet import quiet
 from odn_keras.errors import InputError
 from odn_keras.files import replacing
+from odn_keras.quiet import quiet
 
 MIN_CALIBRATION_IMAGES = 100
 

@@ -3,7 +3,7 @@ import warnings
 
 import pytest
 
-from odn_keras.deploy.quiet import quiet
+from odn_keras.quiet import quiet
 
 
 def test_chatter_is_swallowed_at_every_level(capfd):
