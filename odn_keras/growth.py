@@ -79,7 +79,8 @@ class DepthGrowth(keras.callbacks.Callback):
         max_depth: deepest network tried; default: the whole backbone.
         freeze: `"prefix"` trains only the newest block and the head while searching, `"none"` everything. The
             fine-tuning always trains everything.
-        margin: fine-tuning begins once the metric is this close to the target (paper, section on the search: 0.005).
+        margin: fine-tuning begins once the metric is this close to the target; it is what fine-tuning may be trusted
+            to bring. (The paper's code trains every depth to its end and takes 0.005.)
         patience: epochs over which progress is measured while searching, at least 1.
         min_delta: less progress than this in `patience` epochs means that the depth has converged.
         finetune_epochs: length of the fine-tuning; the last so many epochs of `fit` are kept for it. Default: a third
@@ -102,7 +103,7 @@ class DepthGrowth(keras.callbacks.Callback):
         monitor: str = "val_accuracy",
         max_depth: int | None = None,
         freeze: str = "prefix",
-        margin: float = 0.005,
+        margin: float = 0.02,
         patience: int = 1,
         min_delta: float = 0.001,
         finetune_epochs: int | None = None,

@@ -47,7 +47,7 @@ class RunOptions:
     target_accuracy: float = _option(0.98, "Validation accuracy to reach.", above=0, most=1)
     max_depth: int | None = _option(None, "Deepest network tried; default: the whole backbone.")
     freeze: str = _option("prefix", "What stays frozen while searching.", choices=("prefix", "none"))
-    margin: float = _option(0.005, "Fine-tuning begins this close to the target.", least=0)
+    margin: float = _option(0.02, "Fine-tuning begins this close to the target.", least=0)
     patience: int = _option(1, "Epochs over which progress is measured while searching.", least=1)
     min_delta: float = _option(0.001, "Less progress than this means that a depth has converged.", least=0)
     epochs: int = _option(60, "Epochs of the whole run, at most.", least=1)

@@ -1,6 +1,7 @@
 """One run, from a dataset to a measured `.tflite`: what `python -m odn_keras.train` does."""
 
 import pathlib
+import sys
 import tempfile
 from dataclasses import asdict
 from typing import Any
@@ -105,6 +106,7 @@ def _grow(options: RunOptions, dataset: Dataset, out: pathlib.Path) -> tuple[Opt
             epochs=options.epochs,
             validation_data=(images.astype(np.float32), one_hot(labels, dataset.num_classes)),
             validation_batch_size=EVALUATION_BATCH,
+            verbose=1 if sys.stdout.isatty() else 2,  # in a log file, one line an epoch instead of a moving bar
             callbacks=[growth, _Recorder(growth, dataset.class_names, out)],
         )
     except TrainingDiverged as error:
