@@ -8,8 +8,13 @@ RUN := $(VENV)/bin/python
 demo: $(VENV)/.base
 	$(RUN) -m odn_keras.train --flagfile=flags/digits.txt --overwrite
 
+# The model tests once more on the other backends: a backend is chosen once a process.
+MODEL_TESTS := tests/test_builder.py tests/test_growth.py
+
 test: $(VENV)/.dev
 	$(RUN) -m pytest $(ARGS)
+	KERAS_BACKEND=jax $(RUN) -m pytest $(MODEL_TESTS) $(ARGS)
+	KERAS_BACKEND=torch $(RUN) -m pytest $(MODEL_TESTS) $(ARGS)
 
 lint: $(VENV)/.dev
 	$(RUN) -m ruff check .
