@@ -29,4 +29,6 @@ def test_bytes_and_accuracy_are_those_of_the_card(name, percent, size):
     images, labels = load_dataset(DATASETS[name], data_dir=folder).test
     classifier = LiteRTClassifier(path, num_threads=2)
     # other processors may round one step differently, which moves a handful of images
-    assert classifier.accuracy(images, labels) == pytest.approx(float(percent) / 100, abs=0.0015)
+    assert classifier.accuracy(images, labels) == pytest.approx(
+        float(percent) / 100, abs=max(0.0015, 1.5 / len(labels))
+    )
