@@ -10,6 +10,7 @@ from odn_keras.errors import InputError
 from odn_keras.quiet import quiet
 
 BAD_INPUT = 2
+INTERRUPTED = 130  # as a shell reports a program that SIGINT ended
 
 
 def run(main: Callable[[], int | None]) -> None:
@@ -24,6 +25,9 @@ def run(main: Callable[[], int | None]) -> None:
             return main()
         except InputError as error:
             return fail(str(error))
+        except KeyboardInterrupt:
+            print("\ninterrupted", file=sys.stderr)
+            return INTERRUPTED
         except OSError as error:  # a full disk, a folder that must not be read or written
             return fail(f"{error.strerror or error}: {error.filename or ''}")
 
