@@ -73,7 +73,7 @@ class Augmentation:
 def precision(wanted: str = "auto") -> str:
     """The Keras dtype policy to train under.
 
-    `"auto"` is bfloat16 on TensorFlow and a CPU that has instructions for it, where it is about twice as fast, else
+    `"auto"` is bfloat16 on TensorFlow and a CPU that has instructions for it, where it is faster, else
     float32.
     """
     if wanted != "auto":
