@@ -39,8 +39,8 @@ def measure(seed: int) -> dict[str, tuple[float, float]]:
     import numpy as np
 
     from odn_keras import NetworkSpec, build, cost, deepen, load_dataset, recipes
+    from odn_keras.batches import Batches, one_hot
     from odn_keras.builder import set_frozen
-    from odn_keras.data import Batches, one_hot
 
     values = flags.FLAGS
     dataset = load_dataset(values.dataset, data_dir=values.data_dir, train_images=values.train_images)

@@ -16,13 +16,11 @@ import pathlib
 import socket
 from dataclasses import dataclass
 
-import keras
 import numpy as np
 from PIL import Image, ImageOps
 from sklearn.model_selection import train_test_split
 
 from odn_keras.errors import InputError
-from odn_keras.recipes import Augmentation
 
 MAX_VALIDATION_IMAGES = 10_000
 VALIDATION_FRACTION = 1 / 6
@@ -91,62 +89,6 @@ def load_dataset(
     else:
         train, test, class_names = _load_tfds(ALIASES.get(name, name), data_dir, image_size, grayscale)
     return _assemble(name, train, test, class_names, validation_images, train_images)
-
-
-class Batches(keras.utils.PyDataset):
-    """Shuffled, augmented training batches, the same for the same seed on every backend.
-
-    Args:
-        split: uint8 images and integer labels.
-        num_classes: length of the one-hot labels.
-        batch_size: images of a batch; the last, incomplete batch of an epoch is left out (other images each time).
-        seed: of shuffling and augmentation.
-        augmentation: random changes of the images.
-        label_smoothing: probability spread evenly over all classes.
-        epoch: number of the first epoch; shuffling and augmentation depend on seed and epoch only.
-
-    Each item is (images float32 0..255 of shape (batch, height, width, channels), labels float32 (batch, classes)).
-    """
-
-    def __init__(
-        self,
-        split: Split,
-        num_classes: int,
-        batch_size: int,
-        seed: int = 0,
-        augmentation: Augmentation | None = None,
-        label_smoothing: float = 0.0,
-        epoch: int = 0,
-    ):
-        super().__init__()
-        self._images, self._labels = split
-        self._batch_size, self._seed = batch_size, seed
-        self._augmentation = augmentation or Augmentation()
-        self._targets = one_hot(np.arange(num_classes), num_classes) * (1 - label_smoothing)
-        self._targets += label_smoothing / num_classes
-        self._epoch = epoch
-        self._shuffle()
-
-    def __len__(self):
-        return len(self._images) // self._batch_size
-
-    def __getitem__(self, index):
-        chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        rng = np.random.default_rng([self._seed, self._epoch, index])
-        images = self._augmentation(self._images[chosen], rng)
-        return images.astype(np.float32), self._targets[self._labels[chosen]]
-
-    def on_epoch_end(self):
-        self._epoch += 1
-        self._shuffle()
-
-    def _shuffle(self):
-        self._order = np.random.default_rng([self._seed, self._epoch]).permutation(len(self._images))
-
-
-def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """Integer labels of shape (n,) -> float32 of shape (n, num_classes)."""
-    return np.eye(num_classes, dtype=np.float32)[labels]
 
 
 def _assemble(name, train, test, class_names, validation_images, train_images) -> Dataset:

@@ -1,6 +1,7 @@
 """How a run trains: learning-rate schedules of the stages, augmentation, precision and compilation."""
 
 import pathlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
@@ -48,11 +49,9 @@ class Augmentation:
     zoom: float = 0.0
     flip: bool = False
 
-    def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Images of shape (n, height, width, channels) -> as many changed ones of the same shape and type."""
-        if self == Augmentation():
-            return images
-        return np.stack([self._change(image, rng) for image in images])
+    def __call__(self, images: np.ndarray, generators: Sequence[np.random.Generator]) -> np.ndarray:
+        """Images of shape (n, height, width, channels) -> as many of the same type, each changed by its generator."""
+        return np.stack([self._change(image, rng) for image, rng in zip(images, generators, strict=True)])
 
     def _change(self, image, rng):
         angle = np.deg2rad(rng.uniform(-self.rotate, self.rotate))

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 
 from odn_keras import builder, cost, report
-from odn_keras.data import Batches, Dataset, load_dataset, one_hot
+from odn_keras.batches import Batches, EvaluationBatches
+from odn_keras.data import Dataset, load_dataset
 from odn_keras.deploy.runtimes import LiteRTClassifier
 from odn_keras.deploy.tflite import MIN_CALIBRATION_IMAGES, export_tflite
 from odn_keras.errors import InputError
@@ -99,13 +100,11 @@ def _grow(options: RunOptions, dataset: Dataset, out: pathlib.Path) -> tuple[Opt
         Augmentation(options.shift, options.rotate, options.zoom, options.flip),
         options.label_smoothing,
     )
-    images, labels = dataset.validation
     try:
         model.fit(
             batches,
             epochs=options.epochs,
-            validation_data=(images.astype(np.float32), one_hot(labels, dataset.num_classes)),
-            validation_batch_size=EVALUATION_BATCH,
+            validation_data=EvaluationBatches(dataset.validation, dataset.num_classes, EVALUATION_BATCH),
             verbose=1 if sys.stdout.isatty() else 2,  # in a log file, one line an epoch instead of a moving bar
             callbacks=[growth, _Recorder(growth, dataset.class_names, out)],
         )
@@ -156,7 +155,7 @@ def _deploy(network, growth: DepthGrowth, spec, options: RunOptions, dataset: Da
     print("\nmeasuring the test accuracy of the float network and, in LiteRT, of the int8 file ...", flush=True)
     images, labels = dataset.test
     classifier = LiteRTClassifier(out / "model.tflite")
-    probabilities = network.predict(images.astype(np.float32), batch_size=EVALUATION_BATCH, verbose=0)
+    probabilities = network.predict(EvaluationBatches(dataset.test, dataset.num_classes, EVALUATION_BATCH), verbose=0)
 
     full = builder.build(spec, spec.max_depth)
     full_bytes = cost.float_bytes(cost.params(full))

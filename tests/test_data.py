@@ -3,8 +3,6 @@ import pytest
 from PIL import Image
 
 from odn_keras import InputError, data, load_dataset
-from odn_keras.data import Batches
-from odn_keras.recipes import Augmentation
 
 
 def test_digits_are_the_uci_digits(digits):
@@ -216,34 +214,3 @@ def test_a_failed_download_is_refused_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", no_network)
     with pytest.raises(InputError, match=r"mnist.*could not be downloaded \(no route to host\)"):
         load_dataset("mnist", data_dir=str(tmp_path))
-
-
-class TestBatches:
-    split = (np.arange(100, dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 4, 1), np.uint8), np.arange(100) % 10)
-
-    def seen(self, batches):
-        return np.concatenate([images[:, 0, 0, 0] for images, _ in (batches[i] for i in range(len(batches)))])
-
-    def test_every_epoch_is_another_order_and_leaves_out_the_odd_rest(self):
-        batches = Batches(self.split, 10, batch_size=30)
-        first = self.seen(batches)
-        batches.on_epoch_end()
-        second = self.seen(batches)
-        assert len(batches) == 3 and len(set(first)) == 90
-        assert not np.array_equal(first, second)
-
-    def test_seed_and_epoch_decide_everything(self):
-        augmentation = Augmentation(shift=1, rotate=10)
-        batches = Batches(self.split, 10, 20, seed=3, augmentation=augmentation)
-        batches.on_epoch_end()
-        resumed = Batches(self.split, 10, 20, seed=3, augmentation=augmentation, epoch=1)
-        np.testing.assert_array_equal(batches[2][0], resumed[2][0])
-        other = Batches(self.split, 10, 20, seed=4, augmentation=augmentation, epoch=1)
-        assert not np.array_equal(batches[2][0], other[2][0])
-
-    def test_images_keep_their_labels_and_smoothing_sums_to_one(self):
-        images, labels = Batches(self.split, 10, 20, label_smoothing=0.1)[0]
-        assert images.dtype == labels.dtype == np.float32
-        np.testing.assert_array_equal(labels.argmax(axis=-1), images[:, 0, 0, 0] % 10)
-        np.testing.assert_allclose(labels.max(axis=-1), 0.91, rtol=1e-6)
-        np.testing.assert_allclose(labels.sum(axis=-1), 1, rtol=1e-6)

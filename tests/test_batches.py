@@ -1,0 +1,65 @@
+import numpy as np
+
+from odn_keras.batches import Batches, EvaluationBatches
+from odn_keras.distribution import Share
+from odn_keras.recipes import Augmentation
+
+SPLIT = np.arange(100, dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 4, 1), np.uint8), np.arange(100) % 10
+
+
+def seen(batches):
+    return np.concatenate([batches[index][0][:, 0, 0, 0] for index in range(len(batches))])
+
+
+def test_every_epoch_is_another_order_and_leaves_out_the_odd_rest():
+    batches = Batches(SPLIT, 10, batch_size=30)
+    first = seen(batches)
+    batches.on_epoch_end()
+    assert len(batches) == 3 and len(set(first)) == 90
+    assert not np.array_equal(first, seen(batches))
+
+
+def test_seed_epoch_and_step_decide_everything():
+    augmentation = Augmentation(shift=1, rotate=10)
+    batches = Batches(SPLIT, 10, 20, seed=3, augmentation=augmentation)
+    batches.on_epoch_end()
+    resumed = Batches(SPLIT, 10, 20, seed=3, augmentation=augmentation)
+    resumed.seek(epoch=1, step=2)
+    assert len(resumed) == 3
+    np.testing.assert_array_equal(batches[2][0], resumed[0][0])
+    resumed.on_epoch_end()
+    batches.seek(epoch=2)
+    assert len(resumed) == 5
+    np.testing.assert_array_equal(batches[4][0], resumed[4][0])
+    other = Batches(SPLIT, 10, 20, seed=4, augmentation=augmentation)
+    assert not np.array_equal(batches[2][0], other[2][0])
+
+
+def test_images_keep_their_labels_and_smoothing_sums_to_one():
+    images, labels = Batches(SPLIT, 10, 20, label_smoothing=0.1)[0]
+    assert images.dtype == labels.dtype == np.float32
+    np.testing.assert_array_equal(labels.argmax(axis=-1), images[:, 0, 0, 0] % 10)
+    np.testing.assert_allclose(labels.max(axis=-1), 0.91, rtol=1e-6)
+    np.testing.assert_allclose(labels.sum(axis=-1), 1, rtol=1e-6)
+
+
+def test_the_shares_of_all_processes_make_up_the_batch():
+    augmentation = Augmentation(shift=1)
+    whole = Batches(SPLIT, 10, 20, augmentation=augmentation)[1]
+    parts = [Batches(SPLIT, 10, 20, augmentation=augmentation, share=Share(n, 2, 4))[1] for n in range(2)]
+    for index in range(2):
+        np.testing.assert_array_equal(whole[index], np.concatenate([part[index] for part in parts]))
+
+
+def test_evaluation_takes_every_image_once_in_order():
+    batches = EvaluationBatches(SPLIT, 10, 32)
+    np.testing.assert_array_equal(seen(batches), np.arange(100))
+    assert len(batches) == 4 and len(batches[3][0]) == 4
+
+
+def test_evaluation_on_several_devices_fills_up_with_weightless_images():
+    split = SPLIT[0][:98], SPLIT[1][:98]
+    parts = [EvaluationBatches(split, 10, 32, Share(process, 2, 4)) for process in range(2)]
+    images, labels, weights = (np.concatenate(both) for both in zip(parts[0][3], parts[1][3], strict=True))
+    assert images.shape[0] == 4 and weights.tolist() == [1, 1, 0, 0]
+    assert images[:2, 0, 0, 0].tolist() == [96, 97] and labels.argmax(axis=-1)[:2].tolist() == [6, 7]
