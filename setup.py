@@ -42,6 +42,7 @@ setup(
     install_requires=[
         "keras>=3.15.1,<3.16",
         "absl-py>=2.3",
+        "filelock>=3.20",
         "numpy>=1.26",
         "scipy>=1.14",
         "pillow>=11",

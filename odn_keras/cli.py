@@ -1,7 +1,10 @@
-"""What the commands share: bad input becomes one line and exit status 2."""
+"""What the commands share: bad input becomes one line and exit status 2; a signal ends them with a word."""
 
+import contextlib
 import os
+import signal
 import sys
+import warnings
 from collections.abc import Callable
 
 from absl import app, flags, logging
@@ -10,7 +13,19 @@ from odn_keras.errors import InputError
 from odn_keras.quiet import quiet
 
 BAD_INPUT = 2
-INTERRUPTED = 130  # as a shell reports a program that SIGINT ended
+SIGNALLED = 128  # plus the signal's number, as a shell reports a program that a signal ended
+
+
+class Stopped(BaseException):
+    """SIGINT or SIGTERM has come.
+
+    Attributes:
+        hint: what the user can do now.
+    """
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number, self.hint = number, ""
 
 
 def run(main: Callable[[], int | None]) -> None:
@@ -25,17 +40,38 @@ def run(main: Callable[[], int | None]) -> None:
             return main()
         except InputError as error:
             return fail(str(error))
-        except KeyboardInterrupt:
-            print("\ninterrupted", file=sys.stderr)
-            return INTERRUPTED
+        except Stopped as stopped:
+            print(f"\nstopped by {signal.Signals(stopped.number).name}{stopped.hint}", file=sys.stderr)
+            return SIGNALLED + stopped.number
         except OSError as error:  # a full disk, a folder that must not be read or written
             return fail(f"{error.strerror or error}: {error.filename or ''}")
 
-    app.run(guarded, flags_parser=_parse)
+    with _manners():
+        app.run(guarded, flags_parser=_parse)
 
 
-def import_backend() -> None:
-    """Imports Keras and wakes its backend, without the greetings that TensorFlow prints on both occasions."""
+@contextlib.contextmanager
+def _manners():
+    """Signals raise `Stopped`, and warnings are one line."""
+    handlers = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    formatting = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {' '.join(str(message).split())}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = formatting
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def import_keras() -> None:
+    """Imports Keras without the greetings that TensorFlow prints then."""
+    with quiet():
+        import keras  # noqa: F401
+
+
+def wake_backend() -> None:
+    """Computes something, without the greetings that backends print the first time."""
     with quiet():
         import keras
 
@@ -46,6 +82,10 @@ def fail(message: str) -> int:
     """Prints the one line that says what is wrong; returns the exit status."""
     print("error: " + " ".join(message.split()), file=sys.stderr)
     return BAD_INPUT
+
+
+def _stop(number, frame):
+    raise Stopped(number)
 
 
 def _parse(arguments):

@@ -1,10 +1,18 @@
 """Data-parallel training over devices and processes, on JAX through `keras.distribution`.
 
-Whoever runs in a process of several (see `start`) trains the same network on its share of every batch; only the chief,
-process 0, writes files.
+Every process trains the same network on its share of every batch; only the chief, process 0, writes files.
 """
 
+import contextlib
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
+
+import numpy as np
+
+from odn_keras.errors import InputError
+
+JOB_VARIABLE = "KERAS_DISTRIBUTION_JOB_ADDRESSES"  # Keras's own, with ..._NUM_PROCESSES and ..._PROCESS_ID
 
 
 @dataclass(frozen=True)
@@ -29,3 +37,79 @@ class Share:
     @property
     def is_chief(self) -> bool:
         return self.process == 0
+
+
+def start(coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None) -> None:
+    """Makes this process train data-parallel on all devices of all processes; before anything else uses JAX.
+
+    Args:
+        coordinator: HOST:PORT of process 0; default: what Keras's environment variables say, else one process alone.
+        num_processes: how many processes there are.
+        process_id: number of this one, from 0.
+
+    Raises:
+        InputError: on another backend than JAX, for arguments that do not go together, or where the others cannot be
+            reached.
+    """
+    import keras
+
+    if keras.backend.backend() != "jax":
+        raise InputError(
+            f"data-parallel training needs JAX, the backend is {keras.backend.backend()}: set KERAS_BACKEND=jax"
+        )
+    if coordinator or os.environ.get(JOB_VARIABLE):
+        try:
+            keras.distribution.initialize(coordinator, num_processes, process_id)
+        except (ValueError, RuntimeError) as error:
+            raise InputError(
+                f"cannot join the processes at {coordinator or os.environ[JOB_VARIABLE]} ({error})"
+            ) from error
+    keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
+
+
+def current() -> Share:
+    """This process's share under the present `keras.distribution`; the whole where there is none."""
+    import keras
+
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return Share()
+    return Share(distribution.data_shard_id, distribution.num_processes, distribution.device_mesh.devices.size)
+
+
+@contextlib.contextmanager
+def local():
+    """In the block this process computes on its own: for what only the chief does."""
+    import keras
+
+    distribution = keras.distribution.distribution()
+    keras.distribution.set_distribution(None)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(distribution)
+
+
+def from_chief(function: Callable[[], bytes]) -> bytes:
+    """What `function` returns in the chief, in every process; what it raises there as `InputError` as well."""
+    share = current()
+    if share.processes == 1:
+        return function()
+    answer = b""
+    if share.is_chief:
+        try:
+            answer = b"+" + function()
+        except InputError as error:
+            answer = b"-" + str(error).encode()
+    answer = _broadcast(answer)
+    if answer[:1] == b"-":
+        raise InputError(answer[1:].decode())
+    return answer[1:]
+
+
+def _broadcast(content: bytes) -> bytes:
+    from jax.experimental import multihost_utils
+
+    length = int(multihost_utils.broadcast_one_to_all(np.int32(len(content))))
+    padded = np.frombuffer(content.ljust(length, b"\0"), np.uint8)
+    return np.asarray(multihost_utils.broadcast_one_to_all(padded)).tobytes()

@@ -1,7 +1,7 @@
 """How a run trains: learning-rate schedules of the stages, augmentation, precision and compilation."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -31,6 +31,42 @@ def _cosine(peak, warmup, decay, end):
     return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=peak / 25, warmup_target=peak, warmup_steps=warmup, decay_steps=decay, alpha=end
     )
+
+
+def peak_of(optimizer: keras.optimizers.Optimizer) -> float | None:
+    """The constant learning rate of an optimizer; `None` for a schedule."""
+    rate = optimizer.get_config()["learning_rate"]
+    return None if isinstance(rate, dict) else float(rate)
+
+
+def fresh_optimizer(
+    template: keras.optimizers.Optimizer, schedule: Callable | None = None, rate_scale: float = 1.0
+) -> keras.optimizers.Optimizer:
+    """A copy without state.
+
+    Args:
+        template: the optimizer to copy.
+        schedule: peak learning rate -> schedule, which replaces a constant learning rate.
+        rate_scale: what the learning rate is multiplied by, whoever chose it.
+    """
+    config = template.get_config()
+    peak = peak_of(template)
+    if peak is not None:
+        config["learning_rate"] = schedule(peak * rate_scale) if schedule else peak * rate_scale
+    elif rate_scale != 1:
+        config["learning_rate"] = _Scaled(keras.optimizers.schedules.deserialize(config["learning_rate"]), rate_scale)
+    return type(template).from_config(config)
+
+
+class _Scaled(keras.optimizers.schedules.LearningRateSchedule):
+    def __init__(self, schedule: keras.optimizers.schedules.LearningRateSchedule, scale: float):
+        self._schedule, self._scale = schedule, scale
+
+    def __call__(self, step):
+        return self._schedule(step) * self._scale
+
+    def get_config(self):
+        return {"schedule": keras.optimizers.schedules.serialize(self._schedule), "scale": self._scale}
 
 
 @dataclass(frozen=True)

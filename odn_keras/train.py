@@ -2,19 +2,24 @@
 
     python -m odn_keras.train --dataset=mnist --target_accuracy=0.993 --out=runs/mnist
     python -m odn_keras.train --flagfile=flags/mnist.txt
+    python -m odn_keras.train --resume --out=runs/mnist
 
-Exit status: 0 target met, 3 target not met (the best network is exported all the same), 2 bad input.
+Exit status: 0 target met, 3 target not met (the best network is exported all the same), 2 bad input, 130 and 143
+stopped by SIGINT and SIGTERM (--resume goes on).
 """
 
 import dataclasses
 import pathlib
+import shlex
 import types
 from typing import Any, get_args
 
 from absl import flags
 
 from odn_keras import cli
+from odn_keras.errors import InputError
 from odn_keras.options import RunOptions
+from odn_keras.run_folder import RUN_FILES, RunFolder
 
 TARGET_NOT_MET = 3
 
@@ -34,6 +39,18 @@ def _define_flags() -> None:
         _DEFINERS[kind](option.name, option.default, text)
     flags.DEFINE_string("out", None, "The run's folder; default: runs/ and the dataset's name.")
     flags.DEFINE_boolean("overwrite", False, "Replace the run that --out holds.")
+    flags.DEFINE_boolean(
+        "resume",
+        False,
+        "Go on with the run that --out holds, with its options, from its last checkpoint. Together with the options "
+        "of a run begins it where there is none.",
+    )
+    flags.DEFINE_enum(
+        "distribution", None, ["data_parallel"], "Train on all devices of this or of several processes (JAX only)."
+    )
+    flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, where there are several; as in Keras.")
+    flags.DEFINE_integer("num_processes", None, "How many processes there are.")
+    flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
 
 
 def _kinds(annotation) -> tuple:
@@ -42,16 +59,27 @@ def _kinds(annotation) -> tuple:
 
 def main() -> int:
     values = flags.FLAGS
-    given: dict[str, Any] = {option.name: values[option.name].value for option in dataclasses.fields(RunOptions)}
-    options = RunOptions(**given)
-    out = pathlib.Path(values.out or pathlib.Path("runs", pathlib.Path(options.dataset).stem or "run"))
+    options, out = _options_and_folder()
+    several = {name: values[name].value for name in ("coordinator", "num_processes", "process_id")}
+    if not values.distribution and any(value is not None for value in several.values()):
+        raise InputError("--coordinator, --num_processes and --process_id need --distribution=data_parallel")
 
-    cli.import_backend()  # heavy: only once the flags are known to be good
-    from odn_keras import report, training
+    cli.import_keras()  # heavy: only once the flags are known to be good
+    from odn_keras import distribution, report, training
 
-    result = training.run(options, out, overwrite=values.overwrite)
+    if values.distribution:
+        distribution.start(**several)
+    cli.wake_backend()
+    try:
+        result = training.run(options, out, overwrite=values.overwrite, resume=values.resume)
+    except cli.Stopped as stopped:
+        if RunFolder(out).unfinished:
+            stopped.hint = f"; to go on: python -m odn_keras.train --resume --out={shlex.quote(str(out))}"
+        raise
+    if result is None:  # another process than the chief
+        return 0
     print(f"\n{report.table(result)}\n")
-    for name in training.RUN_FILES:
+    for name in RUN_FILES:
         print(f"  {out / name}")
     if result["target_met"]:
         return 0
@@ -61,6 +89,24 @@ def main() -> int:
         "a deeper --backbone, or a lower target."
     )
     return TARGET_NOT_MET
+
+
+def _options_and_folder() -> tuple[RunOptions, pathlib.Path]:
+    """The options given, with --resume over those of the run to go on with."""
+    values = flags.FLAGS
+    names = [option.name for option in dataclasses.fields(RunOptions)]
+    given: dict[str, Any] = {name: values[name].value for name in names if values[name].present}
+    if not values.resume:
+        options = RunOptions(**given)
+        return options, pathlib.Path(values.out or pathlib.Path("runs", pathlib.Path(options.dataset).stem or "run"))
+    if not values.out:
+        raise InputError("--resume needs --out, the folder of the run to go on with")
+    folder = RunFolder(pathlib.Path(values.out))
+    if folder.unfinished:
+        return dataclasses.replace(folder.options(), **given), folder.path
+    if not given and not folder.report():
+        raise InputError(f"there is no run to go on with in {folder.path}: to begin one, give its options")
+    return RunOptions(**given), folder.path
 
 
 _define_flags()

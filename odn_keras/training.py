@@ -1,47 +1,90 @@
 """One run, from a dataset to a measured `.tflite`: what `python -m odn_keras.train` does."""
 
+import functools
+import json
 import pathlib
 import sys
-import tempfile
 from dataclasses import asdict
 from typing import Any
 
 import keras
 import numpy as np
 
-from odn_keras import builder, cost, report
+from odn_keras import builder, cost, distribution, report
+from odn_keras.architectures import NetworkSpec
 from odn_keras.batches import Batches, EvaluationBatches
+from odn_keras.checkpoint import Checkpoint
 from odn_keras.data import Dataset, load_dataset
 from odn_keras.deploy.runtimes import LiteRTClassifier
 from odn_keras.deploy.tflite import MIN_CALIBRATION_IMAGES, export_tflite
 from odn_keras.errors import InputError
 from odn_keras.files import replacing
-from odn_keras.growth import DepthGrowth, OptimallyDeepNetwork, TrainingDiverged
+from odn_keras.growth import DepthGrowth
+from odn_keras.model import OptimallyDeepNetwork
 from odn_keras.options import RunOptions
 from odn_keras.recipes import Augmentation, precision
+from odn_keras.run_folder import RunFolder
+from odn_keras.stages import TrainingDiverged
 
-RUN_FILES = ("model.tflite", "model.keras", "labels.txt", "history.csv", "growth.png", "report.json")
 CALIBRATION_IMAGES = 1000
 EVALUATION_BATCH = 500
 
 
-def run(options: RunOptions, out: str | pathlib.Path, *, overwrite: bool = False) -> dict[str, Any]:
+def run(
+    options: RunOptions, out: str | pathlib.Path, *, overwrite: bool = False, resume: bool = False
+) -> dict[str, Any] | None:
     """Trains by progressive depth expansion, exports, measures, and leaves everything in a folder.
+
+    Under a `keras.distribution` of several processes each of them calls this; process 0 alone writes.
 
     Args:
         options: of the run.
         out: the run's folder, made if need be.
         overwrite: whether the run that `out` holds may be replaced.
+        resume: whether the run that `out` holds is gone on with, from its last checkpoint; one that is finished is
+            left as it is, and where there is none it begins.
 
     Returns:
-        What `report.json` holds.
+        What `report.json` holds; `None` in other processes than process 0.
 
     Raises:
         InputError: for data or a folder that cannot be used; nothing is written then.
-        TrainingDiverged: where the loss becomes NaN; `model.keras` then holds the best weights before that.
+        TrainingDiverged: where the loss becomes NaN or explodes, twice; `model.keras` then holds the best weights from
+            before that.
     """
-    out = pathlib.Path(out)
-    _check_folder(out, overwrite)
+    share = distribution.current()
+    folder = RunFolder(pathlib.Path(out))
+    look = functools.partial(_look, folder, options, overwrite=overwrite, resume=resume)
+    found = json.loads(distribution.from_chief(lambda: json.dumps(look()).encode()))
+    if found["report"]:
+        return found["report"] if share.is_chief else None
+    dataset = _load(options, share)
+    if not share.is_chief:
+        _grow(options, found["precision"], dataset, share, folder)
+        return None
+    with folder.claimed(options, found["precision"], overwrite=overwrite, resume=resume):
+        model, growth = _grow(options, found["precision"], dataset, share, folder)
+        with distribution.local():
+            network = _save(model.network, folder.path)
+            title = f"{options.dataset}, {options.backbone}, width {options.width}"
+            report.draw_growth(growth, title, folder.path / "growth.png")
+            result = _deploy(network, growth, model.spec, options, found["precision"], dataset, folder.path)
+        folder.finish()
+    return result
+
+
+def _look(folder: RunFolder, options: RunOptions, *, overwrite: bool, resume: bool) -> dict[str, Any]:
+    """What there is to know before the data are loaded: whether the run is finished, and its precision."""
+    if resume and (finished := folder.report()):
+        return {"report": finished}
+    folder.check(options, overwrite=overwrite, resume=resume)
+    going_on = resume and folder.unfinished
+    return {"report": None, "precision": folder.precision() if going_on else precision(options.precision)}
+
+
+def _load(options: RunOptions, share: distribution.Share) -> Dataset:
+    if options.batch_size % share.devices:
+        raise InputError(f"--batch_size must be divisible by the {share.devices} devices, got {options.batch_size}")
     dataset = load_dataset(
         options.dataset,
         data_dir=options.data_dir,
@@ -60,14 +103,12 @@ def run(options: RunOptions, out: str | pathlib.Path, *, overwrite: bool = False
             f"{options.dataset} has {len(dataset.train[0])} training images: "
             f"the int8 export is calibrated on at least {MIN_CALIBRATION_IMAGES}"
         )
-    _claim_folder(out)
-    model, growth = _grow(options, dataset, out)
-    network = _save(model.network, out)
-    report.draw_growth(growth, f"{options.dataset}, {options.backbone}, width {options.width}", out / "growth.png")
-    return _deploy(network, growth, model.spec, options, dataset, out)
+    return dataset
 
 
-def _grow(options: RunOptions, dataset: Dataset, out: pathlib.Path) -> tuple[OptimallyDeepNetwork, DepthGrowth]:
+def _grow(
+    options: RunOptions, dtype: str, dataset: Dataset, share: distribution.Share, folder: RunFolder
+) -> tuple[OptimallyDeepNetwork, DepthGrowth]:
     keras.utils.set_random_seed(options.seed)
     model = OptimallyDeepNetwork(
         options.backbone,
@@ -75,13 +116,15 @@ def _grow(options: RunOptions, dataset: Dataset, out: pathlib.Path) -> tuple[Opt
         dataset.num_classes,
         width=options.width,
         stem_stride=options.stem_stride,
-        dtype=precision(options.precision),
+        dtype=dtype,
     )
     model.compile(
         keras.optimizers.SGD(
             options.learning_rate, momentum=0.9, nesterov=True, weight_decay=options.weight_decay or None
         ),
         loss="categorical_crossentropy",
+        metrics=None,
+        weighted_metrics=["accuracy"],  # on several devices the validation has images without weight
     )
     growth = DepthGrowth(
         options.target_accuracy,
@@ -91,6 +134,7 @@ def _grow(options: RunOptions, dataset: Dataset, out: pathlib.Path) -> tuple[Opt
         patience=options.patience,
         min_delta=options.min_delta,
         finetune_epochs=options.finetune_epochs,
+        verbose=1 if share.is_chief else 0,
     )
     batches = Batches(
         dataset.train,
@@ -99,44 +143,44 @@ def _grow(options: RunOptions, dataset: Dataset, out: pathlib.Path) -> tuple[Opt
         options.seed,
         Augmentation(options.shift, options.rotate, options.zoom, options.flip),
         options.label_smoothing,
+        share,
     )
+    evaluation_batch = -(-EVALUATION_BATCH // share.devices) * share.devices
+    shown = 1 if sys.stdout.isatty() else 2  # in a log file, one line an epoch instead of a moving bar
+    callbacks = [growth, Checkpoint(folder.checkpoint)]
+    if share.is_chief:
+        callbacks.append(_Recorder(growth, dataset.class_names, folder.path))
     try:
         model.fit(
             batches,
             epochs=options.epochs,
-            validation_data=EvaluationBatches(dataset.validation, dataset.num_classes, EVALUATION_BATCH),
-            verbose=1 if sys.stdout.isatty() else 2,  # in a log file, one line an epoch instead of a moving bar
-            callbacks=[growth, _Recorder(growth, dataset.class_names, out)],
+            validation_data=EvaluationBatches(dataset.validation, dataset.num_classes, evaluation_batch, share),
+            verbose=shown if share.is_chief else 0,
+            callbacks=callbacks,
         )
     except TrainingDiverged as error:
         if growth.best_weights is None:
             raise
-        raise TrainingDiverged(f"{error}; the best weights before that are in {out / 'model.keras'}") from error
+        raise TrainingDiverged(f"{error}; the best weights before that are in {folder.path / 'model.keras'}") from error
     return model, growth
 
 
 class _Recorder(keras.callbacks.Callback):
-    """After every epoch: the history so far; after every better one: the network.
-
-    Only then does an earlier run in the same folder give way.
-    """
+    """After every epoch: the history so far; after every better one: the network."""
 
     def __init__(self, growth: DepthGrowth, class_names: tuple[str, ...], out: pathlib.Path):
         super().__init__()
         self._growth, self._class_names, self._out = growth, class_names, out
-        self._history: dict[str, list[float]] = {}
+
+    def on_train_begin(self, logs=None):
+        with replacing(self._out / "labels.txt") as temporary:
+            temporary.write_text("".join(f"{name}\n" for name in self._class_names), encoding="utf-8")
 
     def on_epoch_end(self, epoch, logs=None):
-        if not self._history:
-            for name in RUN_FILES:
-                (self._out / name).unlink(missing_ok=True)
-            with replacing(self._out / "labels.txt") as temporary:
-                temporary.write_text("".join(f"{name}\n" for name in self._class_names))
-        for name, value in (logs or {}).items():
-            self._history.setdefault(name, []).append(value)
-        report.write_history(self._history, self._growth.stages, self._out / "history.csv")
+        report.write_history(self.model.history.history, self._growth.stages, self._out / "history.csv")
         if self._growth.stages[-1].values[-1] == self._growth.best:
-            _save(self.model, self._out)
+            with distribution.local():
+                _save(self.model, self._out)
 
 
 def _save(network: keras.Model, out: pathlib.Path) -> keras.Model:
@@ -148,7 +192,15 @@ def _save(network: keras.Model, out: pathlib.Path) -> keras.Model:
     return network
 
 
-def _deploy(network, growth: DepthGrowth, spec, options: RunOptions, dataset: Dataset, out: pathlib.Path) -> dict:
+def _deploy(
+    network: keras.Model,
+    growth: DepthGrowth,
+    spec: NetworkSpec,
+    options: RunOptions,
+    dtype: str,
+    dataset: Dataset,
+    out: pathlib.Path,
+) -> dict[str, Any]:
     """Exports the network, measures it on the test images, for the first and only time, and writes the report."""
     calibration = dataset.train[0][:CALIBRATION_IMAGES]
     tflite_bytes = export_tflite(network, calibration, out / "model.tflite")
@@ -196,26 +248,10 @@ def _deploy(network, growth: DepthGrowth, spec, options: RunOptions, dataset: Da
         },
         "seed": options.seed,
         "backend": keras.backend.backend(),
-        "precision": precision(options.precision),
+        "precision": dtype,
+        "learning_rate_scale": growth.rate_scale,
         "options": asdict(options),
         "versions": report.versions(),
     }
     report.write_json(result, out / "report.json")
     return result
-
-
-def _check_folder(out: pathlib.Path, overwrite: bool) -> None:
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out must be a folder, {out} is a file")
-    if not overwrite and any((out / name).exists() for name in RUN_FILES):
-        raise InputError(f"{out} holds another run: choose another --out, or replace it with --overwrite")
-
-
-def _claim_folder(out: pathlib.Path) -> None:
-    """Makes the folder and makes sure that it can be written."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise InputError(f"cannot write to {out} ({error.strerror}): choose another --out") from error

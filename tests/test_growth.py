@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from odn_keras import DepthGrowth, InputError, OptimallyDeepNetwork
-from odn_keras.growth import COOL_DOWN, FINE_TUNE, SEARCH, Stage, TrainingDiverged
+from odn_keras.growth import COOL_DOWN, FINE_TUNE, SEARCH, Stage
+from odn_keras.stages import TrainingDiverged
 
 
 def decided(growth, values_of, depth=1, deepest=8, epochs=40):

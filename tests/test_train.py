@@ -12,7 +12,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 from odn_keras import LiteRTClassifier, cli, train
-from odn_keras.training import RUN_FILES
+from odn_keras.run_folder import RUN_FILES
 
 SMALL = ["--width=16", "--epochs=16", "--finetune_epochs=8", "--patience=1"]
 

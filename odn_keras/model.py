@@ -1,0 +1,188 @@
+"""`OptimallyDeepNetwork`: what a Keras user compiles and fits."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from odn_keras import builder, recipes
+from odn_keras.architectures import NetworkSpec
+from odn_keras.checkpoint import Checkpoint
+from odn_keras.errors import InputError
+from odn_keras.growth import DepthGrowth
+from odn_keras.stages import GrowingFit
+
+IMPOSSIBLE_BESIDE_GROWTH = (
+    keras.callbacks.LearningRateScheduler,
+    keras.callbacks.ReduceLROnPlateau,
+    keras.callbacks.BackupAndRestore,
+)
+
+
+class OptimallyDeepNetwork:
+    """A residual classifier that finds its depth while it is trained.
+
+    It is compiled, fitted, evaluated and saved like a `keras.Model`, but is none itself: it holds one, which growing
+    replaces. Whatever is not defined here is the current network's own (`predict`, `summary`, `save`, `layers`, ...),
+    so a saved file is a plain network that loads without this package. With a `DepthGrowth` among the callbacks `fit`
+    grows the network, without one it trains it as it is.
+
+    Args:
+        backbone: `"resnet18"`, `"resnet34"` or `"resnet50"`.
+        input_shape: (height, width, channels), in pixels.
+        num_classes: number of classes; labels are 0 .. num_classes - 1.
+        width: channels of the stem.
+        stem_stride: 1, or 2 to quarter the activation memory.
+        depth: residual blocks to start with.
+        input_scale: what inputs are multiplied by first; the default expects raw pixels 0..255, use 1.0 for images
+            that are scaled already.
+        dtype: a Keras dtype policy; default: the global one.
+
+    Attributes:
+        network: the current network, a plain functional `keras.Model`.
+        spec: its `NetworkSpec`.
+
+    Raises:
+        InputError: for a value out of range.
+    """
+
+    def __init__(
+        self,
+        backbone: str,
+        input_shape: tuple[int, int, int],
+        num_classes: int,
+        *,
+        width: int = 64,
+        stem_stride: int = 1,
+        depth: int = 1,
+        input_scale: float = 1 / 255,
+        dtype: str | None = None,
+    ):
+        self.spec = NetworkSpec(backbone, input_shape, num_classes, width, stem_stride, input_scale)
+        self.network = builder.build(self.spec, depth, dtype)
+        self._compile_arguments: dict[str, Any] | None = None
+
+    @property
+    def depth(self) -> int:
+        """Number of residual blocks of the current network."""
+        return builder.depth_of(self.network)
+
+    def __getattr__(self, name):
+        if name == "network":  # not built yet: without this, a failed constructor would recurse
+            raise AttributeError(name)
+        return getattr(self.network, name)
+
+    def __call__(self, *args, **kwargs):
+        return self.network(*args, **kwargs)
+
+    def compile(self, optimizer="sgd", loss="sparse_categorical_crossentropy", **kwargs):
+        """As `keras.Model.compile`, with accuracy as the default metric and `jit_compile` as measurement favours.
+
+        Every stage of a growing `fit` gets a fresh copy of the optimizer. A constant learning rate is taken as the
+        peak of each stage's schedule (see `odn_keras.recipes`); a `LearningRateSchedule` is left alone and runs on
+        across the stages.
+        """
+        self._compile_arguments = {
+            "optimizer": keras.optimizers.get(optimizer),
+            "loss": loss,
+            "metrics": ["accuracy"],
+            "jit_compile": recipes.jit_compile(),
+            **kwargs,
+        }
+        optimizer = recipes.fresh_optimizer(self._compile_arguments["optimizer"])
+        self.network.compile(**{**self._compile_arguments, "optimizer": optimizer})
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose="auto",
+        callbacks: Sequence[keras.callbacks.Callback] | keras.callbacks.Callback | None = None,
+        validation_split: float = 0.0,
+        validation_data=None,
+        *,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        **kwargs,
+    ) -> keras.callbacks.History:
+        """As `keras.Model.fit`; with a `DepthGrowth` callback the network grows.
+
+        Epoch numbers and the returned `History` run on across the stages, and the other callbacks see one training.
+        `epochs` is the budget of the whole run. Afterwards the network holds the weights of the best epoch. Each
+        stage has a fresh optimizer, whose `iterations` start at 0 again.
+
+        Raises:
+            InputError: without validation data after every epoch, where the monitored metric is not logged, or with a
+                callback that cannot work beside growth: one that sets the learning rate, or `BackupAndRestore`.
+            TrainingDiverged: where the loss explodes or becomes NaN, and does so again from the epoch before at a tenth
+                of the learning rate; the best weights so far are restored.
+        """
+        callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks or [])
+        growths = [callback for callback in callbacks if isinstance(callback, DepthGrowth)]
+        checkpoints = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
+        data = {"x": x, "y": y, "batch_size": batch_size, "steps_per_epoch": steps_per_epoch, **kwargs}
+        data |= {"validation_data": validation_data, "validation_split": validation_split}
+        if not growths:
+            return self.network.fit(
+                **data, epochs=epochs, initial_epoch=initial_epoch, callbacks=callbacks, verbose=verbose
+            )
+        if len(growths) > 1 or len(checkpoints) > 1:
+            raise InputError(
+                f"fit takes one DepthGrowth and at most one Checkpoint, got {len(growths)} and {len(checkpoints)}"
+            )
+        if self._compile_arguments is None:
+            raise InputError("compile the model before fit")
+        if validation_data is None and not validation_split:
+            raise InputError("DepthGrowth compares validation accuracy with the target: give fit validation_data")
+        if kwargs.get("validation_freq", 1) != 1:
+            raise InputError(
+                f"DepthGrowth decides after every epoch: validation_freq must be 1, got {kwargs['validation_freq']}"
+            )
+        for callback in callbacks:
+            if isinstance(callback, IMPOSSIBLE_BESIDE_GROWTH):
+                raise InputError(
+                    f"{type(callback).__name__} cannot work beside DepthGrowth, which sets the learning rate "
+                    "and replaces the network: leave it out"
+                )
+        if epochs <= initial_epoch:
+            raise InputError(f"epochs must be more than initial_epoch, got {epochs} and {initial_epoch}")
+
+        growing = GrowingFit(
+            self.network,
+            self.spec,
+            self._compile_arguments,
+            growths[0],
+            checkpoints[0] if checkpoints else None,
+            [callback for callback in callbacks if callback not in (*growths, *checkpoints)],
+            data,
+            steps_per_epoch or _count_steps(x, batch_size, validation_split),
+            initial_epoch,
+            epochs,
+            verbose=1 if verbose == "auto" else verbose,
+        )
+        try:
+            return growing.run()
+        finally:
+            self.network = growing.network
+
+
+def _count_steps(x, batch_size: int | None, validation_split: float) -> int:
+    """Training steps of one epoch, as Keras will make them."""
+    if isinstance(x, keras.utils.PyDataset):
+        return x.num_batches
+    arrays = keras.tree.flatten(x)
+    if hasattr(arrays[0], "shape"):
+        samples = math.floor(arrays[0].shape[0] * (1 - validation_split))
+        return math.ceil(samples / (batch_size or 32))
+    endless = hasattr(x, "cardinality") and int(x.cardinality()) == -1
+    if endless or hasattr(x, "__next__"):
+        raise InputError(
+            f"give fit steps_per_epoch: how many batches an epoch of this {type(x).__name__} has is unknown"
+        )
+    try:
+        return len(x)
+    except TypeError:  # a dataset that does not know its length: one pass tells
+        return sum(1 for _ in x)

@@ -1,0 +1,126 @@
+"""A run is a folder: who may write there, what was asked for, whether it is finished.
+
+While a run is unfinished the folder has a `checkpoint/` with the options in `run.json`; that file's disappearance is
+what makes it finished.
+"""
+
+import contextlib
+import json
+import pathlib
+import shutil
+import tempfile
+from dataclasses import asdict
+from typing import Any
+
+import filelock
+
+from odn_keras.errors import InputError
+from odn_keras.files import TEMPORARY_PREFIX, replacing
+from odn_keras.options import RunOptions
+
+RUN_FILES = ("model.tflite", "model.keras", "labels.txt", "history.csv", "growth.png", "report.json")
+LOCK = ".lock"
+FREE_TO_CHANGE = ("data_dir",)  # where a run finds things, not what it does
+
+
+class RunFolder:
+    """The folder of a run.
+
+    Args:
+        path: of the folder, which need not exist.
+    """
+
+    def __init__(self, path: pathlib.Path):
+        self.path = path
+        self.checkpoint = path / "checkpoint"
+        self._record = self.checkpoint / "run.json"
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a run was begun here and can be resumed."""
+        return self._record.is_file()
+
+    def options(self) -> RunOptions:
+        """The options of the unfinished run."""
+        return RunOptions(**self._read_record()["options"])
+
+    def precision(self) -> str:
+        """The dtype policy that the unfinished run trains under."""
+        return self._read_record()["precision"]
+
+    def report(self) -> dict[str, Any] | None:
+        """The report of the finished run; `None` without one."""
+        if self.unfinished or not (self.path / "report.json").is_file():
+            return None
+        return json.loads((self.path / "report.json").read_text(encoding="utf-8"))
+
+    def check(self, options: RunOptions, *, overwrite: bool, resume: bool) -> None:
+        """Whether a run with these options may begin or go on here.
+
+        Raises:
+            InputError: where it may not.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"--out must be a folder, {self.path} is a file")
+        if resume and overwrite:
+            raise InputError("--resume goes on with a run, --overwrite replaces it: give one of them")
+        if resume and self.unfinished:
+            self._check_same(options)
+        elif not overwrite and (self.unfinished or any((self.path / name).exists() for name in RUN_FILES)):
+            go_on = ", go on with it with --resume" if self.unfinished else ""
+            raise InputError(f"{self.path} holds another run: choose another --out, replace it with --overwrite{go_on}")
+
+    @contextlib.contextmanager
+    def claimed(self, options: RunOptions, precision: str, *, overwrite: bool, resume: bool):
+        """In the block the folder is this process's alone, and holds nothing of an earlier run but one to resume.
+
+        Raises:
+            InputError: where another process works there, it cannot be written, or `check` refuses.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=self.path):
+                    pass
+                stack.enter_context(filelock.FileLock(self.path / LOCK, blocking=False))
+            except filelock.Timeout as error:
+                raise InputError(
+                    f"another process works in {self.path}: wait for it or choose another --out"
+                ) from error
+            except OSError as error:
+                raise InputError(f"cannot write to {self.path} ({error.strerror}): choose another --out") from error
+            self.check(options, overwrite=overwrite, resume=resume)
+            for file in (*self.path.glob(f"{TEMPORARY_PREFIX}*"), *self.checkpoint.glob(f"{TEMPORARY_PREFIX}*")):
+                file.unlink()  # of a process that was killed
+            if not (resume and self.unfinished):
+                self._begin(options, precision)
+            yield
+
+    def finish(self) -> None:
+        """Ends the run: there is nothing to resume any more."""
+        self._record.unlink()
+        shutil.rmtree(self.checkpoint)
+        (self.path / LOCK).unlink(missing_ok=True)
+
+    def _begin(self, options: RunOptions, precision: str) -> None:
+        shutil.rmtree(self.checkpoint, ignore_errors=True)
+        self.checkpoint.mkdir()
+        with replacing(self._record) as temporary:
+            record = {"options": asdict(options), "precision": precision}
+            temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        for name in reversed(RUN_FILES):
+            (self.path / name).unlink(missing_ok=True)
+
+    def _read_record(self) -> dict[str, Any]:
+        try:
+            return json.loads(self._record.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self._record} cannot be read: begin anew with --overwrite ({error})") from error
+
+    def _check_same(self, options: RunOptions) -> None:
+        before = asdict(self.options())
+        for name, now in asdict(options).items():
+            if now != before[name] and name not in FREE_TO_CHANGE:
+                raise InputError(
+                    f"the run in {self.path} has --{name}={before[name]}, not {now}: --resume changes nothing"
+                )

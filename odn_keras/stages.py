@@ -1,0 +1,381 @@
+"""Carries out what `DepthGrowth` decides: a growing `fit` is one plain Keras `fit` per stage, resumable at any step."""
+
+import json
+import math
+import random
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import keras
+import numpy as np
+
+from odn_keras import builder, cost, recipes
+from odn_keras.architectures import NetworkSpec
+from odn_keras.checkpoint import Checkpoint, Snapshot
+from odn_keras.errors import InputError
+from odn_keras.growth import COOL_DOWN, FINE_TUNE, SEARCH, DepthGrowth, Stage
+
+RETRY_RATE = 0.1
+LOSS_CHECKED_EVERY = 100  # steps: to read the loss is to wait for the device
+
+
+class TrainingDiverged(InputError):
+    """The loss exploded or became NaN; the network holds the best weights from before that."""
+
+
+class GrowingFit:
+    """One training through all its stages.
+
+    Args:
+        network: to start with; replaced as the training goes deeper.
+        spec: what it was built from.
+        compile_arguments: of `keras.Model.compile`, for every stage; each gets a copy of the optimizer.
+        growth: decides.
+        checkpoint: where snapshots are kept, if anywhere.
+        callbacks: the user's others.
+        data: arguments of `keras.Model.fit` that say what to train and validate on.
+        steps: training steps of an epoch.
+        initial_epoch, epochs, verbose: as in `keras.Model.fit`.
+
+    Attributes:
+        network: the present network.
+        first_step: steps of the present epoch that were done before an interruption.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        spec: NetworkSpec,
+        compile_arguments: dict[str, Any],
+        growth: DepthGrowth,
+        checkpoint: Checkpoint | None,
+        callbacks: list[keras.callbacks.Callback],
+        data: dict[str, Any],
+        steps: int,
+        initial_epoch: int,
+        epochs: int,
+        verbose,
+    ):
+        self.network, self.spec = network, spec
+        self._compile_arguments = compile_arguments
+        self._growth, self._checkpoint = growth, checkpoint
+        self._data, self._steps = dict(data), steps
+        whole_epochs = data.get("steps_per_epoch") is None
+        self._seek = getattr(data["x"], "seek", None) if whole_epochs else None
+        if self._seek:  # it shuffles itself, by seed and epoch; Keras would shuffle its batches otherwise
+            self._data["shuffle"] = False
+        self._initial_epoch, self._epochs = initial_epoch, epochs
+        self.first_step = 0
+        self._clock = 0.0
+        self._history = keras.callbacks.History()
+        self._history.epoch = []
+        self._listeners = _OneTraining(
+            self,
+            [growth, self._history, *callbacks],
+            add_progbar=verbose != 0,
+            verbose=verbose,
+            epochs=epochs,
+            steps=steps,
+            model=network,
+        )
+
+    def run(self) -> keras.callbacks.History:
+        """Trains, from the checkpoint if there is one; leaves `network` with the weights of the best epoch."""
+        if self._checkpoint is None:
+            return self._run()
+        with self._checkpoint.deferring_signals():
+            return self._run()
+
+    def _run(self) -> keras.callbacks.History:
+        growth = self._growth
+        first = growth.begin(builder.depth_of(self.network), self.spec.max_depth, self._initial_epoch, self._epochs)
+        earlier = self._checkpoint.load() if self._checkpoint else None
+        try:
+            if self._checkpoint and earlier:
+                self._check_settings(earlier, self._checkpoint)
+                self._restore(earlier)
+            else:
+                self._enter_new(first)
+                self._keep(self._snapshot(self._initial_epoch))
+            stage = self._present_or_next()
+            epochs = self._history.epoch
+            self._listeners.begin()
+            self._history.epoch = epochs  # which beginning has emptied
+            while stage is not None:
+                try:
+                    self._train(stage)
+                except TrainingDiverged as error:
+                    if growth.rate_scale != 1:
+                        raise
+                    warnings.warn(f"{error}; going on from the epoch before with a tenth of it", stacklevel=2)
+                    growth.rate_scale = RETRY_RATE
+                    self._restore(self._last)
+                stage = self._present_or_next()
+            self._listeners.finish()
+        finally:
+            self._settle()
+            self._listeners.set_model(self.network)
+        return self._history
+
+    def _present_or_next(self) -> Stage | None:
+        """The stage to go on with; `None` at the end of the training."""
+        if self._listeners.stopped:
+            return None
+        stage = self._growth.stages[-1]
+        if not self._growth.is_over(stage):
+            return stage
+        following = self._growth.next_stage()
+        if following is not None:
+            self._enter_new(following)
+        return following
+
+    def _train(self, stage: Stage) -> None:
+        epoch = stage.first_epoch + stage.epochs
+        until = epoch + 1 if self.first_step else stage.end_epoch  # the rest of an interrupted epoch is its own fit
+        self.on_epoch_begin(epoch)  # now already, for Keras asks for the number of batches first
+        self.network.fit(**self._data, initial_epoch=epoch, epochs=until, callbacks=self._listeners)
+
+    # What the listeners call.
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        if self._seek:
+            self._seek(epoch, self.first_step)
+
+    def on_step_end(self, step: int, loss: float) -> None:
+        """Looks, after a training step, at what cannot wait for the end of the epoch."""
+        stage = self._growth.stages[-1]
+        epoch = stage.first_epoch + stage.epochs
+        if step == self.first_step and self.first_step:
+            self._add_interrupted_metrics()
+        if (step + 1) % LOSS_CHECKED_EVERY == 0:
+            self.check_loss(epoch, loss)
+        if self._checkpoint and self._checkpoint.stop_requested:
+            if self._seek and step + 1 < self._steps:
+                self._checkpoint.save(self._snapshot(epoch, step + 1))
+            if not self._seek or step + 1 < self._steps:
+                self._checkpoint.stop()
+
+    def check_loss(self, epoch: int, loss: float) -> None:
+        """Raises `TrainingDiverged` for a training loss that a healthy training does not have."""
+        loss = float(loss)
+        if not math.isfinite(loss) or loss > self._worst_loss():
+            raise TrainingDiverged(
+                f"the loss became {loss:.4g} in epoch {epoch + 1} (depth {self._growth.stages[-1].depth}): "
+                "lower the learning rate"
+            )
+
+    def _worst_loss(self) -> float:
+        """Half-way from guessing to surely wrong, where the loss is a cross-entropy over classes, else no limit."""
+        loss = self._compile_arguments["loss"]
+        if getattr(loss, "name", loss) not in ("categorical_crossentropy", "sparse_categorical_crossentropy"):
+            return math.inf
+        classes = self.spec.num_classes
+        surely_wrong = -math.log(keras.config.epsilon()) * (1 - 1 / classes)
+        return (math.log(classes) + surely_wrong) / 2
+
+    def on_epoch_end(self, epoch: int) -> None:
+        now = time.perf_counter()
+        stage = self._growth.stages[-1]
+        stage.seconds, self._clock = stage.seconds + now - self._clock, now
+        self.first_step = 0
+        self._keep(self._snapshot(epoch + 1))
+        if self._checkpoint and self._checkpoint.stop_requested:
+            self._checkpoint.stop()
+        if self._growth.is_over(stage):
+            self.network.stop_training = True
+
+    # Stages.
+
+    def _enter_new(self, stage: Stage) -> None:
+        """Makes the network what a new stage needs: deeper, frozen, compiled."""
+        self._clock = time.perf_counter()
+        growth = self._growth
+        growth.stages.append(stage)
+        if stage.depth > builder.depth_of(self.network):
+            self.network, stage.fresh_layers = builder.deepen(self.network, self.spec)
+            self._listeners.expanded()
+        self._prepare(stage)
+        stage.training_macs_per_image = cost.training_macs(self.network)
+        if growth.verbose:
+            print(_headline(stage, self.spec.max_depth, growth), flush=True)
+
+    def _prepare(self, stage: Stage) -> None:
+        """Freezes and compiles the network as the stage wants it."""
+        freeze = stage.phase != FINE_TUNE and self._growth.freeze == "prefix" and stage.depth > 1
+        builder.set_frozen(self.network, stage.depth - 1 if freeze else None)
+        steps = self._steps
+        schedules: dict[str, Callable] = {
+            SEARCH: lambda peak: recipes.search_schedule(peak, steps),
+            COOL_DOWN: lambda peak: recipes.cool_down_schedule(peak, steps),
+            FINE_TUNE: lambda peak: recipes.fine_tune_schedule(peak, steps * (stage.end_epoch - stage.first_epoch)),
+        }
+        template = self._compile_arguments["optimizer"]
+        optimizer = recipes.fresh_optimizer(template, schedules[stage.phase], self._growth.rate_scale)
+        optimizer.iterations.assign(0 if recipes.peak_of(template) is not None else stage.first_epoch * steps)
+        optimizer.build(self.network.trainable_variables)
+        self.network.compile(**{**self._compile_arguments, "optimizer": optimizer})
+        self._listeners.set_model(self.network)
+
+    def _settle(self) -> None:
+        """Ends on the weights of the best epoch, thawed and compiled as the user compiled it."""
+        growth = self._growth
+        if growth.best_weights is not None:
+            if growth.best_depth != builder.depth_of(self.network):
+                self.network = self._build(growth.best_depth)
+            self.network.set_weights(growth.best_weights)
+        builder.set_frozen(self.network, None)
+        optimizer = recipes.fresh_optimizer(self._compile_arguments["optimizer"])
+        optimizer.build(self.network.trainable_variables)
+        self.network.compile(**{**self._compile_arguments, "optimizer": optimizer})
+
+    def _build(self, depth: int) -> keras.Model:
+        return builder.build(self.spec, depth, self._dtype())
+
+    def _dtype(self) -> str:
+        return self.network.get_layer("stem_conv").dtype_policy.name
+
+    # Snapshots.
+
+    def _keep(self, snapshot: Snapshot) -> None:
+        self._last = snapshot
+        if self._checkpoint:
+            self._checkpoint.save(snapshot)
+
+    def _snapshot(self, epoch: int, step: int = 0) -> Snapshot:
+        network = self._listeners.model  # on JAX only this property has the present weights in the middle of an epoch
+        growth = self._growth
+        return Snapshot(
+            epoch,
+            step,
+            {
+                "settings": self._settings(),
+                "growth": growth.state(),
+                "rate_scale": growth.rate_scale,
+                "depth": builder.depth_of(network),
+                "history": {"epoch": list(self._history.epoch), "history": _copy(self._history.history)},
+                "stopped": self._listeners.stopped,
+                "random": random.getstate(),
+            },
+            {
+                "weights": network.get_weights(),
+                "optimizer": [np.array(variable) for variable in network.optimizer.variables],
+                "metrics": [np.array(variable) for variable in network.metrics_variables] if step else [],
+                "best": growth.best_weights or [],
+            },
+        )
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        """Makes everything what it was at the snapshot, but for the learning rate if that was lowered since."""
+        growth, state = self._growth, snapshot.state
+        growth.restore(state["growth"], snapshot.arrays["best"] or None)
+        growth.rate_scale = min(growth.rate_scale, state["rate_scale"])
+        if state["depth"] != builder.depth_of(self.network):
+            self.network = self._build(state["depth"])
+        self._prepare(growth.stages[-1])
+        self.network.set_weights(snapshot.arrays["weights"])
+        for variable, value in zip(self.network.optimizer.variables, snapshot.arrays["optimizer"], strict=True):
+            variable.assign(value)
+        self.first_step, self._interrupted_metrics = snapshot.step, snapshot.arrays["metrics"]
+        self._history.epoch = list(state["history"]["epoch"])
+        self._history.history = _copy(state["history"]["history"])
+        self._listeners.stopped = state["stopped"]
+        version, numbers, gauss = state["random"]
+        random.setstate((version, tuple(numbers), gauss))
+        self._last = snapshot
+        self._clock = time.perf_counter()
+
+    def _add_interrupted_metrics(self) -> None:
+        """Adds what the metrics had counted before the interruption: all of Keras's are sums."""
+        for variable, value in zip(self._listeners.model.metrics_variables, self._interrupted_metrics, strict=True):
+            variable.assign(variable + value)
+
+    def _settings(self) -> dict[str, Any]:
+        """What a training must have in common with the one it goes on with, as JSON."""
+        optimizer = keras.optimizers.serialize(self._compile_arguments["optimizer"])
+        del optimizer["config"]["name"]  # numbered through
+        settings = {
+            **asdict(self.spec),
+            **self._growth.settings(),
+            "dtype": self._dtype(),
+            "optimizer": optimizer["class_name"],
+            **optimizer["config"],
+            "initial_epoch": self._initial_epoch,
+            "epochs": self._epochs,
+            "steps_per_epoch": self._steps,
+        }
+        return json.loads(json.dumps(settings, default=str))
+
+    def _check_settings(self, snapshot: Snapshot, checkpoint: Checkpoint) -> None:
+        for name, now in self._settings().items():
+            before = snapshot.state["settings"].get(name)
+            if before != now:
+                raise InputError(
+                    f"the checkpoint in {checkpoint.folder} is of another training: {name} was {before}, is {now}"
+                )
+
+
+class _OneTraining(keras.callbacks.CallbackList):
+    """Shows the many `fit`s of the stages to the callbacks as one training, and tells `GrowingFit` of every step.
+
+    Attributes:
+        stopped: whether one of the callbacks has stopped the training.
+    """
+
+    def __init__(self, growing: GrowingFit, callbacks: list[keras.callbacks.Callback], **arguments):
+        super().__init__(callbacks, **arguments)
+        self._growing = growing
+        self.stopped = False
+
+    def begin(self):
+        super().on_train_begin()
+
+    def finish(self):
+        super().on_train_end()
+
+    def on_train_begin(self, logs=None):
+        """Has been called, by `begin`."""
+
+    def on_train_end(self, logs=None):
+        """Will be called, by `finish`: another stage may follow."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._growing.on_epoch_begin(epoch)
+        super().on_epoch_begin(epoch, logs)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        super().on_train_batch_begin(batch + self._growing.first_step, logs)
+
+    def on_train_batch_end(self, batch, logs=None):
+        step = batch + self._growing.first_step
+        super().on_train_batch_end(step, logs)
+        self._growing.on_step_end(step, (logs or {}).get("loss", 0.0))
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._growing.check_loss(epoch, (logs or {}).get("loss", 0.0))
+        super().on_epoch_end(epoch, logs)
+        self.stopped = self.model.stop_training
+        self._growing.on_epoch_end(epoch)
+
+    def expanded(self):
+        """Drops remembered weights that no longer fit the network."""
+        for callback in self.callbacks:
+            if isinstance(callback, keras.callbacks.EarlyStopping):
+                callback.best_weights = None
+
+
+def _copy(history: dict[str, list]) -> dict[str, list[float]]:
+    return {name: [float(value) for value in values] for name, values in history.items()}
+
+
+def _headline(stage: Stage, deepest: int, growth: DepthGrowth) -> str:
+    length = stage.end_epoch - stage.first_epoch
+    what = {
+        SEARCH: "training until converged",
+        COOL_DOWN: "one epoch of decaying learning rate, to judge it",
+        FINE_TUNE: f"fine-tuning everything for {length} {'epoch' if length == 1 else 'epochs'}",
+    }[stage.phase]
+    best = f", best so far {growth.best:.4f}" if growth.best_weights is not None else ""
+    return f"\n== depth {stage.depth} of {deepest}: {what} (target {growth.target:.4f}{best})"

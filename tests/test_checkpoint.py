@@ -1,0 +1,264 @@
+"""A training that is cut off anywhere and goes on must end with the same bits as one that never was."""
+
+import json
+import os
+import random
+import signal
+
+import keras
+import numpy as np
+import pytest
+
+from odn_keras import Batches, Checkpoint, DepthGrowth, EvaluationBatches, InputError, OptimallyDeepNetwork
+from odn_keras.checkpoint import KEPT
+from odn_keras.recipes import Augmentation
+from odn_keras.stages import TrainingDiverged
+
+EPOCHS = 7
+STEPS = 6
+
+
+class Cut(Exception):
+    """Stands for the end of the process."""
+
+
+class CutAt(keras.callbacks.Callback):
+    """Does something at the end of a step of an epoch; at step `None` at the end of the epoch."""
+
+    def __init__(self, epoch, step, action):
+        super().__init__()
+        self._epoch, self._step, self._action, self._now = epoch, step, action, 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._now = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self._now, batch) == (self._epoch, self._step):
+            self._action()
+
+    def on_epoch_end(self, epoch, logs=None):
+        if (epoch, None) == (self._epoch, self._step):
+            self._action()
+
+
+def cut():
+    raise Cut
+
+
+@pytest.fixture(scope="module")
+def train(digits):
+    """Trains from the seed, growing, with a checkpoint in the folder if there is one: (model, history, growth)."""
+
+    def run(folder=None, *others, rate=0.1, epochs=EPOCHS, width=4, seekable=True):
+        keras.utils.set_random_seed(3)
+        model = OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=width)
+        model.compile(keras.optimizers.SGD(rate, momentum=0.9, nesterov=True), loss="categorical_crossentropy")
+        growth = DepthGrowth(0.99, finetune_epochs=2, verbose=0)
+        split = digits.train[0][: 32 * STEPS], digits.train[1][: 32 * STEPS]
+        batches = Batches(split, 10, 32, seed=3, augmentation=Augmentation(shift=1))
+        checkpoints = [Checkpoint(folder)] if folder else []
+        history = model.fit(
+            batches if seekable else NotSeekable(batches),
+            epochs=epochs,
+            validation_data=EvaluationBatches(digits.validation, 10, 100),
+            callbacks=[growth, *checkpoints, *others],
+            verbose=0,
+        )
+        return model, history, growth
+
+    return run
+
+
+class NotSeekable(keras.utils.PyDataset):
+    def __init__(self, batches):
+        super().__init__()
+        self._batches = batches
+
+    def __len__(self):
+        return len(self._batches)
+
+    def __getitem__(self, index):
+        return self._batches[index]
+
+
+@pytest.fixture(scope="module")
+def whole(train):
+    return train()
+
+
+def assert_identical(found, whole):
+    (model, history, growth), (expected_model, expected_history, expected_growth) = found, whole
+    assert model.depth == expected_model.depth
+    for ours, theirs in zip(model.get_weights(), expected_model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert history.epoch == expected_history.epoch == list(range(EPOCHS))
+    for name, values in expected_history.history.items():
+        assert history.history[name] == [float(value) for value in values], name
+    for ours, theirs in zip(growth.stages, expected_growth.stages, strict=True):
+        ours.seconds = theirs.seconds
+        assert ours == theirs
+
+
+def test_the_training_of_these_tests_expands(whole):
+    assert len({stage.depth for stage in whole[2].stages}) >= 2
+
+
+@pytest.mark.parametrize(
+    "moments",
+    [[(0, 2)], [(1, None)], [(2, 0)], [(4, 3), (5, 5)], [(EPOCHS - 1, None)], [(epoch, 1) for epoch in range(EPOCHS)]],
+    ids=str,
+)
+def test_a_training_cut_off_anywhere_goes_on_to_the_same_bits(train, whole, tmp_path, moments):
+    for epoch, step in moments:
+        with pytest.raises(Cut):
+            train(tmp_path, CutAt(epoch, step, cut))
+        random.seed(epoch)  # another process knows nothing of the first one's random numbers
+    assert_identical(train(tmp_path), whole)
+
+
+def test_a_finished_training_is_not_trained_again(train, whole, tmp_path):
+    train(tmp_path)
+    assert_identical(train(tmp_path, CutAt(EPOCHS - 1, 0, cut)), whole)
+
+
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_lets_the_step_finish_and_loses_nothing(train, whole, tmp_path, number, error):
+    def terminate(*_):
+        raise SystemExit(143)
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        with pytest.raises(error):
+            train(tmp_path, CutAt(3, 2, lambda: signal.raise_signal(number)))
+        assert signal.getsignal(signal.SIGTERM) is terminate  # as it was
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert any("epoch000003-step00000003" in name for name in os.listdir(tmp_path))
+    seen = []
+    assert_identical(train(tmp_path, CutAt(3, 2, lambda: seen.append("step done twice"))), whole)
+    assert not seen
+
+
+def test_data_without_seek_goes_on_at_the_epoch(train, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, CutAt(3, 2, lambda: signal.raise_signal(signal.SIGINT)), seekable=False)
+    assert any("epoch000003-step00000000" in name for name in os.listdir(tmp_path))
+    _, history, _ = train(tmp_path, seekable=False)
+    assert history.epoch == list(range(EPOCHS))
+
+
+def test_a_cut_while_a_checkpoint_is_written_leaves_the_one_before(train, whole, tmp_path, monkeypatch):
+    replace, calls = os.replace, []
+
+    def cut_short(source, target):
+        calls.append(target)
+        if len(calls) == 4:
+            with open(source, "r+b") as file:
+                file.truncate(1000)
+            raise Cut
+        replace(source, target)
+
+    with monkeypatch.context() as patched, pytest.raises(Cut):
+        patched.setattr(os, "replace", cut_short)
+        train(tmp_path)
+    assert_identical(train(tmp_path), whole)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "one bit", "empty"])
+def test_a_damaged_checkpoint_is_noticed_and_the_one_before_used(train, whole, tmp_path, damage):
+    with pytest.raises(Cut):
+        train(tmp_path, CutAt(4, 0, cut))
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == KEPT
+    content = bytearray(files[-1].read_bytes())
+    if damage == "one bit":
+        content[len(content) // 2] ^= 1
+    files[-1].write_bytes({"truncated": content[:-100], "one bit": content, "empty": b""}[damage])
+    with pytest.warns(UserWarning, match=r"damaged: the one before"):
+        assert_identical(train(tmp_path), whole)
+
+
+def test_without_an_intact_checkpoint_there_is_one_clear_line(train, tmp_path):
+    with pytest.raises(Cut):
+        train(tmp_path, CutAt(2, 0, cut))
+    for file in tmp_path.iterdir():
+        file.write_bytes(b"")
+    with pytest.raises(InputError, match=r"no checkpoint in .* is intact"), pytest.warns(UserWarning):
+        train(tmp_path)
+
+
+def test_a_checkpoint_of_another_training_is_refused(train, tmp_path):
+    with pytest.raises(Cut):
+        train(tmp_path, CutAt(2, 0, cut))
+    with pytest.raises(InputError, match=r"another training: width was 4, is 8"):
+        train(tmp_path, width=8)
+    with pytest.raises(InputError, match=r"another training: epochs was 7, is 9"):
+        train(tmp_path, epochs=9)
+
+
+def test_a_stop_by_another_callback_is_remembered(train, tmp_path):
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = epoch == 2
+
+    train(tmp_path, Stop())
+    _, history, _ = train(tmp_path)
+    assert history.epoch == [0, 1, 2]
+
+
+class Poison(keras.callbacks.Callback):
+    """Makes the head's weights NaN at a step of an epoch, so many times."""
+
+    def __init__(self, epoch, times):
+        super().__init__()
+        self._epoch, self.left, self._now = epoch, times, 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._now = epoch
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self._now == self._epoch and batch == 1 and self.left:
+            self.left -= 1
+            kernel = self.model.get_layer("head").kernel
+            kernel.assign(keras.ops.full(kernel.shape, np.nan))
+
+
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_a_divergence_goes_back_once_with_a_tenth_of_the_rate(train, tmp_path, epoch):
+    with pytest.warns(UserWarning, match=f"became nan in epoch {epoch + 1} .*a tenth"):
+        model, history, growth = train(tmp_path, Poison(epoch, times=1))
+    assert growth.rate_scale == 0.1 and len(history.epoch) == EPOCHS
+    assert np.isfinite(history.history["loss"]).all()
+    assert all(np.isfinite(weights).all() for weights in model.get_weights())
+
+
+def test_a_second_divergence_ends_the_training_on_the_best_weights(train):
+    with pytest.warns(UserWarning, match="a tenth"), pytest.raises(TrainingDiverged, match="lower the learning rate"):
+        train(None, Poison(3, times=2))
+
+
+def test_an_exploding_loss_is_a_divergence(train):
+    class Explode(Poison):
+        def on_train_batch_begin(self, batch, logs=None):
+            if self._now == self._epoch and self.left:
+                head = self.model.get_layer("head")
+                head.bias.assign(np.eye(10, dtype="float32")[0] * 1e6)
+
+    with pytest.warns(UserWarning, match=r"loss became \d"), pytest.raises(TrainingDiverged):
+        train(None, Explode(2, times=1))
+
+
+def test_beside_nothing_to_grow_a_checkpoint_says_what_to_take(train, digits, tmp_path):
+    model = OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=2)
+    model.compile()
+    with pytest.raises(InputError, match="BackupAndRestore"):
+        model.fit(*digits.train, callbacks=[Checkpoint(tmp_path)], verbose=0)
+
+
+def test_the_state_is_readable(train, tmp_path):
+    """A checkpoint is a plain .npz with JSON: nothing in it can run code."""
+    with pytest.raises(Cut):
+        train(tmp_path, CutAt(1, 0, cut))
+    with np.load(max(tmp_path.iterdir()), allow_pickle=False) as stored:
+        state = json.loads(stored["state"].tobytes())
+    assert state["epoch"] == 1 and state["growth"]["stages"][0]["depth"] == 1
