@@ -49,6 +49,8 @@ def run(options: RunOptions, out: str | pathlib.Path, *, overwrite: bool = False
         grayscale=options.grayscale,
         validation_images=options.validation_images,
         train_images=options.train_images,
+        in_memory=options.in_memory,
+        spool_dir=_disk_of(out),
     )
     if len(dataset.train[0]) < options.batch_size:
         raise InputError(
@@ -131,7 +133,7 @@ class _Recorder(keras.callbacks.Callback):
             for name in RUN_FILES:
                 (self._out / name).unlink(missing_ok=True)
             with replacing(self._out / "labels.txt") as temporary:
-                temporary.write_text("".join(f"{name}\n" for name in self._class_names))
+                temporary.write_text("".join(f"{name}\n" for name in self._class_names), encoding="utf-8")
         for name, value in (logs or {}).items():
             self._history.setdefault(name, []).append(value)
         report.write_history(self._history, self._growth.stages, self._out / "history.csv")
@@ -209,6 +211,12 @@ def _check_folder(out: pathlib.Path, overwrite: bool) -> None:
         raise InputError(f"--out must be a folder, {out} is a file")
     if not overwrite and any((out / name).exists() for name in RUN_FILES):
         raise InputError(f"{out} holds another run: choose another --out, or replace it with --overwrite")
+
+
+def _disk_of(out: pathlib.Path) -> str:
+    """The folder, or the nearest above it that exists: where the user has room. Temporary folders may be in memory."""
+    out = out.absolute()
+    return str(next(folder for folder in (out, *out.parents) if folder.exists()))
 
 
 def _claim_folder(out: pathlib.Path) -> None:
