@@ -1,10 +1,10 @@
 """Where a dataset's images are held: in memory, or in a file without a name, read back image by image."""
 
+import io
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable
-from typing import BinaryIO
 
 import numpy as np
 import psutil
@@ -32,7 +32,7 @@ class ImagesOnDisk:
 
     dtype = np.dtype(np.uint8)
 
-    def __init__(self, file: BinaryIO, shape: tuple[int, ...], places: np.ndarray | None = None):
+    def __init__(self, file: io.FileIO, shape: tuple[int, ...], places: np.ndarray | None = None):
         self._file = file
         self._places = np.arange(shape[0]) if places is None else places
         self.shape = (len(self._places), *shape[1:])
@@ -99,17 +99,23 @@ def hold(chunks: Iterable[np.ndarray], shape: tuple[int, ...], folder: str | Non
         return np.concatenate([np.empty((0, *shape), np.uint8), *chunks])
     count = 0
     try:
-        file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - lives as long as its images
-        for chunk in chunks:
-            if chunk.shape[1:] != shape:
-                raise ValueError(f"images of {chunk.shape[1:]} among images of {shape}")
-            count += len(chunk)
-            left = np.ascontiguousarray(chunk).reshape(-1).data
-            while left:
-                left = left[file.write(left) :]
+        with tempfile.TemporaryFile(dir=folder) as file:
+            for chunk in chunks:
+                if chunk.shape[1:] != shape:
+                    raise ValueError(f"images of {chunk.shape[1:]} among images of {shape}")
+                count += len(chunk)
+                file.write(np.ascontiguousarray(chunk).data)
+            reader = _Reader(os.dup(file.fileno()))
     except OSError as error:
         raise InputError(f"cannot hold images in {folder} ({error.strerror}): choose another folder") from error
-    return ImagesOnDisk(file, (count, *shape))
+    return ImagesOnDisk(reader, (count, *shape))
+
+
+class _Reader(io.FileIO):
+    """A file that nobody closes: it closes itself."""
+
+    def __del__(self):
+        self.close()
 
 
 def _gb(size: int) -> str:
