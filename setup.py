@@ -48,6 +48,7 @@ setup(
         "pillow>=11",
         "matplotlib>=3.10",
         "scikit-learn>=1.6",
+        "psutil>=6",
     ],
     extras_require=EXTRAS,
 )

@@ -43,7 +43,7 @@ def measure(seed: int) -> dict[str, tuple[float, float]]:
     from odn_keras.builder import set_frozen
 
     values = flags.FLAGS
-    dataset = load_dataset(values.dataset, data_dir=values.data_dir, train_images=values.train_images)
+    dataset = load_dataset(values.dataset, data_dir=values.data_dir, train_images=values.train_images, in_memory=True)
     images, labels = dataset.validation
     validation = images.astype(np.float32), one_hot(labels, dataset.num_classes)
     spec = NetworkSpec("resnet18", dataset.input_shape, dataset.num_classes, width=values.width)

@@ -39,6 +39,11 @@ class RunOptions:
         None, "Training images set aside to choose by; default: a sixth, at most 10,000.", least=1
     )
     train_images: int | None = _option(None, "Train on only so many images.", least=1)
+    in_memory: bool | None = _option(
+        None,
+        "Hold the images in memory; default: where they take at most half of the free memory, else they are spooled "
+        "to disk, beside the run.",
+    )
 
     backbone: str = _option("resnet18", "The network that is grown towards.", choices=tuple(BACKBONES))
     width: int = _option(64, "Channels of the stem; the stages have 1, 2, 4 and 8 times as many.", least=1)

@@ -20,7 +20,7 @@ from odn_keras.options import RunOptions
 
 RUN_FILES = ("model.tflite", "model.keras", "labels.txt", "history.csv", "growth.png", "report.json")
 LOCK = ".lock"
-FREE_TO_CHANGE = ("data_dir",)  # where a run finds things, not what it does
+FREE_TO_CHANGE = ("data_dir", "in_memory")  # where a run finds things, not what it does
 
 
 class RunFolder:
@@ -34,6 +34,12 @@ class RunFolder:
         self.path = path
         self.checkpoint = path / "checkpoint"
         self._record = self.checkpoint / "run.json"
+
+    @property
+    def disk(self) -> str:
+        """The folder, or the nearest above it that exists: where the user has room, unlike a temporary folder."""
+        path = self.path.absolute()
+        return str(next(folder for folder in (path, *path.parents) if folder.exists()))
 
     @property
     def unfinished(self) -> bool:

@@ -58,7 +58,7 @@ def run(
     found = json.loads(distribution.from_chief(lambda: json.dumps(look()).encode()))
     if found["report"]:
         return found["report"] if share.is_chief else None
-    dataset = _load(options, share)
+    dataset = _load(options, share, folder)
     if not share.is_chief:
         _grow(options, found["precision"], dataset, share, folder)
         return None
@@ -82,7 +82,7 @@ def _look(folder: RunFolder, options: RunOptions, *, overwrite: bool, resume: bo
     return {"report": None, "precision": folder.precision() if going_on else precision(options.precision)}
 
 
-def _load(options: RunOptions, share: distribution.Share) -> Dataset:
+def _load(options: RunOptions, share: distribution.Share, folder: RunFolder) -> Dataset:
     if options.batch_size % share.devices:
         raise InputError(f"--batch_size must be divisible by the {share.devices} devices, got {options.batch_size}")
     dataset = load_dataset(
@@ -92,6 +92,8 @@ def _load(options: RunOptions, share: distribution.Share) -> Dataset:
         grayscale=options.grayscale,
         validation_images=options.validation_images,
         train_images=options.train_images,
+        in_memory=options.in_memory,
+        spool_dir=folder.disk,
     )
     if len(dataset.train[0]) < options.batch_size:
         raise InputError(

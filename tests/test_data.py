@@ -139,7 +139,7 @@ def test_a_bad_folder_is_refused(image_folder, how, message):
         ({"y_train": np.arange(40) % 2 / 2}, "integers: y_train.*float64"),
         ({"y_train": np.array([object()] * 40)}, "Python objects"),
         ({"y_train": np.zeros(40, int), "y_test": np.zeros(10, int)}, "one class only"),
-        ({"y_train": np.arange(39) % 2}, "40 images but 39 labels"),
+        ({"y_train": np.arange(39) % 2}, "40 images, so y_train.*(39,)"),
         ({"x_train": np.zeros((40, 8, 8), np.float32)}, "uint8.*float32"),
         ({"x_test": np.zeros((10, 9, 9), np.uint8)}, "differ in shape"),
         ({"x_test": np.zeros((0, 8, 8), np.uint8), "y_test": np.zeros(0, int)}, "0 test images"),

@@ -7,6 +7,9 @@ import numpy as np
 
 from odn_keras.errors import InputError
 from odn_keras.quiet import quiet
+from odn_keras.spool import Images
+
+READ_BATCH = 100  # images on disk come into memory so many at a time
 
 
 @dataclass(frozen=True)
@@ -57,23 +60,24 @@ class LiteRTClassifier:
         real = self.input.scale * (pixels - 128 - self.input.zero_point)
         return float(np.abs(real - pixels / 255).max() / self.input.scale)
 
-    def predict_quantized(self, images: np.ndarray) -> np.ndarray:
+    def predict_quantized(self, images: Images) -> np.ndarray:
         """Raw uint8 pixels of shape (n, height, width, channels) -> int8 outputs of shape (n, classes)."""
         if images.dtype != np.uint8 or images.shape[1:] != self.input_shape:
             expected = ", ".join(map(str, self.input_shape))
             raise InputError(f"images must be uint8 of shape (n, {expected}), got {images.dtype} {images.shape}")
         outputs = []
-        for pixels in (images.astype(np.int16) - 128).astype(np.int8):
-            self._interpreter.set_tensor(self._in, pixels[np.newaxis])
-            self._interpreter.invoke()
-            outputs.append(self._interpreter.get_tensor(self._out)[0])
+        for start in range(0, len(images), READ_BATCH):
+            for pixels in (images[start : start + READ_BATCH].astype(np.int16) - 128).astype(np.int8):
+                self._interpreter.set_tensor(self._in, pixels[np.newaxis])
+                self._interpreter.invoke()
+                outputs.append(self._interpreter.get_tensor(self._out)[0])
         return np.stack(outputs)
 
-    def predict(self, images: np.ndarray) -> np.ndarray:
+    def predict(self, images: Images) -> np.ndarray:
         """Raw uint8 pixels of shape (n, height, width, channels) -> class probabilities, float32 (n, classes)."""
         quantized = self.predict_quantized(images).astype(np.float32)
         return (quantized - self.output.zero_point) * np.float32(self.output.scale)
 
-    def accuracy(self, images: np.ndarray, labels: np.ndarray) -> float:
-        """Fraction of the images whose most probable class is the label."""
+    def accuracy(self, images: Images, labels: np.ndarray) -> float:
+        """Fraction of the images, in memory or on disk, whose most probable class is the label."""
         return float(np.mean(self.predict_quantized(images).argmax(axis=-1) == labels))
