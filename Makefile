@@ -1,20 +1,24 @@
-# make demo: train on the embedded digits and leave a checked int8 .tflite; make test: all tests; make lint.
+# make demo: train on the embedded digits and leave a checked int8 .tflite; make test: all tests; make slow: the long ones;
+# make lint.
 PYTHON ?= python3.11
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test lint clean
+.PHONY: demo test slow lint clean
 
 demo: $(VENV)/.base
 	$(RUN) -m odn_keras.train --flagfile=flags/digits.txt --overwrite
 
 # The model tests once more on the other backends: a backend is chosen once a process.
-MODEL_TESTS := tests/test_builder.py tests/test_growth.py
+MODEL_TESTS := tests/test_builder.py tests/test_growth.py tests/test_checkpoint.py -m "not slow and not one_backend"
 
 test: $(VENV)/.dev
 	$(RUN) -m pytest $(ARGS)
 	KERAS_BACKEND=jax $(RUN) -m pytest $(MODEL_TESTS) $(ARGS)
 	KERAS_BACKEND=torch $(RUN) -m pytest $(MODEL_TESTS) $(ARGS)
+
+slow: $(VENV)/.dev
+	$(RUN) -m pytest -m slow $(ARGS)
 
 lint: $(VENV)/.dev
 	$(RUN) -m ruff check .

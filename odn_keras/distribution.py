@@ -5,6 +5,7 @@ Every process trains the same network on its share of every batch; only the chie
 
 import contextlib
 import os
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -79,15 +80,16 @@ def current() -> Share:
 
 @contextlib.contextmanager
 def local():
-    """In the block this process computes on its own: for what only the chief does."""
+    """In the block this process computes on its own, and draws no random numbers that the others do not."""
     import keras
 
-    distribution = keras.distribution.distribution()
+    distribution, numbers = keras.distribution.distribution(), random.getstate()
     keras.distribution.set_distribution(None)
     try:
         yield
     finally:
         keras.distribution.set_distribution(distribution)
+        random.setstate(numbers)
 
 
 def from_chief(function: Callable[[], bytes]) -> bytes:

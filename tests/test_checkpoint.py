@@ -99,13 +99,25 @@ def assert_identical(found, whole):
         assert ours == theirs
 
 
+@pytest.mark.one_backend
 def test_the_training_of_these_tests_expands(whole):
     assert len({stage.depth for stage in whole[2].stages}) >= 2
 
 
+def once(*arguments):
+    return pytest.param(*arguments, marks=pytest.mark.one_backend)
+
+
 @pytest.mark.parametrize(
     "moments",
-    [[(0, 2)], [(1, None)], [(2, 0)], [(4, 3), (5, 5)], [(EPOCHS - 1, None)], [(epoch, 1) for epoch in range(EPOCHS)]],
+    [
+        once([(0, 2)]),
+        once([(1, None)]),
+        once([(2, 0)]),
+        [(4, 3), (5, 5)],
+        once([(EPOCHS - 1, None)]),
+        once([(epoch, 1) for epoch in range(EPOCHS)]),
+    ],
     ids=str,
 )
 def test_a_training_cut_off_anywhere_goes_on_to_the_same_bits(train, whole, tmp_path, moments):
@@ -116,12 +128,13 @@ def test_a_training_cut_off_anywhere_goes_on_to_the_same_bits(train, whole, tmp_
     assert_identical(train(tmp_path), whole)
 
 
+@pytest.mark.one_backend
 def test_a_finished_training_is_not_trained_again(train, whole, tmp_path):
     train(tmp_path)
     assert_identical(train(tmp_path, CutAt(EPOCHS - 1, 0, cut)), whole)
 
 
-@pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+@pytest.mark.parametrize(("number", "error"), [once(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
 def test_a_signal_lets_the_step_finish_and_loses_nothing(train, whole, tmp_path, number, error):
     def terminate(*_):
         raise SystemExit(143)
@@ -139,6 +152,7 @@ def test_a_signal_lets_the_step_finish_and_loses_nothing(train, whole, tmp_path,
     assert not seen
 
 
+@pytest.mark.one_backend
 def test_data_without_seek_goes_on_at_the_epoch(train, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, CutAt(3, 2, lambda: signal.raise_signal(signal.SIGINT)), seekable=False)
@@ -147,6 +161,7 @@ def test_data_without_seek_goes_on_at_the_epoch(train, tmp_path):
     assert history.epoch == list(range(EPOCHS))
 
 
+@pytest.mark.one_backend
 def test_a_cut_while_a_checkpoint_is_written_leaves_the_one_before(train, whole, tmp_path, monkeypatch):
     replace, calls = os.replace, []
 
@@ -164,6 +179,7 @@ def test_a_cut_while_a_checkpoint_is_written_leaves_the_one_before(train, whole,
     assert_identical(train(tmp_path), whole)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("damage", ["truncated", "one bit", "empty"])
 def test_a_damaged_checkpoint_is_noticed_and_the_one_before_used(train, whole, tmp_path, damage):
     with pytest.raises(Cut):
@@ -178,6 +194,7 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_used(train, whole, t
         assert_identical(train(tmp_path), whole)
 
 
+@pytest.mark.one_backend
 def test_without_an_intact_checkpoint_there_is_one_clear_line(train, tmp_path):
     with pytest.raises(Cut):
         train(tmp_path, CutAt(2, 0, cut))
@@ -187,6 +204,7 @@ def test_without_an_intact_checkpoint_there_is_one_clear_line(train, tmp_path):
         train(tmp_path)
 
 
+@pytest.mark.one_backend
 def test_a_checkpoint_of_another_training_is_refused(train, tmp_path):
     with pytest.raises(Cut):
         train(tmp_path, CutAt(2, 0, cut))
@@ -196,6 +214,7 @@ def test_a_checkpoint_of_another_training_is_refused(train, tmp_path):
         train(tmp_path, epochs=9)
 
 
+@pytest.mark.one_backend
 def test_a_stop_by_another_callback_is_remembered(train, tmp_path):
     class Stop(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
@@ -223,7 +242,7 @@ class Poison(keras.callbacks.Callback):
             kernel.assign(keras.ops.full(kernel.shape, np.nan))
 
 
-@pytest.mark.parametrize("epoch", [0, 3])
+@pytest.mark.parametrize("epoch", [once(0), 3])
 def test_a_divergence_goes_back_once_with_a_tenth_of_the_rate(train, tmp_path, epoch):
     with pytest.warns(UserWarning, match=f"became nan in epoch {epoch + 1} .*a tenth"):
         model, history, growth = train(tmp_path, Poison(epoch, times=1))
@@ -232,6 +251,7 @@ def test_a_divergence_goes_back_once_with_a_tenth_of_the_rate(train, tmp_path, e
     assert all(np.isfinite(weights).all() for weights in model.get_weights())
 
 
+@pytest.mark.one_backend
 def test_a_second_divergence_ends_the_training_on_the_best_weights(train):
     with pytest.warns(UserWarning, match="a tenth"), pytest.raises(TrainingDiverged, match="lower the learning rate"):
         train(None, Poison(3, times=2))
@@ -248,6 +268,7 @@ def test_an_exploding_loss_is_a_divergence(train):
         train(None, Explode(2, times=1))
 
 
+@pytest.mark.one_backend
 def test_beside_nothing_to_grow_a_checkpoint_says_what_to_take(train, digits, tmp_path):
     model = OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=2)
     model.compile()
@@ -255,6 +276,7 @@ def test_beside_nothing_to_grow_a_checkpoint_says_what_to_take(train, digits, tm
         model.fit(*digits.train, callbacks=[Checkpoint(tmp_path)], verbose=0)
 
 
+@pytest.mark.one_backend
 def test_the_state_is_readable(train, tmp_path):
     """A checkpoint is a plain .npz with JSON: nothing in it can run code."""
     with pytest.raises(Cut):
