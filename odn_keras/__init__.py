@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "NetworkSpec": "architectures",
     "build": "builder",
+    "load": "builder",
     "deepen": "builder",
     "DepthGrowth": "growth",
     "OptimallyDeepNetwork": "model",

@@ -4,10 +4,14 @@ Layers are named by their place (`stem_conv`, `block3_conv1`, `head`, ...), and 
 these names.
 """
 
+import os
+import warnings
+
 import keras
 from keras import layers
 
 from odn_keras.architectures import BlockSpec, NetworkSpec
+from odn_keras.errors import InputError
 
 HEAD = "head"
 
@@ -42,6 +46,25 @@ def build(spec: NetworkSpec, depth: int, dtype: str | None = None) -> keras.Mode
     x = layers.GlobalAveragePooling2D(name="pool", dtype=dtype)(x)
     outputs = layers.Dense(spec.num_classes, activation="softmax", name=HEAD, dtype="float32")(x)
     return keras.Model(inputs, outputs, name=f"{spec.backbone}_depth{depth}")
+
+
+def load(path: str | os.PathLike) -> keras.Model:
+    """Loads the network of a `.keras` file, whichever backend saved it, without optimizer.
+
+    Keras's safe mode: no code that the file may hold is run.
+
+    Raises:
+        InputError: where there is no such file, or it cannot be read.
+    """
+    if not os.path.isfile(path):
+        raise InputError(f"no such file: {path}")
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Skipping")  # a layer whose weights the file lacks
+            return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # of Keras, zipfile, json or HDF5
+        reason = str(error).strip().splitlines()
+        raise InputError(f"{path} is not a readable .keras file ({reason[0][:200] if reason else error!r})") from error
 
 
 def deepen(network: keras.Model, spec: NetworkSpec, *, freeze_prefix: bool = True) -> tuple[keras.Model, list[str]]:

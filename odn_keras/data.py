@@ -16,6 +16,7 @@ import os
 import pathlib
 import re
 import socket
+import sys
 import unicodedata
 import warnings
 from collections.abc import Callable, Iterator
@@ -268,7 +269,10 @@ def _npz_class_names(stored: npz.StoredArray) -> list[str]:
         raise InputError(f"{where} must be str of shape (classes,), got {stored.dtype} of shape {stored.shape}")
     if (longest := stored.dtype.itemsize // 4) > MAX_CLASS_NAME:
         raise InputError(f"{where} must have at most {MAX_CLASS_NAME} characters each, got {longest}")
-    names = stored.read().tolist()
+    array = stored.read()
+    if array.view(array.dtype.byteorder + "u4").max(initial=0) > sys.maxunicode:
+        raise InputError(f"{where} have characters that do not exist: the file is damaged")
+    names = array.tolist()
     for name in names:
         if name.strip() in (".", "..") or "/" in name or "\\" in name:
             raise InputError(f"{where} must not be paths, got {name!r}: rename the class")

@@ -32,7 +32,7 @@ class RunOptions:
     dataset: str = _option("digits", "digits, a TFDS name (or svhn, emnist), a folder of images, or an .npz file.")
     data_dir: str | None = _option(None, "Where TensorFlow Datasets keeps its data; default: its own place.")
     image_size: int | None = _option(
-        None, "Resize the images of a folder or TFDS set to so many pixels square.", least=1
+        None, "Resize the images of a folder or TFDS set to so many pixels square.", least=1, most=4096
     )
     grayscale: bool = _option(False, "Read the images of a folder or TFDS set as one channel.")
     validation_images: int | None = _option(
@@ -46,7 +46,7 @@ class RunOptions:
     )
 
     backbone: str = _option("resnet18", "The network that is grown towards.", choices=tuple(BACKBONES))
-    width: int = _option(64, "Channels of the stem; the stages have 1, 2, 4 and 8 times as many.", least=1)
+    width: int = _option(64, "Channels of the stem; the stages have 1, 2, 4 and 8 times as many.", least=1, most=1024)
     stem_stride: int = _option(1, "Stride of the stem; 2 quarters the activation memory.", choices=(1, 2))
 
     target_accuracy: float = _option(0.98, "Validation accuracy to reach.", above=0, most=1)

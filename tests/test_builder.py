@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from odn_keras import InputError, NetworkSpec, build, deepen
+from odn_keras import InputError, NetworkSpec, build, deepen, load
 from odn_keras.architectures import BACKBONES
 from odn_keras.builder import depth_of, set_frozen, with_dtype
 
@@ -124,3 +124,23 @@ def test_outputs_are_probabilities_in_float32():
     outputs = network.predict(np.full((2, 8, 8, 3), 200.0), verbose=0)
     assert outputs.dtype == np.float32
     np.testing.assert_allclose(outputs.sum(axis=-1), 1, rtol=1e-5)
+
+
+def test_a_saved_network_loads_and_a_damaged_file_is_one_line(tmp_path):
+    network = build(NetworkSpec("resnet18", (8, 8, 1), 3, width=2), 1)
+    network.save(tmp_path / "model.keras")
+    for ours, theirs in zip(load(tmp_path / "model.keras").get_weights(), network.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    content = (tmp_path / "model.keras").read_bytes()
+    (tmp_path / "cut.keras").write_bytes(content[:-200])
+    with pytest.raises(InputError, match=r"cut\.keras is not a readable \.keras file"):
+        load(tmp_path / "cut.keras")
+    with pytest.raises(InputError, match="no such file"):
+        load(tmp_path / "none.keras")
+
+
+def test_code_in_a_keras_file_is_not_run(tmp_path):
+    inputs = keras.Input((4,))
+    keras.Model(inputs, keras.layers.Lambda(lambda x: x * 2)(inputs)).save(tmp_path / "code.keras")
+    with pytest.raises(InputError, match=r"code\.keras is not"):
+        load(tmp_path / "code.keras")

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from odn_keras import InputError, load_dataset, spool
-from odn_keras.training import RUN_FILES
+from odn_keras.run_folder import RUN_FILES
 
 
 @pytest.fixture

@@ -44,6 +44,9 @@ class LiteRTClassifier:
             with quiet(show_on_failure=False):
                 self._interpreter = Interpreter(os.fspath(path), num_threads=num_threads)
                 self._interpreter.allocate_tensors()
+                for details in self._interpreter.get_input_details():
+                    self._interpreter.set_tensor(details["index"], np.zeros(details["shape"], details["dtype"]))
+                self._interpreter.invoke()  # some damage shows only here
         except (ValueError, RuntimeError) as error:
             raise InputError(f"{path} is not a readable .tflite file ({str(error).splitlines()[0]})") from error
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
-from odn_keras.builder import with_dtype
+from odn_keras.builder import load, with_dtype
 from odn_keras.errors import InputError
 from odn_keras.files import replacing
 from odn_keras.quiet import quiet
@@ -35,7 +35,8 @@ def export_tflite(network: keras.Model, calibration_images: np.ndarray, path: st
         The size of the file in bytes.
 
     Raises:
-        InputError: for calibration images that are too few or of another shape, or where TensorFlow is missing.
+        InputError: for calibration images that are too few or of another shape, weights that are not finite, or where
+            TensorFlow is missing.
     """
     images = np.asarray(calibration_images)
     expected = network.input_shape[1:]
@@ -45,6 +46,8 @@ def export_tflite(network: keras.Model, calibration_images: np.ndarray, path: st
         raise InputError(f"at least {MIN_CALIBRATION_IMAGES} calibration images are needed, got {len(images)}")
     if importlib.util.find_spec("tensorflow") is None:
         raise InputError("export needs TensorFlow, whatever the backend: pip install 'odn_keras[tensorflow]'")
+    if not all(np.isfinite(weights).all() for weights in network.get_weights()):
+        raise InputError("the network has weights that are NaN or infinite: it cannot be exported")
     network = with_dtype(network, "float32")
     if keras.backend.backend() == "tensorflow":
         with quiet():
@@ -114,7 +117,7 @@ def _export_in_tensorflow_process(network: keras.Model, images: np.ndarray, path
 
 if __name__ == "__main__":
     try:
-        export_tflite(keras.saving.load_model(sys.argv[1], compile=False), np.load(sys.argv[2]), sys.argv[3])
+        export_tflite(load(sys.argv[1]), np.load(sys.argv[2]), sys.argv[3])
     except InputError as error:
         print(error, file=sys.stderr)
         sys.exit(2)

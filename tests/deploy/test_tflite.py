@@ -86,3 +86,11 @@ def test_bad_calibration_images_are_refused_and_nothing_is_written(trained, tmp_
     with pytest.raises(InputError, match=message):
         export_tflite(trained, np.zeros(shape, np.uint8), tmp_path / "model.tflite")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_broken_network_is_not_exported(tmp_path):
+    network = build(NetworkSpec("resnet18", (8, 8, 1), 2, width=1), 1)
+    network.get_layer("head").bias.assign([np.nan, 0])
+    with pytest.raises(InputError, match="NaN"):
+        export_tflite(network, np.zeros((100, 8, 8, 1), np.uint8), tmp_path / "model.tflite")
+    assert not (tmp_path / "model.tflite").exists()

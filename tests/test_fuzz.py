@@ -1,0 +1,191 @@
+"""Whatever is given: no traceback, no hang, nothing written outside --out. Slow: `make slow`."""
+
+import io
+import os
+import random
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from odn_keras import InputError, LiteRTClassifier, NetworkSpec, build, cli, export_tflite, load, load_dataset, train
+
+pytestmark = pytest.mark.slow
+
+COMBINATIONS = 1000
+MUTATIONS = 1000
+SECONDS = 60  # more than this for one case is a hang
+
+TINY = {"dataset": "digits", "width": "2", "epochs": "1", "train_images": "128", "batch_size": "64"}
+ODD_TEXT = st.sampled_from(
+    ["", " ", "-1", "0", "nan", "inf", "-inf", "1e999", "True", "None", "ä", "x" * 5000, "../..", "%s"]
+)
+NUMBERS = {
+    "image_size": st.integers(-2, 5000),
+    "validation_images": st.integers(-2, 2000),
+    "train_images": st.integers(-2, 400),
+    "width": st.integers(-2, 3) | st.just(10**9),
+    "stem_stride": st.integers(-1, 4),
+    "target_accuracy": st.floats(-1, 2),
+    "max_depth": st.integers(-1, 20),
+    "margin": st.floats(-1, 1),
+    "patience": st.integers(-1, 10**6),
+    "min_delta": st.floats(-1, 2),
+    "epochs": st.integers(-1, 2),
+    "finetune_epochs": st.integers(-1, 3),
+    "batch_size": st.integers(-1, 300) | st.just(10**12),
+    "learning_rate": st.floats(),
+    "weight_decay": st.floats(),
+    "label_smoothing": st.floats(-1, 2),
+    "shift": st.floats(),
+    "rotate": st.floats(-200, 200),
+    "zoom": st.floats(-1, 2),
+    "seed": st.integers(-(2**33), 2**33),
+    "process_id": st.integers(-1, 3),
+    "num_processes": st.integers(-1, 3),
+}
+WORDS = {
+    "dataset": st.sampled_from(["digits", "no_such", "a/b/c", ".", "/dev/null", "x.npz", "mnist:9.9.9", "digits.npz"]),
+    "data_dir": st.sampled_from(["/proc", "/nowhere", ""]),
+    "backbone": st.sampled_from(["resnet18", "resnet34", "resnet50", "vgg"]),
+    "freeze": st.sampled_from(["prefix", "none", "all"]),
+    "precision": st.sampled_from(["auto", "float32", "mixed_bfloat16", "float16"]),
+    "distribution": st.sampled_from(["data_parallel", "other"]),
+    "coordinator": st.sampled_from(["here", "127.0.0.1:1"]),
+}
+SWITCHES = ("grayscale", "flip", "in_memory", "overwrite", "resume")
+ANY_FLAG = st.one_of(
+    *(st.tuples(st.just(name), values.map(str) | ODD_TEXT) for name, values in (NUMBERS | WORDS).items()),
+    *(st.tuples(st.just(name), st.sampled_from(["true", "false", "maybe"])) for name in SWITCHES),
+)
+
+
+def test_every_flag_of_the_command_is_fuzzed():
+    defined = {flag.name for flag in flags.FLAGS.flags_by_module_dict()[train.__name__]}
+    assert {*NUMBERS, *WORDS, *SWITCHES, "out"} == defined
+
+
+def test_any_combination_of_flags_ends_in_order(tmp_path, monkeypatch, capsys):
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    statuses = []
+
+    @settings(
+        max_examples=COMBINATIONS, deadline=SECONDS * 1000, derandomize=True, database=None,
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(st.lists(ANY_FLAG, min_size=1, max_size=4))
+    def combination(chosen):
+        out = tmp_path / "work" / "out"
+        arguments = [f"--{name}={value}" for name, value in [*TINY.items(), *chosen]]
+        monkeypatch.setattr(sys, "argv", ["train", f"--out={out}", *arguments])
+        with flagsaver.flagsaver(), pytest.raises(SystemExit) as ended:
+            cli.run(train.main)
+        flags.FLAGS.unparse_flags()
+        error = capsys.readouterr().err
+        statuses.append(ended.value.code or 0)
+        assert statuses[-1] in (0, 2, 3), arguments
+        assert "Traceback" not in error
+        if statuses[-1] == 2:
+            assert [line for line in error.splitlines() if line.startswith("error: ")], error
+        assert [entry.name for entry in tmp_path.iterdir()] == ["work"]
+        assert [entry.name for entry in (tmp_path / "work").iterdir()] in ([], ["out"])
+
+    combination()
+    with capsys.disabled():
+        print(f"\n{len(statuses)} combinations of flags: {statuses.count(2)} refused, the others trained")
+    assert len(statuses) >= COMBINATIONS
+
+
+def mutated(content: bytes, rng: random.Random) -> bytes:
+    """Cut short, or with some bytes changed, or with a stretch replaced; in the members of a zip file as well."""
+    if content[:2] == b"PK" and rng.random() < 0.5:
+        return mutated_member(content, rng)
+    changed = bytearray(content)
+    kind = rng.randrange(3)
+    if kind == 0:
+        return content[: rng.randrange(len(content))]
+    if kind == 1:
+        for _ in range(rng.randrange(1, 20)):
+            changed[rng.randrange(len(changed))] = rng.randrange(256)
+    else:
+        place = rng.randrange(len(changed))
+        changed[place : place + rng.randrange(1, 64)] = rng.randbytes(rng.randrange(64))
+    return bytes(changed)
+
+
+def mutated_member(content: bytes, rng: random.Random) -> bytes:
+    result = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as before, zipfile.ZipFile(result, "w") as after:
+        victim = rng.choice(before.namelist())
+        for name in before.namelist():
+            member = bytearray(before.read(name))
+            if name == victim:
+                for _ in range(rng.randrange(1, 6)):
+                    member[rng.randrange(min(len(member), 4000))] = rng.randrange(256)
+            after.writestr(name, bytes(member))
+    return result.getvalue()
+
+
+@pytest.fixture
+def network():
+    return build(NetworkSpec("resnet18", (8, 8, 1), 2, width=1), 1)
+
+
+def keras_case(folder, network):
+    network.save(folder / "file.keras")
+    return folder / "file.keras", lambda path: load(path)(np.zeros((1, 8, 8, 1), np.float32))
+
+
+def tflite_case(folder, network):
+    images = np.random.default_rng(0).integers(0, 256, (100, 8, 8, 1)).astype(np.uint8)
+    export_tflite(network, images, folder / "file.tflite")
+
+    def use(path):
+        classifier = LiteRTClassifier(path)
+        classifier.predict(np.zeros((1, *classifier.input_shape), np.uint8))
+
+    return folder / "file.tflite", use
+
+
+def npz_case(folder, network):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (40, 8, 8)).astype(np.uint8)
+    arrays = {"x_train": images, "y_train": np.arange(40) % 2, "x_test": images[:10], "y_test": np.arange(10) % 2}
+    np.savez(folder / "file.npz", class_names=np.array(["nut", "bolt"]), **arrays)
+    return folder / "file.npz", lambda path: load_dataset(str(path))
+
+
+def png_case(folder, network):
+    for name in ("a", "b"):
+        (folder / "images" / name).mkdir(parents=True)
+        for number in range(2):
+            Image.effect_noise((16, 16), 50).save(folder / "images" / name / f"{number}.png")
+    return folder / "images" / "a" / "0.png", lambda path: load_dataset(str(folder / "images"))
+
+
+@pytest.mark.parametrize("case", [keras_case, tflite_case, npz_case, png_case])
+def test_mutated_files_are_read_or_refused(tmp_path, capfd, network, case):
+    path, use = case(tmp_path, network)
+    use(path)
+    content = path.read_bytes()
+    files = sorted(tmp_path.rglob("*"))
+    refused = 0
+    for number in range(MUTATIONS):
+        path.write_bytes(mutated(content, random.Random(number)))
+        began = os.times().elapsed
+        try:
+            use(path)
+        except InputError as error:
+            refused += 1
+            assert "\n" not in str(error), number
+        assert os.times().elapsed - began < SECONDS, number
+    assert sorted(tmp_path.rglob("*")) == files
+    with capfd.disabled():
+        print(f"\n{MUTATIONS} mutated {path.suffix} files: {refused} refused, the others still readable")
