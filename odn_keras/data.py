@@ -166,7 +166,7 @@ def _check_class_names(name: str, class_names: list[str]) -> None:
         elif not plain:
             wrong = "is empty"
         elif any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in class_name):
-            wrong = "has control characters"
+            wrong = "has control or undecodable characters"
         elif plain in seen:
             wrong = f"looks the same as {seen[plain]!r}"
         else:
@@ -232,10 +232,10 @@ def _open_npz(path: pathlib.Path) -> _Source:
         return train, test, None
     names = _npz_class_names(arrays["class_names"])
     labels = np.unique(np.concatenate([arrays["y_train"].read().ravel(), arrays["y_test"].read().ravel()]))
-    if labels.tolist() != list(range(len(names))):
+    if odd := set(labels.tolist()) ^ set(range(len(names))):
         raise InputError(
-            f"{path} has {len(names)} class_names, so its labels must be all of 0 to {len(names) - 1}, "
-            f"got {len(labels)} different ones from {labels.min()} to {labels.max()}"
+            f"{path} has {len(names)} class_names, so its labels must be 0 to {len(names) - 1} and all occur: "
+            f"{min(odd)} has no {'images' if min(odd) in range(len(names)) else 'name'}"
         )
     return train, test, dict(enumerate(names))
 

@@ -71,7 +71,8 @@ def open_npz(path: pathlib.Path, required: tuple[str, ...], optional: tuple[str,
     with _one_line(path), zipfile.ZipFile(path) as archive:
         keys = [name.removesuffix(".npy") for name in archive.namelist()]
         if missing := [key for key in required if key not in keys]:
-            raise InputError(f"{path} lacks {', '.join(missing)} (it holds {', '.join(keys) or 'nothing'})")
+            held = ", ".join(map(repr, keys[:10])) or "nothing"
+            raise InputError(f"{path} lacks {', '.join(missing)} (it holds {held})")
         return {key: _find(path, archive, key) for key in (*required, *optional) if key in keys}
 
 

@@ -12,6 +12,7 @@ import psutil
 from odn_keras.errors import InputError
 
 MEMORY_SHARE = 1 / 2  # splitting the images copies them
+_ELSEWHERE = "choose another folder (--out; in Python spool_dir)"
 
 
 class ImagesOnDisk:
@@ -83,9 +84,9 @@ def choose_folder(name: str, size: int, in_memory: bool | None, spool_dir: str |
     try:
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        raise InputError(f"cannot hold images in {folder} ({error.strerror}): choose another folder") from error
+        raise InputError(f"cannot hold images in {folder} ({error.strerror}): {_ELSEWHERE}") from error
     if size > free:
-        raise InputError(f"{name} needs {_gb(size)} on disk in {folder}, {_gb(free)} are free: choose another folder")
+        raise InputError(f"{name} needs {_gb(size)} on disk in {folder}, {_gb(free)} are free: {_ELSEWHERE}")
     return folder
 
 
@@ -107,7 +108,7 @@ def hold(chunks: Iterable[np.ndarray], shape: tuple[int, ...], folder: str | Non
                 file.write(np.ascontiguousarray(chunk).data)
             reader = _Reader(os.dup(file.fileno()))
     except OSError as error:
-        raise InputError(f"cannot hold images in {folder} ({error.strerror}): choose another folder") from error
+        raise InputError(f"cannot hold images in {folder} ({error.strerror}): {_ELSEWHERE}") from error
     return ImagesOnDisk(reader, (count, *shape))
 
 
