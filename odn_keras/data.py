@@ -35,6 +35,7 @@ VALIDATION_FRACTION = 1 / 6
 TEST_FRACTION = 0.15
 CHUNK_BYTES = 2**24  # of images read at a time
 MAX_CLASS_NAME = 200
+IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")  # others, as EPS, run programs
 TFDS_HOST = "storage.googleapis.com"  # where TFDS looks first
 
 ALIASES = {"svhn": "svhn_cropped", "emnist": "emnist/letters"}
@@ -355,7 +356,7 @@ def _read_image(file: pathlib.Path, image_size, grayscale) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about odd metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file) as stored:
+            with Image.open(file, formats=IMAGE_FORMATS) as stored:
                 upright = ImageOps.exif_transpose(stored)
                 if upright.mode.startswith("I;16"):
                     upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))

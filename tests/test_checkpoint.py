@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from odn_keras import Batches, Checkpoint, DepthGrowth, EvaluationBatches, InputError, OptimallyDeepNetwork
+from odn_keras import Batches, Checkpoint, DepthGrowth, EvaluationBatches, InputError, OptimallyDeepNetwork, stages
 from odn_keras.checkpoint import KEPT
 from odn_keras.recipes import Augmentation
 from odn_keras.stages import TrainingDiverged
@@ -243,7 +243,9 @@ class Poison(keras.callbacks.Callback):
 
 
 @pytest.mark.parametrize("epoch", [once(0), 3])
-def test_a_divergence_goes_back_once_with_a_tenth_of_the_rate(train, tmp_path, epoch):
+def test_a_divergence_goes_back_once_with_a_tenth_of_the_rate(train, tmp_path, monkeypatch, epoch):
+    if epoch:  # noticed in the middle of the epoch, else at its end
+        monkeypatch.setattr(stages, "LOSS_CHECKED_EVERY", 2)
     with pytest.warns(UserWarning, match=f"became nan in epoch {epoch + 1} .*a tenth"):
         model, history, growth = train(tmp_path, Poison(epoch, times=1))
     assert growth.rate_scale == 0.1 and len(history.epoch) == EPOCHS

@@ -57,6 +57,7 @@ def truncated_jpeg():
         ("bomb.png", png_header(60_000, 60_000), r"bomb\.png.*3600000000 pixels"),
         ("smaller_bomb.png", png_header(12_000, 12_000), r"smaller_bomb\.png.*144000000 pixels"),
         ("empty.png", b"", r"empty\.png"),
+        ("program.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\nshowpage\n", r"program\.eps"),
         ("text.png", b"not an image, but text\n" * 20, r"text\.png"),
         ("cut.jpg", truncated_jpeg(), r"cut\.jpg.*truncated"),
     ],

@@ -359,3 +359,13 @@ def test_bad_fits_are_refused(arrays):
 
 def test_a_stage_knows_its_best_value():
     assert Stage(1, SEARCH, 0, 5, values=[0.1, 0.4, 0.2]).best == 0.4
+
+
+def test_mixed_precision_grows_and_ends_in_float32_probabilities(arrays):
+    (images, labels), validation = arrays
+    model = small_model(dtype="mixed_bfloat16")
+    growth = DepthGrowth(0.99, finetune_epochs=2, verbose=0)
+    model.fit(images, labels, batch_size=64, epochs=8, validation_data=validation, callbacks=[growth], verbose=0)
+    assert len({stage.depth for stage in growth.stages}) > 1 and growth.best > 0.2  # guessing: 0.1
+    assert keras.backend.standardize_dtype(model(images[:2]).dtype) == "float32"
+    assert model.network.get_layer("stem_conv").compute_dtype == "bfloat16"
