@@ -133,7 +133,8 @@ class Checkpoint(keras.callbacks.Callback):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        self._handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._handlers = {number: handler for number, handler in handlers.items() if handler != signal.SIG_IGN}
         for number in self._handlers:
             signal.signal(number, self._defer)
         try:

@@ -52,8 +52,9 @@ def run(main: Callable[[], int | None]) -> None:
 
 @contextlib.contextmanager
 def _manners():
-    """Signals raise `Stopped`, and warnings are one line."""
-    handlers = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Signals raise `Stopped`, but for those that whoever started us wants ignored; warnings are one line."""
+    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    handlers = {number: signal.signal(number, _stop) for number in numbers}
     formatting = warnings.formatwarning
     warnings.formatwarning = lambda message, *_, **__: f"warning: {' '.join(str(message).split())}\n"
     try:

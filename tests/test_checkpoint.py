@@ -45,6 +45,14 @@ def cut():
     raise Cut
 
 
+@pytest.fixture(autouse=True)
+def interrupts_are_heeded():
+    """What is started in the background, as these tests may be, has SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def train(digits):
     """Trains from the seed, growing, with a checkpoint in the folder if there is one: (model, history, growth)."""

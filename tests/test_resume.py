@@ -17,7 +17,14 @@ RUN = ["--dataset=digits", "--width=2", "--epochs=6", "--finetune_epochs=2", "--
 
 def start(out, *arguments, **options):
     command = [sys.executable, "-m", "odn_keras.train", f"--out={out}", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts, **options
+    )
+
+
+def heed_interrupts():
+    """What is started in the background, as these tests may be, has SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def finish(process):
