@@ -150,9 +150,10 @@ class GrowingFit:
         epoch = stage.first_epoch + stage.epochs
         if step == self.first_step and self.first_step:
             self._add_interrupted_metrics()
-        if (step + 1) % LOSS_CHECKED_EVERY == 0:
-            self.check_loss(epoch, loss)
-        if self._checkpoint and self._checkpoint.stop_requested:
+        stop = self._checkpoint is not None and self._checkpoint.stop_requested
+        if stop or (step + 1) % LOSS_CHECKED_EVERY == 0:
+            self.check_loss(epoch, loss)  # before a stop as well: what is not sound must not be kept
+        if self._checkpoint and stop:
             if self._seek and step + 1 < self._steps:
                 self._checkpoint.save(self._snapshot(epoch, step + 1))
             if not self._seek or step + 1 < self._steps:
