@@ -39,13 +39,13 @@ def start(out: pathlib.Path, *more: str) -> subprocess.Popen:
 
 def result(out: pathlib.Path) -> dict[str, Any]:
     """Everything that must not depend on how often a run was killed."""
-    import keras
+    from odn_keras import load
 
     report = json.loads((out / "report.json").read_text())
     for stage in report["stages"]:
         del stage["seconds"]
     return {
-        "weights": [np.asarray(w) for w in keras.saving.load_model(out / "model.keras").get_weights()],
+        "weights": [np.asarray(w) for w in load(out / "model.keras").get_weights()],
         "history": (out / "history.csv").read_text(),
         "report": report,
         ".tflite": (out / "model.tflite").read_bytes(),

@@ -58,13 +58,12 @@ def start(coordinator: str | None = None, num_processes: int | None = None, proc
         raise InputError(
             f"data-parallel training needs JAX, the backend is {keras.backend.backend()}: set KERAS_BACKEND=jax"
         )
-    if coordinator or os.environ.get(JOB_VARIABLE):
+    meeting_point = coordinator or os.environ.get(JOB_VARIABLE)
+    if meeting_point:
         try:
             keras.distribution.initialize(coordinator, num_processes, process_id)
         except (ValueError, RuntimeError) as error:
-            raise InputError(
-                f"cannot join the processes at {coordinator or os.environ[JOB_VARIABLE]} ({error})"
-            ) from error
+            raise InputError(f"cannot join the processes at {meeting_point} ({error})") from error
     keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
 
 

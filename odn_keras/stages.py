@@ -68,6 +68,7 @@ class GrowingFit:
         if self._seek:  # it shuffles itself, by seed and epoch; Keras would shuffle its batches otherwise
             self._data["shuffle"] = False
         self._initial_epoch, self._epochs = initial_epoch, epochs
+        self._settings = self._describe()
         self.first_step = 0
         self._clock = 0.0
         self._history = keras.callbacks.History()
@@ -216,24 +217,26 @@ class GrowingFit:
         template = self._compile_arguments["optimizer"]
         optimizer = recipes.fresh_optimizer(template, schedules[stage.phase], self._growth.rate_scale)
         optimizer.iterations.assign(0 if recipes.peak_of(template) is not None else stage.first_epoch * steps)
-        optimizer.build(self.network.trainable_variables)
-        self.network.compile(**{**self._compile_arguments, "optimizer": optimizer})
+        self._compile(optimizer)
         self._listeners.set_model(self.network)
 
     def _settle(self) -> None:
         """Ends on the weights of the best epoch, thawed and compiled as the user compiled it."""
         growth = self._growth
         if growth.best_weights is not None:
-            if growth.best_depth != builder.depth_of(self.network):
-                self.network = self._build(growth.best_depth)
+            self._rebuild(growth.best_depth)
             self.network.set_weights(growth.best_weights)
         builder.set_frozen(self.network, None)
-        optimizer = recipes.fresh_optimizer(self._compile_arguments["optimizer"])
+        self._compile(recipes.fresh_optimizer(self._compile_arguments["optimizer"]))
+
+    def _compile(self, optimizer: keras.optimizers.Optimizer) -> None:
         optimizer.build(self.network.trainable_variables)
         self.network.compile(**{**self._compile_arguments, "optimizer": optimizer})
 
-    def _build(self, depth: int) -> keras.Model:
-        return builder.build(self.spec, depth, self._dtype())
+    def _rebuild(self, depth: int) -> None:
+        """Replaces the network by a fresh one, unless it has that depth."""
+        if depth != builder.depth_of(self.network):
+            self.network = builder.build(self.spec, depth, self._dtype())
 
     def _dtype(self) -> str:
         return self.network.get_layer("stem_conv").dtype_policy.name
@@ -252,11 +255,10 @@ class GrowingFit:
             epoch,
             step,
             {
-                "settings": self._settings(),
+                "settings": self._settings,
                 "growth": growth.state(),
                 "rate_scale": growth.rate_scale,
-                "depth": builder.depth_of(network),
-                "history": {"epoch": list(self._history.epoch), "history": _copy(self._history.history)},
+                "history": _copy(self._history.history),
                 "stopped": self._listeners.stopped,
                 "random": random.getstate(),
             },
@@ -273,15 +275,15 @@ class GrowingFit:
         growth, state = self._growth, snapshot.state
         growth.restore(state["growth"], snapshot.arrays["best"] or None)
         growth.rate_scale = min(growth.rate_scale, state["rate_scale"])
-        if state["depth"] != builder.depth_of(self.network):
-            self.network = self._build(state["depth"])
-        self._prepare(growth.stages[-1])
+        stage = growth.stages[-1]
+        self._rebuild(stage.depth)
+        self._prepare(stage)
         self.network.set_weights(snapshot.arrays["weights"])
         for variable, value in zip(self.network.optimizer.variables, snapshot.arrays["optimizer"], strict=True):
             variable.assign(value)
         self.first_step, self._interrupted_metrics = snapshot.step, snapshot.arrays["metrics"]
-        self._history.epoch = list(state["history"]["epoch"])
-        self._history.history = _copy(state["history"]["history"])
+        self._history.epoch = list(range(self._initial_epoch, snapshot.epoch))
+        self._history.history = _copy(state["history"])
         self._listeners.stopped = state["stopped"]
         version, numbers, gauss = state["random"]
         random.setstate((version, tuple(numbers), gauss))
@@ -293,7 +295,7 @@ class GrowingFit:
         for variable, value in zip(self._listeners.model.metrics_variables, self._interrupted_metrics, strict=True):
             variable.assign(variable + value)
 
-    def _settings(self) -> dict[str, Any]:
+    def _describe(self) -> dict[str, Any]:
         """What a training must have in common with the one it goes on with, as JSON."""
         optimizer = keras.optimizers.serialize(self._compile_arguments["optimizer"])
         del optimizer["config"]["name"]  # numbered through
@@ -310,7 +312,7 @@ class GrowingFit:
         return json.loads(json.dumps(settings, default=str))
 
     def _check_settings(self, snapshot: Snapshot, checkpoint: Checkpoint) -> None:
-        for name, now in self._settings().items():
+        for name, now in self._settings.items():
             before = snapshot.state["settings"].get(name)
             if before != now:
                 raise InputError(

@@ -1,6 +1,5 @@
 """One run, from a dataset to a measured `.tflite`: what `python -m odn_keras.train` does."""
 
-import functools
 import json
 import pathlib
 import sys
@@ -54,8 +53,7 @@ def run(
     """
     share = distribution.current()
     folder = RunFolder(pathlib.Path(out))
-    look = functools.partial(_look, folder, options, overwrite=overwrite, resume=resume)
-    found = json.loads(distribution.from_chief(lambda: json.dumps(look()).encode()))
+    found = json.loads(distribution.from_chief(lambda: _look(folder, options, overwrite=overwrite, resume=resume)))
     if found["report"]:
         return found["report"] if share.is_chief else None
     dataset = _load(options, share, folder)
@@ -73,13 +71,14 @@ def run(
     return result
 
 
-def _look(folder: RunFolder, options: RunOptions, *, overwrite: bool, resume: bool) -> dict[str, Any]:
-    """What there is to know before the data are loaded: whether the run is finished, and its precision."""
+def _look(folder: RunFolder, options: RunOptions, *, overwrite: bool, resume: bool) -> bytes:
+    """What there is to know before the data are loaded, as JSON: the report of a finished run, else the precision."""
     if resume and (finished := folder.report()):
-        return {"report": finished}
+        return json.dumps({"report": finished}).encode()
     folder.check(options, overwrite=overwrite, resume=resume)
     going_on = resume and folder.unfinished
-    return {"report": None, "precision": folder.precision() if going_on else precision(options.precision)}
+    dtype = folder.precision() if going_on else precision(options.precision)
+    return json.dumps({"report": None, "precision": dtype}).encode()
 
 
 def _load(options: RunOptions, share: distribution.Share, folder: RunFolder) -> Dataset:
