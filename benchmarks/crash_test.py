@@ -22,6 +22,7 @@ import numpy as np
 from absl import flags
 
 from odn_keras import cli
+from odn_keras.run_folder import RunFolder
 
 flags.DEFINE_integer("kills", 20, "How often to kill.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Of the moments.")
@@ -58,8 +59,10 @@ def same(ours, theirs) -> bool:
     return ours == theirs
 
 
-def checkpointed(out: pathlib.Path) -> int:
-    """Complete epochs that a resumed run has; -1 before the first checkpoint."""
+def kept_epochs(out: pathlib.Path) -> int:
+    """Complete epochs that a resumed run has: all of a finished one; -1 before the first checkpoint."""
+    if RunFolder(out).report():
+        return int(flags.FLAGS.epochs)
     return max((int(file.name[5:11]) for file in (out / "checkpoint").glob("epoch*.npz")), default=-1)
 
 
@@ -88,11 +91,12 @@ def main() -> int:
                 process.send_signal(signal.SIGKILL)
                 process.wait()
                 kills += 1
-                epoch = checkpointed(killed)
+                epoch = kept_epochs(killed)
                 lost += epoch < before
-                print(f"kill {kills}: {max(epoch, 0)} epochs done", flush=True)
+                finished = ", finished" if RunFolder(killed).report() else ""
+                print(f"kill {kills}: {max(epoch, 0)} epochs done{finished}", flush=True)
                 before = epoch
-                if not (killed / "checkpoint" / "run.json").exists() and not (killed / "report.json").exists():
+                if not RunFolder(killed).unfinished and not RunFolder(killed).report():
                     again = []  # killed before it had begun
                 continue
             if process.returncode not in OVER:
