@@ -12,6 +12,7 @@ from keras import layers
 
 from odn_keras.architectures import BlockSpec, NetworkSpec
 from odn_keras.errors import InputError
+from odn_keras.normalization import BatchNormalization
 
 HEAD = "head"
 
@@ -125,10 +126,13 @@ def transfer_weights(source: keras.Model, target: keras.Model) -> list[str]:
 
 
 def with_dtype(network: keras.Model, dtype: str) -> keras.Model:
-    """A copy of a functional network under another dtype policy, with equal weights."""
-    copy = keras.models.clone_model(
-        network, clone_function=lambda layer: layer.__class__.from_config({**layer.get_config(), "dtype": dtype})
-    )
+    """A copy of a functional network in plain Keras layers, under another dtype policy, with equal weights."""
+
+    def plain(layer: keras.layers.Layer) -> keras.layers.Layer:
+        description = keras.layers.serialize(layer)
+        return keras.layers.deserialize({**description, "config": {**description["config"], "dtype": dtype}})
+
+    copy = keras.models.clone_model(network, clone_function=plain)
     copy.set_weights(network.get_weights())
     return copy
 
@@ -149,7 +153,7 @@ def _conv_bn(x, filters: int, kernel: int, stride: int, place: str, which: str, 
         name=f"{place}_conv{which}",
         dtype=dtype,
     )(x)
-    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{place}_bn{which}", dtype=dtype)(x)
+    return BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{place}_bn{which}", dtype=dtype)(x)
 
 
 def _residual_block(x, block: BlockSpec, width: int, place: str, dtype: str):
