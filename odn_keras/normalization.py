@@ -7,7 +7,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """Keras's layer, which on TensorFlow computes in one fused kernel what Keras composes of many.
 
     The same outputs, gradients and moving statistics up to rounding, and the same layer wherever it is saved: a file
-    names Keras's own. On other backends, whose compilers do the fusing, nothing is changed.
+    names Keras's own. On other backends nothing is changed. `benchmarks.normalization` measures what it brings.
     """
 
     def call(self, inputs, training=None, mask=None):
