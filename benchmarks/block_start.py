@@ -49,7 +49,7 @@ def measure(seed: int) -> dict[str, tuple[float, float]]:
     spec = NetworkSpec("resnet18", dataset.input_shape, dataset.num_classes, width=values.width)
 
     def train(network, epochs, batches):
-        rate = recipes.fine_tune_schedule(0.1, epochs * len(batches))
+        rate = recipes.one_cycle(0.1, epochs * len(batches))
         optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=0.005)
         network.compile(optimizer, "categorical_crossentropy", metrics=["accuracy"], jit_compile=recipes.jit_compile())
         network.fit(batches, epochs=epochs, verbose=0)

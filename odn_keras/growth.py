@@ -1,16 +1,16 @@
 """Progressive depth expansion: the callback that decides.
 
-A run is a sequence of stages, each a plain `fit` of a plain functional network:
+Every depth is trained as if it were the right one, by one cycle of the learning rate; it is left as soon as a forecast
+says that the cycle would end below the target:
 
-    search (prefix frozen, until converged) -> cool-down (one epoch, judged at a low learning rate)
-        target out of reach:  one block deeper, search again
-        target within reach:  fine-tune (everything thawed, one learning-rate cycle) -> target met: done
+    cycle at depth 1 -> forecast too low: one block deeper -> settle -> cycle at depth 2 -> ... -> target met: done
 
 `DepthGrowth` makes the decisions and knows nothing of how networks are built or trained; `odn_keras.stages` carries
 them out.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,9 +19,36 @@ import numpy as np
 
 from odn_keras.errors import InputError
 
-SEARCH, COOL_DOWN, FINE_TUNE = "search", "cool-down", "fine-tune"
+SETTLE, CYCLE = "settle", "cycle"
 FREEZE_POLICIES = ("prefix", "none")
+SETTLE_EPOCHS = 1
+ANNEALING = 0.775  # what a whole cycle's decay of the learning rate leaves of the error; docs/METHOD.md has the measurements
+CREDIT = 0.7  # of an epoch at a shallower depth, for a deeper one's cycle
+SHORTEST_CYCLE = 0.5  # of the first one
 ROUNDING = 1e-6  # metrics are float32: 9,930 right of 10,000 is logged as 0.99299997
+
+
+def forecast(values: Sequence[float], progress: float) -> float | None:
+    """The accuracy at the end of a learning-rate cycle, from the accuracies so far.
+
+    The error shrinks on as it did in the last epoch, and by what annealing brings, both in proportion to what is left
+    of the cycle: error * (ANNEALING * shrinkage) ** (1 - progress).
+
+    Args:
+        values: accuracy of the averaged weights after each epoch of the cycle.
+        progress: how much of the cycle is done, in [0, 1].
+
+    Returns:
+        An accuracy; `None` before the second epoch.
+
+    >>> round(forecast([0.80, 0.85], progress=0.5), 3)
+    0.886
+    """
+    if len(values) < 2:
+        return None
+    before, now = 1 - values[-2], 1 - values[-1]
+    shrinkage = min(1.0, now / before) if before > 0 else 1.0
+    return 1 - now * (ANNEALING * shrinkage) ** (1 - progress)
 
 
 @dataclass
@@ -30,10 +57,11 @@ class Stage:
 
     Attributes:
         depth: number of residual blocks.
-        phase: `"search"`, `"cool-down"` or `"fine-tune"`.
+        phase: `"settle"` (newest block and head only) or `"cycle"` (everything, one cycle of the learning rate).
         first_epoch: epochs of the whole run before this stage.
         end_epoch: the epoch of the whole run at which it ends at the latest.
         values: the monitored metric after each epoch.
+        forecasts: after each epoch, what the cycle was forecast to end with; `None` where there is no forecast.
         seconds: wall-clock time, building and compiling included, as of its last complete epoch.
         training_macs_per_image: multiply-accumulates of one training step on one image.
         fresh_layers: layers that started without carried-over weights.
@@ -44,6 +72,7 @@ class Stage:
     first_epoch: int
     end_epoch: int
     values: list[float] = field(default_factory=list)
+    forecasts: list[float | None] = field(default_factory=list)
     seconds: float = 0.0
     training_macs_per_image: int = 0
     fresh_layers: list[str] = field(default_factory=list)
@@ -56,22 +85,26 @@ class Stage:
     def best(self) -> float:
         return max(self.values, default=-math.inf)
 
+    @property
+    def complete(self) -> bool:
+        """Whether it has been trained to its planned end."""
+        return self.first_epoch + self.epochs == self.end_epoch
+
 
 class DepthGrowth(keras.callbacks.Callback):
     """Grows an `OptimallyDeepNetwork` during `fit` until a target accuracy is met.
 
     Args:
         target: accuracy to reach on validation data, in (0, 1].
-        monitor: the logged metric that is compared with the target.
+        monitor: the logged metric that is compared with the target; an accuracy, at most 1.
         max_depth: deepest network tried; default: the whole backbone.
-        freeze: `"prefix"` trains only the newest block and the head while searching, `"none"` everything. The
-            fine-tuning always trains everything.
-        margin: fine-tuning begins once the metric is this close to the target; it is what fine-tuning may be trusted
-            to bring. (The paper's code trains every depth to its end and takes 0.005.)
-        patience: epochs over which progress is measured while searching, at least 1.
-        min_delta: less progress than this in `patience` epochs means that the depth has converged.
-        finetune_epochs: length of the fine-tuning; the last so many epochs of `fit` are kept for it. Default: a third
-            of `fit`'s epochs.
+        cycle_epochs: length of the first depth's learning-rate cycle. Deeper ones start from what is learned already
+            and get a shorter one, of half as many epochs at least. Default: a third of `fit`'s epochs.
+        freeze: `"prefix"` trains only the newest block and the head in the first epoch after an expansion, `"none"`
+            trains everything always.
+        slack: how far from the target a forecast must be for its depth to be left: by a factor of
+            exp(slack * (1 - progress)**2) in the error. The smaller, the cheaper the search, and the likelier it goes
+            too deep.
         verbose: 0 is silent, 1 prints one headline per stage.
 
     Attributes:
@@ -81,7 +114,7 @@ class DepthGrowth(keras.callbacks.Callback):
         rate_scale: what all learning rates are multiplied by: 1, or 0.1 after a divergence.
 
     Raises:
-        InputError: for a value out of range, here or (max_depth) when `fit` begins.
+        InputError: for a value out of range, here or (max_depth, cycle_epochs) when `fit` begins.
     """
 
     def __init__(
@@ -90,11 +123,9 @@ class DepthGrowth(keras.callbacks.Callback):
         *,
         monitor: str = "val_accuracy",
         max_depth: int | None = None,
+        cycle_epochs: int | None = None,
         freeze: str = "prefix",
-        margin: float = 0.02,
-        patience: int = 1,
-        min_delta: float = 0.001,
-        finetune_epochs: int | None = None,
+        slack: float = 0.3,
         verbose: int = 1,
     ):
         super().__init__()
@@ -102,16 +133,12 @@ class DepthGrowth(keras.callbacks.Callback):
             raise InputError(f"the target accuracy must be in (0, 1], got {target}")
         if freeze not in FREEZE_POLICIES:
             raise InputError(f"freeze must be one of {', '.join(FREEZE_POLICIES)}, got {freeze!r}")
-        if patience < 1 or min_delta < 0 or margin < 0:
-            raise InputError(
-                "patience must be at least 1, min_delta and margin at least 0, "
-                f"got {patience}, {min_delta} and {margin}"
-            )
-        if finetune_epochs is not None and finetune_epochs < 1:
-            raise InputError(f"finetune_epochs must be at least 1, got {finetune_epochs}")
-        self.target, self.monitor, self.max_depth, self.freeze = target, monitor, max_depth, freeze
-        self.margin, self.patience, self.min_delta = margin, patience, min_delta
-        self.finetune_epochs, self.verbose = finetune_epochs, verbose
+        if not slack >= 0:
+            raise InputError(f"slack must be at least 0, got {slack}")
+        if cycle_epochs is not None and cycle_epochs < 1:
+            raise InputError(f"cycle_epochs must be at least 1, got {cycle_epochs}")
+        self.target, self.monitor, self.max_depth = target, monitor, max_depth
+        self.cycle_epochs, self.freeze, self.slack, self.verbose = cycle_epochs, freeze, slack, verbose
         self._forget()
 
     def _forget(self) -> None:
@@ -130,46 +157,50 @@ class DepthGrowth(keras.callbacks.Callback):
             raise InputError(f"max_depth must be {depth} (the present depth) to {deepest}, got {self.max_depth}")
         self._deepest = self.max_depth or deepest
         self._epochs = epochs
+        self._first_epoch = first_epoch
         budget = epochs - first_epoch
-        if self.finetune_epochs is not None and self.finetune_epochs >= budget:
-            raise InputError(f"finetune_epochs ({self.finetune_epochs}) must be below the epochs of fit ({budget})")
-        self._reserve = self.finetune_epochs or max(budget // 3, min(1, budget - 1))
+        self._cycle_epochs = self.cycle_epochs or math.ceil(budget / 3)
+        if self._cycle_epochs > budget:
+            raise InputError(f"cycle_epochs ({self.cycle_epochs}) must be at most the epochs of fit ({budget})")
         self._forget()
-        return self._search_or_finetune(depth, first_epoch)
+        return self._cycle(depth, first_epoch)
 
     def next_stage(self) -> Stage | None:
         """Plans what follows the stage just trained; `None` when the run is over."""
         stage = self.stages[-1]
         epoch = stage.first_epoch + stage.epochs
-        deeper_fits = stage.depth < self._deepest and self._epochs - epoch > self._reserve
-        if stage.phase == FINE_TUNE:
-            return self._search_or_finetune(stage.depth + 1, epoch) if deeper_fits and not self.target_met else None
-        if not self._within_reach(stage) and deeper_fits:
-            if stage.phase == SEARCH:
-                return Stage(stage.depth, COOL_DOWN, epoch, epoch + 1)
-            return self._search_or_finetune(stage.depth + 1, epoch)
-        end = min(epoch + self._reserve, self._epochs)
-        return Stage(stage.depth, FINE_TUNE, epoch, end) if end > epoch else None
+        if stage.phase == SETTLE:
+            return self._cycle(stage.depth, epoch)
+        if self.target_met or not self._deeper_fits(stage):
+            return None
+        if self.freeze == "prefix":
+            return Stage(stage.depth + 1, SETTLE, epoch, epoch + SETTLE_EPOCHS)
+        return self._cycle(stage.depth + 1, epoch)
 
-    def _search_or_finetune(self, depth: int, epoch: int) -> Stage:
-        search_end = self._epochs - self._reserve
-        if epoch < search_end:
-            return Stage(depth, SEARCH, epoch, search_end)
-        return Stage(depth, FINE_TUNE, epoch, self._epochs)
+    def _cycle(self, depth: int, epoch: int) -> Stage:
+        length = round(self._cycle_epochs - CREDIT * (epoch - self._first_epoch))
+        return Stage(depth, CYCLE, epoch, min(epoch + max(length, self._shortest_cycle), self._epochs))
 
-    def _within_reach(self, stage: Stage) -> bool:
-        return stage.best >= self.target - self.margin - ROUNDING
+    @property
+    def _shortest_cycle(self) -> int:
+        return math.ceil(SHORTEST_CYCLE * self._cycle_epochs)
 
-    def _converged(self, stage: Stage) -> bool:
-        """No progress, or at the present pace the target stays out of reach for `patience` more epochs."""
-        if stage.epochs <= self.patience:
+    def _deeper_fits(self, stage: Stage) -> bool:
+        """Whether there is a deeper network, and time for it."""
+        needed = self._shortest_cycle + (SETTLE_EPOCHS if self.freeze == "prefix" else 0)
+        return stage.depth < self._deepest and self._epochs - (stage.first_epoch + stage.epochs) >= needed
+
+    def _falls_short(self, stage: Stage) -> bool:
+        """Whether the stage's cycle is forecast to end below the target, beyond the forecast's own uncertainty."""
+        expected = stage.forecasts[-1] if stage.forecasts else None
+        if expected is None:
             return False
-        gain = stage.best - max(stage.values[: -self.patience])
-        return gain < self.min_delta or stage.best + gain < self.target - self.margin
+        at_best = (1 - expected) * math.exp(-self.slack * (1 - _progress(stage)) ** 2)
+        return 1 - at_best < self.target - ROUNDING
 
     def settings(self) -> dict[str, Any]:
         """What decides, as JSON: a training can be resumed only under the same."""
-        names = ("target", "monitor", "max_depth", "freeze", "margin", "patience", "min_delta", "finetune_epochs")
+        names = ("target", "monitor", "max_depth", "cycle_epochs", "freeze", "slack")
         return {name: getattr(self, name) for name in names}
 
     def state(self) -> dict[str, Any]:
@@ -191,9 +222,7 @@ class DepthGrowth(keras.callbacks.Callback):
 
     def is_over(self, stage: Stage) -> bool:
         """Whether the stage has come to its end."""
-        if stage.first_epoch + stage.epochs == stage.end_epoch:
-            return True
-        return stage.phase == SEARCH and (self._within_reach(stage) or self._converged(stage))
+        return stage.complete or (self._falls_short(stage) and self._deeper_fits(stage) and not self.target_met)
 
     def on_epoch_end(self, epoch, logs=None):
         logs = logs or {}
@@ -201,6 +230,13 @@ class DepthGrowth(keras.callbacks.Callback):
         if self.monitor not in logs:
             raise InputError(f"DepthGrowth monitors {self.monitor!r}, which is not logged; logged are {sorted(logs)}")
         value = float(logs[self.monitor])
+        if value > 1 + ROUNDING:
+            raise InputError(f"DepthGrowth monitors an accuracy, at most 1, but {self.monitor!r} is {value:g}")
         stage.values.append(value)
+        stage.forecasts.append(forecast(stage.values, _progress(stage)) if stage.phase == CYCLE else None)
         if value > self.best or (value == self.best and stage.depth == self.best_depth):
             self.best, self.best_depth, self.best_weights = value, stage.depth, self.model.get_weights()
+
+
+def _progress(stage: Stage) -> float:
+    return stage.epochs / (stage.end_epoch - stage.first_epoch)

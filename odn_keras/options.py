@@ -51,13 +51,17 @@ class RunOptions:
 
     target_accuracy: float = _option(0.98, "Validation accuracy to reach.", above=0, most=1)
     max_depth: int | None = _option(None, "Deepest network tried; default: the whole backbone.")
-    freeze: str = _option("prefix", "What stays frozen while searching.", choices=("prefix", "none"))
-    margin: float = _option(0.02, "Fine-tuning begins this close to the target.", least=0)
-    patience: int = _option(1, "Epochs over which progress is measured while searching.", least=1)
-    min_delta: float = _option(0.001, "Less progress than this means that a depth has converged.", least=0)
     epochs: int = _option(60, "Epochs of the whole run, at most.", least=1)
-    finetune_epochs: int | None = _option(
-        None, "Epochs of fine-tuning, kept back from --epochs; default: a third of them.", least=1
+    cycle_epochs: int | None = _option(
+        None, "Epochs of the first depth's learning-rate cycle; default: a third of --epochs.", least=1
+    )
+    freeze: str = _option(
+        "prefix",
+        "prefix: only the newest block and the head are trained in the first epoch after an expansion; none: all.",
+        choices=("prefix", "none"),
+    )
+    slack: float = _option(
+        0.3, "How far the forecast must fall short for a depth to be left; 0 leaves it soonest.", least=0
     )
 
     batch_size: int = _option(128, "Images of a training step.", least=1)
@@ -80,8 +84,8 @@ class RunOptions:
             self._check(field, getattr(self, field.name))
         if self.max_depth is not None:
             NetworkSpec(self.backbone, (1, 1, 1), num_classes=2).check_depth(self.max_depth)
-        if self.finetune_epochs is not None and self.finetune_epochs >= self.epochs:
-            raise InputError(f"finetune_epochs ({self.finetune_epochs}) must be below epochs ({self.epochs})")
+        if self.cycle_epochs is not None and self.cycle_epochs > self.epochs:
+            raise InputError(f"cycle_epochs ({self.cycle_epochs}) must be at most epochs ({self.epochs})")
 
     @staticmethod
     def _check(field: dataclasses.Field, value: Any) -> None:

@@ -11,25 +11,15 @@ from scipy import ndimage
 WARMUP_FRACTION = 0.1
 
 
-def search_schedule(peak: float, steps_per_epoch: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Warm-up over half an epoch, then constant: a stage whose length is not known beforehand."""
-    return _cosine(peak, warmup=max(1, steps_per_epoch // 2), decay=1, end=1.0)
-
-
-def cool_down_schedule(peak: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """From the peak to zero, so that the depth is judged at a low learning rate."""
-    return keras.optimizers.schedules.CosineDecay(peak, decay_steps=max(1, steps))
-
-
-def fine_tune_schedule(peak: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """One cycle: warm-up over a tenth of the steps, then a cosine to zero."""
+def one_cycle(peak: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Warm-up over a tenth of the steps from 1/25 of the peak, then a cosine to zero."""
     warmup = max(1, round(WARMUP_FRACTION * steps))
-    return _cosine(peak, warmup, decay=max(1, steps - warmup), end=0.0)
-
-
-def _cosine(peak, warmup, decay, end):
     return keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=peak / 25, warmup_target=peak, warmup_steps=warmup, decay_steps=decay, alpha=end
+        initial_learning_rate=peak / 25,
+        warmup_target=peak,
+        warmup_steps=warmup,
+        decay_steps=max(1, steps - warmup),
+        alpha=0.0,
     )
 
 
@@ -40,7 +30,10 @@ def peak_of(optimizer: keras.optimizers.Optimizer) -> float | None:
 
 
 def fresh_optimizer(
-    template: keras.optimizers.Optimizer, schedule: Callable | None = None, rate_scale: float = 1.0
+    template: keras.optimizers.Optimizer,
+    schedule: Callable | None = None,
+    rate_scale: float = 1.0,
+    averaging: float | None = None,
 ) -> keras.optimizers.Optimizer:
     """A copy without state.
 
@@ -48,8 +41,11 @@ def fresh_optimizer(
         template: the optimizer to copy.
         schedule: peak learning rate -> schedule, which replaces a constant learning rate.
         rate_scale: what the learning rate is multiplied by, whoever chose it.
+        averaging: momentum of a moving average of the weights, unless the template keeps one already.
     """
     config = template.get_config()
+    if averaging is not None and not config["use_ema"]:
+        config.update(use_ema=True, ema_momentum=averaging, ema_overwrite_frequency=None)
     peak = peak_of(template)
     if peak is not None:
         config["learning_rate"] = schedule(peak * rate_scale) if schedule else peak * rate_scale

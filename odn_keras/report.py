@@ -7,7 +7,7 @@ import platform
 from importlib import metadata
 
 from odn_keras.files import replacing
-from odn_keras.growth import FINE_TUNE, DepthGrowth, Stage
+from odn_keras.growth import SETTLE, DepthGrowth, Stage
 
 REPORTED_PACKAGES = ("odn_keras", "keras", "tensorflow", "jax", "torch", "numpy", "ai-edge-litert")
 
@@ -21,6 +21,7 @@ def stage_rows(stages: list[Stage], train_images: int) -> list[dict]:
             "epochs": stage.epochs,
             "seconds": round(stage.seconds, 1),
             "best_val_accuracy": stage.best if stage.values else None,
+            "forecast_val_accuracy": stage.forecasts[-1] if stage.forecasts else None,
             "training_macs": stage.training_macs_per_image * train_images * stage.epochs,
             "fresh_layers": stage.fresh_layers,
         }
@@ -55,7 +56,7 @@ def write_history(history: dict[str, list[float]], stages: list[Stage], path: st
 
 
 def draw_growth(growth: DepthGrowth, title: str, path: str | os.PathLike) -> None:
-    """Validation accuracy over epochs, coloured by depth, with expansions, fine-tuning and target marked."""
+    """Validation accuracy over epochs, coloured by depth, with expansions, forecasts and target marked."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -72,13 +73,19 @@ def draw_growth(growth: DepthGrowth, title: str, path: str | os.PathLike) -> Non
         expanded = number > 0 and growth.stages[number - 1].depth != stage.depth
         if expanded:
             axes.axvline(stage.first_epoch + 0.5, color=color, linestyle=":", linewidth=1)
-        if stage.phase == FINE_TUNE:
+        if stage.phase == SETTLE:
             axes.axvspan(stage.first_epoch + 0.5, stage.first_epoch + stage.epochs + 0.5, color=color, alpha=0.12)
+        if stage.forecasts and stage.forecasts[-1] is not None and not stage.complete:
+            axes.plot(
+                [epochs[-1], stage.end_epoch], [stage.values[-1], stage.forecasts[-1]],
+                color=color, linestyle="--", linewidth=1, marker="x", markevery=[1],
+            )  # fmt: skip
         previous = points[-1] if points else previous
     for index, depth in enumerate(depths):
         axes.plot([], [], color=f"C{index}", marker="o", markersize=3, label=f"depth {depth}")
     axes.plot([], [], color="grey", linestyle=":", label="one block deeper")
-    axes.fill_between([], [], color="grey", alpha=0.2, label="fine-tuning")
+    axes.fill_between([], [], color="grey", alpha=0.2, label="prefix frozen")
+    axes.plot([], [], color="grey", linestyle="--", marker="x", label="forecast for which it was left")
     axes.axhline(growth.target, color="black", linestyle="--", linewidth=1, label=f"target {growth.target:.2%}")
     values = sorted(value for stage in growth.stages for value in stage.values)
     if values:  # a first bad epoch should not flatten the rest

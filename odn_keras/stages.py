@@ -5,18 +5,18 @@ import math
 import random
 import time
 import warnings
-from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 
-from odn_keras import builder, cost, recipes
+from odn_keras import averaging, builder, cost, recipes
 from odn_keras.architectures import NetworkSpec
 from odn_keras.checkpoint import Checkpoint, Snapshot
 from odn_keras.errors import InputError
-from odn_keras.growth import COOL_DOWN, FINE_TUNE, SEARCH, DepthGrowth, Stage
+from odn_keras.growth import SETTLE, DepthGrowth, Stage
 
 RETRY_RATE = 0.1
 LOSS_CHECKED_EVERY = 100  # steps: to read the loss is to wait for the device
@@ -70,6 +70,7 @@ class GrowingFit:
         self._initial_epoch, self._epochs = initial_epoch, epochs
         self._settings = self._describe()
         self.first_step = 0
+        self._trained_weights: list[np.ndarray] | None = None  # while the network holds the averaged ones
         self._clock = 0.0
         self._history = keras.callbacks.History()
         self._history.epoch = []
@@ -142,8 +143,18 @@ class GrowingFit:
     # What the listeners call.
 
     def on_epoch_begin(self, epoch: int) -> None:
+        if self._trained_weights is not None:
+            self.network.set_weights(self._trained_weights)
+            self._trained_weights = None
         if self._seek:
             self._seek(epoch, self.first_step)
+
+    def on_validation_begin(self) -> None:
+        """Puts the averaged weights in, which stay until the next epoch begins: what is judged is what is kept."""
+        network = self.network
+        self._trained_weights = network.get_weights()
+        network.optimizer.finalize_variable_values(network.trainable_variables)
+        averaging.recalibrate(network, averaging.some_batches(self._data["x"], self._data["batch_size"]))
 
     def on_step_end(self, step: int, loss: float) -> None:
         """Looks, after a training step, at what cannot wait for the end of the epoch."""
@@ -196,6 +207,7 @@ class GrowingFit:
         self._clock = time.perf_counter()
         growth = self._growth
         growth.stages.append(stage)
+        self._trained_weights = None  # it goes on from the averaged ones
         if stage.depth > builder.depth_of(self.network):
             self.network, stage.fresh_layers = builder.deepen(self.network, self.spec)
             self._listeners.expanded()
@@ -206,16 +218,13 @@ class GrowingFit:
 
     def _prepare(self, stage: Stage) -> None:
         """Freezes and compiles the network as the stage wants it."""
-        freeze = stage.phase != FINE_TUNE and self._growth.freeze == "prefix" and stage.depth > 1
-        builder.set_frozen(self.network, stage.depth - 1 if freeze else None)
+        builder.set_frozen(self.network, stage.depth - 1 if stage.phase == SETTLE else None)
         steps = self._steps
-        schedules: dict[str, Callable] = {
-            SEARCH: lambda peak: recipes.search_schedule(peak, steps),
-            COOL_DOWN: lambda peak: recipes.cool_down_schedule(peak, steps),
-            FINE_TUNE: lambda peak: recipes.fine_tune_schedule(peak, steps * (stage.end_epoch - stage.first_epoch)),
-        }
+        length = steps * (stage.end_epoch - stage.first_epoch)
+        schedule = None if stage.phase == SETTLE else partial(recipes.one_cycle, steps=length)
         template = self._compile_arguments["optimizer"]
-        optimizer = recipes.fresh_optimizer(template, schedules[stage.phase], self._growth.rate_scale)
+        momentum = averaging.averaging_momentum(steps)
+        optimizer = recipes.fresh_optimizer(template, schedule, self._growth.rate_scale, momentum)
         optimizer.iterations.assign(0 if recipes.peak_of(template) is not None else stage.first_epoch * steps)
         self._compile(optimizer)
         self._listeners.set_model(self.network)
@@ -264,6 +273,7 @@ class GrowingFit:
             },
             {
                 "weights": network.get_weights(),
+                "trained": self._trained_weights or [],
                 "optimizer": [np.array(variable) for variable in network.optimizer.variables],
                 "metrics": [np.array(variable) for variable in network.metrics_variables] if step else [],
                 "best": growth.best_weights or [],
@@ -279,6 +289,7 @@ class GrowingFit:
         self._rebuild(stage.depth)
         self._prepare(stage)
         self.network.set_weights(snapshot.arrays["weights"])
+        self._trained_weights = snapshot.arrays["trained"] or None
         for variable, value in zip(self.network.optimizer.variables, snapshot.arrays["optimizer"], strict=True):
             variable.assign(value)
         self.first_step, self._interrupted_metrics = snapshot.step, snapshot.arrays["metrics"]
@@ -356,6 +367,10 @@ class _OneTraining(keras.callbacks.CallbackList):
         super().on_train_batch_end(step, logs)
         self._growing.on_step_end(step, (logs or {}).get("loss", 0.0))
 
+    def on_test_begin(self, logs=None):
+        self._growing.on_validation_begin()
+        super().on_test_begin(logs)
+
     def on_epoch_end(self, epoch, logs=None):
         self._growing.check_loss(epoch, (logs or {}).get("loss", 0.0))
         super().on_epoch_end(epoch, logs)
@@ -375,10 +390,14 @@ def _copy(history: dict[str, list]) -> dict[str, list[float]]:
 
 def _headline(stage: Stage, deepest: int, growth: DepthGrowth) -> str:
     length = stage.end_epoch - stage.first_epoch
-    what = {
-        SEARCH: "training until converged",
-        COOL_DOWN: "one epoch of decaying learning rate, to judge it",
-        FINE_TUNE: f"fine-tuning everything for {length} {'epoch' if length == 1 else 'epochs'}",
-    }[stage.phase]
-    best = f", best so far {growth.best:.4f}" if growth.best_weights is not None else ""
-    return f"\n== depth {stage.depth} of {deepest}: {what} (target {growth.target:.4f}{best})"
+    epochs = f"{length} {'epoch' if length == 1 else 'epochs'}"
+    what = f"{epochs} for the new block to settle" if stage.phase == SETTLE else f"a learning-rate cycle of {epochs}"
+    lines = [""]
+    earlier = growth.stages[-2] if len(growth.stages) > 1 else None
+    if earlier and earlier.depth < stage.depth:
+        verdict = f"ended at {earlier.values[-1]:.4f}"
+        if not earlier.complete:
+            verdict = f"forecast to end at {earlier.forecasts[-1]:.4f}"
+        lines.append(f"== depth {earlier.depth} {verdict}, below the target of {growth.target:.4f}: one block deeper")
+    lines.append(f"== depth {stage.depth} of {deepest}: {what}")
+    return "\n".join(lines)

@@ -85,7 +85,7 @@ def main() -> int:
         return 0
     print(
         f"\nThe target was not met: {result['val_accuracy']:.4f} of {result['target_accuracy']:.4f}. "
-        f"The best network is exported. Try more --epochs or --finetune_epochs, a larger --width, "
+        f"The best network is exported. Try more --epochs or --cycle_epochs, a larger --width, "
         "a deeper --backbone, or a lower target."
     )
     return TARGET_NOT_MET

@@ -130,11 +130,9 @@ def _grow(
     growth = DepthGrowth(
         options.target_accuracy,
         max_depth=options.max_depth,
+        cycle_epochs=options.cycle_epochs,
         freeze=options.freeze,
-        margin=options.margin,
-        patience=options.patience,
-        min_delta=options.min_delta,
-        finetune_epochs=options.finetune_epochs,
+        slack=options.slack,
         verbose=1 if share.is_chief else 0,
     )
     batches = Batches(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 BACKENDS = ("tensorflow", "jax", "torch")
-RUN = ["--dataset=digits", "--width=16", "--epochs=16", "--finetune_epochs=8", "--target_accuracy=0.9"]
+RUN = ["--dataset=digits", "--width=16", "--epochs=16", "--cycle_epochs=8", "--target_accuracy=0.9"]
 
 LOOK = """
 import json, sys
@@ -117,7 +117,7 @@ def without_tensorflow(tmp_path_factory):
 @pytest.mark.parametrize("backend", BACKENDS[1:])
 def test_without_tensorflow_training_works_and_the_export_names_the_extra(without_tensorflow, tmp_path, backend):
     pytest.importorskip(backend)
-    small = ["--dataset=digits", "--width=2", "--epochs=2", "--finetune_epochs=1", f"--out={tmp_path / 'run'}"]
+    small = ["--dataset=digits", "--width=2", "--epochs=2", "--cycle_epochs=1", f"--out={tmp_path / 'run'}"]
     result = without_tensorflow(backend, *small)
     assert result.returncode == 2
     line = result.stderr.strip().splitlines()[-1]

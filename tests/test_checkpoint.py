@@ -14,7 +14,7 @@ from odn_keras.checkpoint import KEPT
 from odn_keras.recipes import Augmentation
 from odn_keras.stages import TrainingDiverged
 
-EPOCHS = 7
+EPOCHS = 6
 STEPS = 6
 
 
@@ -61,7 +61,7 @@ def train(digits):
         keras.utils.set_random_seed(3)
         model = OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=width)
         model.compile(keras.optimizers.SGD(rate, momentum=0.9, nesterov=True), loss="categorical_crossentropy")
-        growth = DepthGrowth(0.99, finetune_epochs=2, verbose=0)
+        growth = DepthGrowth(0.99, cycle_epochs=2, verbose=0)
         split = digits.train[0][: 32 * STEPS], digits.train[1][: 32 * STEPS]
         batches = Batches(split, 10, 32, seed=3, augmentation=Augmentation(shift=1))
         checkpoints = [Checkpoint(folder)] if folder else []

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from odn_keras import DepthGrowth, InputError, OptimallyDeepNetwork
-from odn_keras.growth import COOL_DOWN, FINE_TUNE, SEARCH, Stage
+from odn_keras.growth import CYCLE, SETTLE, Stage, forecast
 from odn_keras.stages import TrainingDiverged
 
 
@@ -27,11 +27,11 @@ def decided(growth, values_of, depth=1, deepest=8, epochs=40):
     return [(stage.depth, stage.phase, stage.epochs) for stage in growth.stages]
 
 
-def saturating(ceiling):
-    """Half of the way to the ceiling each epoch; the ceiling depends on the depth."""
+def annealed(ceiling):
+    """Half of the way to the ceiling each epoch; the ceiling depends on the stage."""
 
     def values_of(stage):
-        value = 0.0
+        value = 0.8 * ceiling(stage)
         while True:
             value += (ceiling(stage) - value) / 2
             yield value
@@ -39,66 +39,84 @@ def saturating(ceiling):
     return values_of
 
 
-def test_grows_until_the_target_is_within_reach_and_fine_tunes():
-    run = decided(DepthGrowth(0.9, finetune_epochs=9, verbose=0), saturating(lambda s: 0.55 + 0.1 * s.depth))
+def test_the_forecast_goes_on_as_the_last_epoch_did_and_anneals():
+    assert forecast([], 0.0) is None and forecast([0.5], 0.1) is None
+    assert forecast([0.5, 0.9], 1.0) == 0.9
+    assert forecast([0.8, 0.9], 0.5) > forecast([0.89, 0.9], 0.5) > 0.9
+    assert forecast([0.9, 0.8], 0.5) == forecast([0.8, 0.8], 0.5)  # a setback is no trend
+    assert forecast([1.0, 1.0], 0.5) == 1.0
+
+
+def test_grows_one_block_at_a_time_until_the_target_is_met():
+    growth = DepthGrowth(0.9, cycle_epochs=10, verbose=0)
+    run = decided(growth, annealed(lambda s: min(0.55 + 0.1 * s.depth, 0.99)))
     assert [(depth, phase) for depth, phase, _ in run] == [
-        (1, SEARCH), (1, COOL_DOWN), (2, SEARCH), (2, COOL_DOWN),
-        (3, SEARCH), (3, COOL_DOWN), (4, SEARCH), (4, FINE_TUNE),
+        (1, CYCLE), (2, SETTLE), (2, CYCLE), (3, SETTLE), (3, CYCLE), (4, SETTLE), (4, CYCLE),
     ]  # fmt: skip
-    assert run[-1][2] == 9
+    assert growth.target_met and growth.stages[-1].complete
 
 
-def test_a_first_depth_that_is_good_enough_is_not_deepened():
-    growth = DepthGrowth(0.9, finetune_epochs=5, verbose=0)
-    assert decided(growth, saturating(lambda s: 0.99))[-1] == (1, FINE_TUNE, 5)
-    assert growth.target_met
-
-
-def test_a_depth_is_left_when_its_pace_cannot_reach_the_target():
-    growth = DepthGrowth(0.9, finetune_epochs=5, verbose=0)
-    run = decided(growth, saturating(lambda s: 0.5 if s.depth == 1 else 0.99))
-    assert run[0] == (1, SEARCH, 2)  # 0.25, 0.375: at most 0.5 after one more
-
-
-def test_patience_lengthens_the_search():
+def test_a_depth_is_left_the_sooner_the_farther_it_is_from_the_target():
     epochs = [
-        decided(DepthGrowth(0.9, patience=patience, finetune_epochs=5, verbose=0), saturating(lambda s: 0.7))[0][2]
-        for patience in (1, 2, 4)
+        decided(DepthGrowth(target, cycle_epochs=12, verbose=0), annealed(lambda s: 0.8))[0][2]
+        for target in (0.99, 0.88, 0.85)
+    ]
+    assert epochs == sorted(epochs) and epochs[0] == 2 and epochs[-1] > 3
+
+
+def test_slack_keeps_a_depth_longer():
+    epochs = [
+        decided(DepthGrowth(0.9, cycle_epochs=12, slack=slack, verbose=0), annealed(lambda s: 0.8))[0][2]
+        for slack in (0.0, 0.5, 2.0)
     ]
     assert epochs == sorted(epochs) and epochs[0] < epochs[-1]
 
 
-def test_the_last_epochs_are_kept_for_fine_tuning():
-    growth = DepthGrowth(0.99, finetune_epochs=4, verbose=0)
-    run = decided(growth, saturating(lambda s: 0.5), epochs=12)
-    assert run[-1][1:] == (FINE_TUNE, 4)
-    assert sum(epochs for _, _, epochs in run) == 12
-    assert not growth.target_met
+def test_a_first_depth_that_is_good_enough_is_not_deepened():
+    growth = DepthGrowth(0.9, cycle_epochs=5, verbose=0)
+    assert decided(growth, annealed(lambda s: 0.99)) == [(1, CYCLE, 5)]
+    assert growth.target_met
+
+
+def test_a_deeper_cycle_is_shorter_by_what_was_learned_before():
+    growth = DepthGrowth(1.0, max_depth=3, cycle_epochs=10, verbose=0)
+    decided(growth, annealed(lambda s: 0.5))
+    planned = [stage.end_epoch - stage.first_epoch for stage in growth.stages if stage.phase == CYCLE]
+    assert planned == [10, 8, 6]  # less 0.7 of 3 and of 6 epochs
+    growth = DepthGrowth(1.0, cycle_epochs=10, verbose=0)
+    decided(growth, annealed(lambda s: 0.5))
+    assert growth.stages[-1].end_epoch - growth.stages[-1].first_epoch == 5  # half of the first at least
+
+
+def test_there_is_always_time_left_for_a_cycle():
+    for epochs in range(4, 20):
+        growth = DepthGrowth(0.99, cycle_epochs=4, verbose=0)
+        run = decided(growth, annealed(lambda s: 0.5), epochs=epochs)
+        assert sum(trained for _, _, trained in run) <= epochs
+        assert growth.stages[-1].complete and run[-1][1] == CYCLE and run[-1][2] >= 2
 
 
 def test_a_target_hit_exactly_is_met_although_metrics_are_float32():
-    growth = DepthGrowth(0.993, finetune_epochs=2, verbose=0)
+    growth = DepthGrowth(0.993, cycle_epochs=2, verbose=0)
     decided(growth, lambda stage: iter([float(np.float32(0.993))] * 40))
     assert growth.target_met
 
 
 def test_of_equally_good_depths_the_shallower_is_kept():
-    growth = DepthGrowth(0.9, finetune_epochs=2, verbose=0)
+    growth = DepthGrowth(0.9, cycle_epochs=2, verbose=0)
     decided(growth, lambda stage: iter([0.5] * 40), deepest=3)
     assert growth.best_depth == 1
 
 
 def test_max_depth_ends_the_growth():
-    run = decided(DepthGrowth(0.99, max_depth=2, finetune_epochs=4, verbose=0), saturating(lambda s: 0.5))
-    assert max(depth for depth, _, _ in run) == 2
-    assert run[-1] == (2, FINE_TUNE, 4)
+    run = decided(DepthGrowth(0.99, max_depth=2, cycle_epochs=4, verbose=0), annealed(lambda s: 0.5))
+    assert run == [(1, CYCLE, 2), (2, SETTLE, 1), (2, CYCLE, 2)]
 
 
-def test_a_fine_tuning_that_misses_the_target_is_followed_by_another_depth():
-    growth = DepthGrowth(0.9, margin=0.05, finetune_epochs=8, verbose=0)
-    run = decided(growth, saturating(lambda s: 0.88 if s.depth == 1 else 0.95))
-    assert [(depth, phase) for depth, phase, _ in run][-2:] == [(2, SEARCH), (2, FINE_TUNE)]
-    assert (1, FINE_TUNE, 8) in run
+def test_a_cycle_that_misses_the_target_after_all_is_followed_by_another_depth():
+    growth = DepthGrowth(0.9, slack=100, cycle_epochs=8, verbose=0)
+    run = decided(growth, annealed(lambda s: 0.88 if s.depth == 1 else 0.95))
+    assert run[0] == (1, CYCLE, 8)
     assert growth.target_met and growth.best_depth == 2
 
 
@@ -109,8 +127,8 @@ def test_a_fine_tuning_that_misses_the_target_is_followed_by_another_depth():
         ({"target": 1.01}, "got 1.01"),
         ({"target": float("nan")}, "got nan"),
         ({"target": 0.9, "freeze": "all"}, "'all'"),
-        ({"target": 0.9, "patience": 0}, "got 0"),
-        ({"target": 0.9, "finetune_epochs": 0}, "got 0"),
+        ({"target": 0.9, "slack": -1}, "got -1"),
+        ({"target": 0.9, "cycle_epochs": 0}, "got 0"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
@@ -151,7 +169,7 @@ class Recorder(keras.callbacks.Callback):
 def test_a_growing_fit_is_one_training_to_everybody_else(arrays, tmp_path):
     (images, labels), validation = arrays
     model, recorder = small_model(), Recorder()
-    growth = DepthGrowth(1.0, max_depth=3, finetune_epochs=2, patience=1, verbose=0)
+    growth = DepthGrowth(1.0, max_depth=3, cycle_epochs=4, verbose=0)
     others = [
         recorder,
         keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", save_best_only=True, monitor="val_accuracy"),
@@ -179,10 +197,10 @@ def test_early_stopping_ends_the_whole_run(arrays):
     (images, labels), validation = arrays
     model, recorder = small_model(), Recorder()
     stop = keras.callbacks.EarlyStopping(monitor="loss", mode="max", patience=1)  # the loss falls: stops at once
-    growth = DepthGrowth(1.0, min_delta=1.0, verbose=0)  # would go on with another stage at the same epoch
+    growth = DepthGrowth(1.0, slack=0, verbose=0)  # would go on with another stage at the same epoch
     model.fit(images, labels, validation_data=validation, epochs=12, callbacks=[stop, recorder, growth], verbose=0)
     assert recorder.events == ["begin", 0, 1, "end"]
-    assert growth.is_over(growth.stages[-1]) and growth.stages[-1].phase == SEARCH
+    assert growth.is_over(growth.stages[-1]) and growth.stages[-1].depth == 1
 
 
 def test_early_stopping_may_restore_although_the_best_depth_is_not_the_last(arrays):
@@ -196,9 +214,9 @@ def test_early_stopping_may_restore_although_the_best_depth_is_not_the_last(arra
                 self.model.get_layer("head").set_weights([np.zeros((8, 10)), np.zeros(10)])
 
     model = OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=8)
-    model.compile(keras.optimizers.SGD(keras.optimizers.schedules.PiecewiseConstantDecay([64], [0.1, 0.0])))
+    model.compile(keras.optimizers.SGD(keras.optimizers.schedules.PiecewiseConstantDecay([32], [0.1, 0.0])))
     stop = keras.callbacks.EarlyStopping(monitor="val_accuracy", patience=100, restore_best_weights=True)
-    growth = DepthGrowth(1.0, max_depth=2, finetune_epochs=1, patience=2, min_delta=1.0, verbose=0)
+    growth = DepthGrowth(1.0, max_depth=2, cycle_epochs=4, slack=0, verbose=0)
 
     callbacks = [SpoilHead(), stop, growth]
     model.fit(images, labels, validation_data=validation, epochs=8, callbacks=callbacks, verbose=0)
@@ -206,7 +224,7 @@ def test_early_stopping_may_restore_although_the_best_depth_is_not_the_last(arra
     assert model.evaluate(*validation, verbose=0)[1] == pytest.approx(growth.best, abs=1e-6)
 
 
-def test_the_prefix_is_frozen_while_searching_and_thawed_afterwards(arrays):
+def test_the_prefix_is_frozen_while_a_new_block_settles_and_thawed_afterwards(arrays):
     (images, labels), validation = arrays
     seen = {}
 
@@ -217,20 +235,18 @@ def test_the_prefix_is_frozen_while_searching_and_thawed_afterwards(arrays):
             seen.setdefault((stage.depth, stage.phase), []).append("stem_conv" in trained)
 
     model = small_model()
-    growth = DepthGrowth(1.0, max_depth=2, finetune_epochs=2, patience=1, verbose=0)
+    growth = DepthGrowth(1.0, max_depth=2, cycle_epochs=3, verbose=0)
     model.fit(images, labels, validation_data=validation, epochs=8, callbacks=[growth, Watch()], verbose=0)
-    assert all(seen[1, SEARCH]) and not any(seen[2, SEARCH]) and all(seen[2, FINE_TUNE])
+    assert all(seen[1, CYCLE]) and not any(seen[2, SETTLE]) and all(seen[2, CYCLE])
     assert all(layer.trainable for layer in model.network.layers)
 
 
 def test_freeze_none_trains_everything_always(arrays):
     (images, labels), validation = arrays
     model = small_model()
-    growth = DepthGrowth(1.0, max_depth=2, freeze="none", finetune_epochs=1, verbose=0)
+    growth = DepthGrowth(1.0, max_depth=2, freeze="none", cycle_epochs=3, verbose=0)
     model.fit(images, labels, validation_data=validation, epochs=6, callbacks=growth, verbose=0)
-    by_depth = {stage.depth: stage.training_macs_per_image for stage in growth.stages}
-    fine_tuned = growth.stages[-1]
-    assert fine_tuned.phase == FINE_TUNE and by_depth[2] == fine_tuned.training_macs_per_image
+    assert [(stage.depth, stage.phase) for stage in growth.stages] == [(1, CYCLE), (2, CYCLE)]
 
 
 class Pairs(keras.utils.PyDataset):
@@ -263,7 +279,7 @@ def test_every_kind_of_input_grows(arrays, kind):
         data = data.filter(lambda *_: True) if "unknown" in kind else data
         arguments = {"x": data, "validation_data": tf.data.Dataset.from_tensor_slices(validation).batch(64)}
     model = small_model()
-    growth = DepthGrowth(1.0, finetune_epochs=1, verbose=0)
+    growth = DepthGrowth(1.0, max_depth=2, cycle_epochs=2, verbose=0)
     model.fit(**arguments, epochs=4, callbacks=[growth], verbose=0)
     assert sum(stage.epochs for stage in growth.stages) == 4
 
@@ -279,7 +295,7 @@ def test_a_learning_rate_schedule_of_the_user_runs_on(arrays):
     model = OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=4)
     schedule = keras.optimizers.schedules.PolynomialDecay(0.1, decay_steps=6 * 16, end_learning_rate=0.0)
     model.compile(keras.optimizers.SGD(schedule))
-    growth = DepthGrowth(1.0, finetune_epochs=2, verbose=0)
+    growth = DepthGrowth(1.0, max_depth=2, cycle_epochs=6, verbose=0)
     model.fit(images, labels, validation_data=validation, epochs=6, callbacks=[growth, Rates()], verbose=0)
     assert rates == pytest.approx([0.1 * (1 - epoch / 6) for epoch in range(1, 7)], abs=1e-6)
 
@@ -294,7 +310,7 @@ def test_a_diverging_run_says_when_and_keeps_the_best_weights(arrays):
                 self.model.set_weights([np.full_like(w, np.nan) for w in weights])
 
     model = small_model()
-    growth = DepthGrowth(1.0, patience=5, verbose=0)
+    growth = DepthGrowth(1.0, slack=100, verbose=0)
     with pytest.raises(TrainingDiverged, match=r"epoch 3 \(depth 1\)"):
         model.fit(images, labels, validation_data=validation, epochs=12, callbacks=[Poison(), growth], verbose=0)
     assert model.evaluate(*validation, verbose=0)[1] == pytest.approx(growth.best, abs=1e-6)
@@ -343,8 +359,8 @@ def test_bad_fits_are_refused(arrays):
             small_model().fit(images, labels, validation_data=validation, callbacks=[growth, impossible], epochs=3)
     with pytest.raises(InputError, match="validation_freq"):
         small_model().fit(images, labels, validation_data=validation, callbacks=[growth], epochs=3, validation_freq=2)
-    with pytest.raises(InputError, match="finetune_epochs"):
-        long = DepthGrowth(0.9, finetune_epochs=3, verbose=0)
+    with pytest.raises(InputError, match="cycle_epochs"):
+        long = DepthGrowth(0.9, cycle_epochs=4, verbose=0)
         small_model().fit(images, labels, validation_data=validation, callbacks=[long], epochs=3)
     with pytest.raises(InputError, match="steps_per_epoch"):
         endless = ((images[:32], labels[:32]) for _ in iter(int, 1))
@@ -358,13 +374,13 @@ def test_bad_fits_are_refused(arrays):
 
 
 def test_a_stage_knows_its_best_value():
-    assert Stage(1, SEARCH, 0, 5, values=[0.1, 0.4, 0.2]).best == 0.4
+    assert Stage(1, CYCLE, 0, 5, values=[0.1, 0.4, 0.2]).best == 0.4
 
 
 def test_mixed_precision_grows_and_ends_in_float32_probabilities(arrays):
     (images, labels), validation = arrays
     model = small_model(dtype="mixed_bfloat16")
-    growth = DepthGrowth(0.99, finetune_epochs=2, verbose=0)
+    growth = DepthGrowth(0.99, cycle_epochs=4, verbose=0)
     model.fit(images, labels, batch_size=64, epochs=8, validation_data=validation, callbacks=[growth], verbose=0)
     assert len({stage.depth for stage in growth.stages}) > 1 and growth.best > 0.2  # guessing: 0.1
     assert keras.backend.standardize_dtype(model(images[:2]).dtype) == "float32"

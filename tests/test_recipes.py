@@ -1,7 +1,8 @@
+import keras
 import numpy as np
 import pytest
 
-from odn_keras.recipes import Augmentation, cool_down_schedule, fine_tune_schedule, search_schedule
+from odn_keras.recipes import Augmentation, fresh_optimizer, one_cycle
 
 
 def test_whole_pixel_shifts_move_the_image():
@@ -37,10 +38,14 @@ def test_augmentation_keeps_shape_and_type_and_follows_the_seed():
     assert np.array_equal(first, again) and not np.array_equal(first, other)
 
 
-def test_schedules_peak_where_they_should():
-    search = [float(search_schedule(0.1, 10)(step)) for step in range(40)]
-    assert search[0] < 0.01 and search[6:] == pytest.approx([0.1] * 34)
-    cool = [float(cool_down_schedule(0.1, 10)(step)) for step in range(11)]
-    assert cool[0] == pytest.approx(0.1) and cool[10] == pytest.approx(0) and cool == sorted(cool, reverse=True)
-    tune = [float(fine_tune_schedule(0.1, 100)(step)) for step in range(101)]
-    assert np.argmax(tune) == 10 and tune[10] == pytest.approx(0.1) and tune[100] == pytest.approx(0, abs=1e-6)
+def test_a_cycle_warms_up_and_ends_at_zero():
+    rates = [float(one_cycle(0.1, 100)(step)) for step in range(101)]
+    assert rates[0] < 0.01 and np.argmax(rates) == 10 and rates[10] == pytest.approx(0.1)
+    assert rates[100] == pytest.approx(0, abs=1e-6)
+
+
+def test_averaging_leaves_an_average_of_the_users_alone():
+    assert fresh_optimizer(keras.optimizers.SGD(0.1), averaging=0.9).ema_momentum == 0.9
+    users = keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5)
+    assert fresh_optimizer(users, averaging=0.9).ema_momentum == 0.5
+    assert not fresh_optimizer(keras.optimizers.SGD(0.1)).use_ema

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-RUN = ["--dataset=digits", "--width=2", "--epochs=6", "--finetune_epochs=2", "--target_accuracy=0.99"]
+RUN = ["--dataset=digits", "--width=2", "--epochs=6", "--cycle_epochs=2", "--target_accuracy=0.99"]
 
 
 def start(out, *arguments, **options):
@@ -120,7 +120,7 @@ def test_resume_changes_nothing_and_begins_nothing_by_accident(tmp_path):
 
 
 DISTRIBUTED = [
-    "--dataset=digits", "--width=4", "--epochs=6", "--finetune_epochs=1", "--target_accuracy=0.99",
+    "--dataset=digits", "--width=4", "--epochs=6", "--cycle_epochs=1", "--target_accuracy=0.99",
     "--train_images=512", "--batch_size=64", "--max_depth=2",
 ]  # fmt: skip
 

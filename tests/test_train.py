@@ -14,7 +14,7 @@ from absl.testing import flagsaver
 from odn_keras import LiteRTClassifier, cli, train
 from odn_keras.run_folder import RUN_FILES
 
-SMALL = ["--width=16", "--epochs=16", "--finetune_epochs=8", "--patience=1"]
+SMALL = ["--width=16", "--epochs=16", "--cycle_epochs=8"]
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_a_run_leaves_a_checked_network(command, tmp_path, digits):
 
 def test_an_unmet_target_still_exports_says_so_and_exits_3(command, tmp_path):
     out = tmp_path / "run"
-    arguments = [f"--out={out}", "--width=2", "--epochs=3", "--finetune_epochs=1", "--target_accuracy=1.0"]
+    arguments = [f"--out={out}", "--width=2", "--epochs=3", "--cycle_epochs=1", "--target_accuracy=1.0"]
     status, printed, _ = command(*arguments)
     assert status == 3
     assert "target was not met" in printed and "--width" in printed
@@ -100,7 +100,7 @@ def test_svhn_runs_to_the_end_on_stand_in_data(command, tmp_path):
     tfds = pytest.importorskip("tensorflow_datasets")
     with tfds.testing.mock_data(num_examples=200):
         status, _, error = command(
-            "--dataset=svhn", f"--out={tmp_path / 'run'}", "--width=2", "--epochs=2", "--finetune_epochs=1",
+            "--dataset=svhn", f"--out={tmp_path / 'run'}", "--width=2", "--epochs=2", "--cycle_epochs=1",
             "--batch_size=32", f"--data_dir={tmp_path}",
         )  # fmt: skip
     assert status in (0, 3), error
@@ -111,7 +111,7 @@ def test_a_camera_users_folder_runs_to_the_end(command, tmp_path, image_folder):
     for kind in (["--grayscale"], []):
         status, _, error = command(
             f"--dataset={image_folder}", f"--out={tmp_path / 'run'}", "--image_size=24", "--width=2", "--epochs=2",
-            "--finetune_epochs=1", "--batch_size=8", "--stem_stride=2", "--overwrite", *kind,
+            "--cycle_epochs=1", "--batch_size=8", "--stem_stride=2", "--overwrite", *kind,
         )  # fmt: skip
         assert status in (0, 3), error
         report = json.loads((tmp_path / "run" / "report.json").read_text())
@@ -140,7 +140,7 @@ def test_one_epoch_is_a_run(command, tmp_path):
         (["--max_depth=9"], "1 to 8, got 9"),
         (["--max_depth=0"], "got 0"),
         (["--batch_size=2000"], "fewer than a batch of 2000"),
-        (["--finetune_epochs=100"], "100"),
+        (["--cycle_epochs=100"], "100"),
         (["--validation_images=99999"], "got 99999"),
         (["--dataset=/nowhere/data.npz"], "/nowhere/data.npz"),
         (["--dataset=/nowhere/images"], "/nowhere/images"),
@@ -191,7 +191,7 @@ def test_every_flagfile_parses(command, tmp_path):
 def test_the_same_seed_gives_the_same_history(command, tmp_path):
     histories = []
     for name in ("one", "two"):
-        command(f"--out={tmp_path / name}", "--width=4", "--epochs=3", "--finetune_epochs=1", "--seed=7", "--shift=1")
+        command(f"--out={tmp_path / name}", "--width=4", "--epochs=3", "--cycle_epochs=1", "--seed=7", "--shift=1")
         histories.append((tmp_path / name / "history.csv").read_text())
     assert histories[0] == histories[1]
 

@@ -1,0 +1,245 @@
+"""Ways to find a network that reaches a target accuracy: ours, and what `benchmarks.search_cost` compares it with.
+
+Each is a function of data, recipe and seed that trains on the training images, chooses on the validation images, looks
+at the test images once, at its end, and returns an `Outcome`.
+"""
+
+import math
+import time
+from dataclasses import dataclass, field
+
+import keras
+import numpy as np
+
+from odn_keras import Batches, DepthGrowth, EvaluationBatches, NetworkSpec, OptimallyDeepNetwork, RunOptions, build, cost
+from odn_keras.data import Dataset
+from odn_keras.recipes import Augmentation, jit_compile, one_cycle
+
+EVALUATION_BATCH = 500
+
+# Of the paper, where its text and PAPER-protocol description give them; the learning rate to begin with is not given.
+PAPER_PATIENCE = 23
+PAPER_WARMUP_EPOCHS = 3
+PAPER_MARGIN = 0.005
+PAPER_BATCH = 128
+PAPER_RATE = 0.1
+
+
+@dataclass
+class Outcome:
+    """What a protocol found and what it cost.
+
+    Attributes:
+        depth: residual blocks of the network chosen.
+        epochs: trained, over all networks.
+        training_macs: multiply-accumulates of all training steps.
+        seconds: wall-clock time of the training.
+        val_accuracy, test_accuracy: of the network chosen.
+        log: what happened, in the protocol's own terms.
+    """
+
+    depth: int
+    epochs: int
+    training_macs: int
+    seconds: float
+    val_accuracy: float
+    test_accuracy: float
+    log: list = field(default_factory=list)
+
+
+class Task:
+    """Data and recipe, the same for all protocols.
+
+    Args:
+        dataset: as `load_dataset` returns it.
+        options: the recipe (network, batch size, learning rate, weight decay, augmentation).
+        max_depth: deepest network that is considered.
+    """
+
+    def __init__(self, dataset: Dataset, options: RunOptions, max_depth: int | None = None):
+        self.dataset, self.options = dataset, options
+        self.spec = NetworkSpec(
+            options.backbone, dataset.input_shape, dataset.num_classes, options.width, options.stem_stride
+        )
+        self.max_depth = max_depth or self.spec.max_depth
+        self.augmentation = Augmentation(options.shift, options.rotate, options.zoom, options.flip)
+        self.validation = EvaluationBatches(dataset.validation, dataset.num_classes, EVALUATION_BATCH)
+
+    def batches(self, seed: int, batch_size: int | None = None, augmentation: Augmentation | None = None) -> Batches:
+        size, change = batch_size or self.options.batch_size, augmentation or self.augmentation
+        return Batches(self.dataset.train, self.dataset.num_classes, size, seed, change)
+
+    def optimizer(self, rate) -> keras.optimizers.Optimizer:
+        return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=self.options.weight_decay or None)
+
+    def test_accuracy(self, network: keras.Model) -> float:
+        images, labels = self.dataset.test
+        batches = EvaluationBatches((images, labels), self.dataset.num_classes, EVALUATION_BATCH)
+        return float(np.mean(network.predict(batches, verbose=0).argmax(axis=-1) == labels))
+
+    def macs_per_epoch(self, depth: int) -> int:
+        """Training MACs of one epoch of the network of that depth, nothing frozen."""
+        return cost.training_macs(build(self.spec, depth)) * len(self.dataset.train[0])
+
+
+def grow(task: Task, seed: int, target: float, epochs: int, cycle_epochs: int, **growth) -> Outcome:
+    """Ours: `OptimallyDeepNetwork.fit` with `DepthGrowth`."""
+    return _fit(task, seed, 1, DepthGrowth(target, max_depth=task.max_depth, cycle_epochs=cycle_epochs, verbose=0, **growth), epochs)
+
+
+def direct(task: Task, seed: int, depth: int, epochs: int) -> Outcome:
+    """A network of known depth, from scratch, by the recipe of ours: one cycle of so many epochs."""
+    return _fit(task, seed, depth, DepthGrowth(1.0, max_depth=depth, cycle_epochs=epochs, verbose=0), epochs)
+
+
+def _fit(task: Task, seed: int, depth: int, growth: DepthGrowth, epochs: int) -> Outcome:
+    keras.utils.set_random_seed(seed)
+    options, data = task.options, task.dataset
+    model = OptimallyDeepNetwork(
+        options.backbone,
+        data.input_shape,
+        data.num_classes,
+        width=options.width,
+        stem_stride=options.stem_stride,
+        depth=depth,
+        dtype=options.precision,
+    )
+    model.compile(task.optimizer(options.learning_rate), "categorical_crossentropy")
+    began = time.perf_counter()
+    model.fit(task.batches(seed), epochs=epochs, validation_data=task.validation, callbacks=[growth], verbose=0)
+    images = len(data.train[0])
+    return Outcome(
+        depth=model.depth,
+        epochs=sum(stage.epochs for stage in growth.stages),
+        training_macs=sum(stage.epochs * stage.training_macs_per_image * images for stage in growth.stages),
+        seconds=time.perf_counter() - began,
+        val_accuracy=growth.best,
+        test_accuracy=task.test_accuracy(model.network),
+        log=[
+            {"depth": stage.depth, "phase": stage.phase, "val_accuracy": stage.values, "forecasts": stage.forecasts}
+            for stage in growth.stages
+        ],
+    )
+
+
+def paper(task: Task, seed: int, target: float) -> Outcome:
+    """The paper's own protocol (arXiv 2510.10764 and its code).
+
+    Three epochs in which every step back-propagates the losses of all depths into one shared network; then, depth by
+    depth and each time from those weights, plain SGD until 23 epochs have brought nothing better, its rate times 0.6
+    after each 5 flat epochs; the first depth within half a point of the target is the result. No augmentation, L2 of
+    5e-4. The warm-up is counted as one pass through the shared network, which is the least it can cost.
+    """
+    keras.utils.set_random_seed(seed)
+    batches = task.batches(seed, PAPER_BATCH, Augmentation())
+    began = time.perf_counter()
+    shared = _with_all_heads(task)
+    regularized = keras.optimizers.SGD(PAPER_RATE, momentum=0.9)
+    shared.compile(regularized, ["categorical_crossentropy"] * task.max_depth, jit_compile=jit_compile())
+    shared.fit(_Repeated(batches, task.max_depth), epochs=PAPER_WARMUP_EPOCHS, verbose=0)
+    warm = {layer.name: layer.get_weights() for layer in shared.layers}
+    epochs, macs = PAPER_WARMUP_EPOCHS, PAPER_WARMUP_EPOCHS * task.macs_per_epoch(task.max_depth)
+    best, log = -math.inf, [{"warm-up": PAPER_WARMUP_EPOCHS}]
+    for depth in range(1, task.max_depth + 1):
+        network = _with_l2(build(task.spec, depth, task.options.precision))
+        for layer in network.layers:
+            layer.set_weights(warm[f"head{depth}" if layer.name == "head" else layer.name])
+        network.compile(
+            keras.optimizers.SGD(PAPER_RATE, momentum=0.9),
+            "categorical_crossentropy",
+            metrics=["accuracy"],
+            jit_compile=jit_compile(),
+        )
+        patience = keras.callbacks.EarlyStopping(
+            "val_accuracy", patience=PAPER_PATIENCE, mode="max", baseline=best if epochs > PAPER_WARMUP_EPOCHS else None,
+            restore_best_weights=True,
+        )  # fmt: skip
+        decay = keras.callbacks.ReduceLROnPlateau("val_accuracy", factor=0.6, patience=5, mode="max")
+        history = network.fit(
+            batches, epochs=1000, validation_data=task.validation, callbacks=[patience, decay], verbose=0
+        ).history["val_accuracy"]
+        epochs, macs = epochs + len(history), macs + len(history) * task.macs_per_epoch(depth)
+        log.append({"depth": depth, "epochs": len(history), "val_accuracy": max(history)})
+        best = max(best, max(history))
+        if max(history) >= target - PAPER_MARGIN:
+            break
+    seconds = time.perf_counter() - began
+    return Outcome(depth, epochs, macs, seconds, max(history), task.test_accuracy(network), log)
+
+
+def hyperband(task: Task, seed: int, max_epochs: int, folder: str) -> Outcome:
+    """Keras Tuner's Hyperband over the depth; each trial follows our learning-rate cycle of `max_epochs` epochs."""
+    import keras_tuner
+
+    batches = task.batches(seed)
+    steps, spent = len(batches), [0, 0]
+
+    class Network(keras_tuner.HyperModel):
+        def build(self, hyperparameters):
+            depth = hyperparameters.Int("depth", 1, task.max_depth)
+            network = build(task.spec, depth, task.options.precision)
+            rate = one_cycle(task.options.learning_rate, max_epochs * steps)
+            network.compile(
+                task.optimizer(rate), "categorical_crossentropy", metrics=["accuracy"], jit_compile=jit_compile()
+            )
+            return network
+
+        def fit(self, hyperparameters, network, *arguments, **more):
+            history = super().fit(hyperparameters, network, *arguments, **more)
+            spent[0] += len(history.epoch)
+            spent[1] += len(history.epoch) * task.macs_per_epoch(hyperparameters.get("depth"))
+            return history
+
+    began = time.perf_counter()
+    tuner = keras_tuner.Hyperband(
+        Network(),
+        objective="val_accuracy",
+        max_epochs=max_epochs,
+        factor=3,
+        seed=seed,
+        directory=folder,
+        project_name=f"seed{seed}",
+        overwrite=True,
+    )
+    tuner.search(batches, validation_data=task.validation, verbose=0)
+    seconds = time.perf_counter() - began
+    trial = tuner.oracle.get_best_trials(1)[0]
+    network = tuner.get_best_models(1)[0]
+    depth = trial.hyperparameters.get("depth")
+    return Outcome(depth, spent[0], spent[1], seconds, trial.score, task.test_accuracy(network))
+
+
+class _Repeated(keras.utils.PyDataset):
+    """Each batch's labels once for every output."""
+
+    def __init__(self, batches: Batches, times: int):
+        super().__init__()
+        self._batches, self._times = batches, times
+
+    def __len__(self):
+        return len(self._batches)
+
+    def __getitem__(self, index):
+        images, labels = self._batches[index]
+        return images, [labels] * self._times
+
+    def on_epoch_end(self):
+        self._batches.on_epoch_end()
+
+
+def _with_all_heads(task: Task) -> keras.Model:
+    """The deepest network with a head of its own at every depth, the deepest first."""
+    network = build(task.spec, task.max_depth, task.options.precision)
+    outputs = []
+    for depth in range(task.max_depth, 0, -1):
+        features = keras.layers.GlobalAveragePooling2D()(network.get_layer(f"block{depth}_relu").output)
+        head = keras.layers.Dense(task.spec.num_classes, "softmax", name=f"head{depth}", dtype="float32")
+        outputs.append(head(features))
+    return _with_l2(keras.Model(network.input, outputs))
+
+
+def _with_l2(network: keras.Model) -> keras.Model:
+    for layer in network.layers:
+        if hasattr(layer, "kernel"):
+            layer.kernel.regularizer = keras.regularizers.L2(5e-4 / 2)  # PyTorch's weight decay: the gradient's 5e-4 * w
+    return network

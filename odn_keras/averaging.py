@@ -1,0 +1,70 @@
+"""The weights that are judged and kept: averaged over the last steps, with BatchNorm statistics of their own.
+
+At a high learning rate the weights jump about, and so does the accuracy. Their average stands near where they would
+settle if the rate went down, so it can be judged without letting it go down. BatchNorm's moving statistics are those of
+the jumping weights: for the average they are measured anew, on a few batches of training images.
+"""
+
+import contextlib
+import copy
+import itertools
+import math
+from collections.abc import Iterable, Iterator
+
+import keras
+
+RECALIBRATION_BATCHES = 10
+
+
+def averaging_momentum(steps_per_epoch: int) -> float:
+    """Momentum of an exponential moving average over about the last half of an epoch."""
+    return math.exp(-2 / max(2, steps_per_epoch))
+
+
+def recalibrate(network: keras.Model, batches: Iterable) -> None:
+    """Sets the moving statistics of the BatchNorm layers that are not frozen to their mean over some batches.
+
+    Args:
+        network: whose other weights stay as they are.
+        batches: images, each item of shape (batch, height, width, channels).
+    """
+    norms = [
+        layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+    ]
+    momenta = [layer.momentum for layer in norms]
+    try:
+        with _without_gradients():
+            for seen, images in enumerate(batches):
+                for layer in norms:
+                    layer.momentum = seen / (seen + 1)  # a running mean
+                network(images, training=True)
+    finally:
+        for layer, momentum in zip(norms, momenta, strict=True):
+            layer.momentum = momentum
+
+
+def some_batches(x, batch_size: int | None) -> Iterator:
+    """The images of a few training batches, from whatever `keras.Model.fit` takes as `x`; always the same ones.
+
+    Of an iterator, which cannot be read twice, they are the next ones.
+    """
+    if isinstance(x, keras.utils.PyDataset):
+        if hasattr(x, "seek"):  # a copy, because the original may be read ahead of the training meanwhile
+            x = copy.copy(x)
+            x.seek(0)
+        batches = (x[index] for index in range(x.num_batches))
+    elif hasattr(x, "shape") or isinstance(x, dict):
+        images, size = keras.tree.flatten(x)[0], batch_size or 32
+        batches = (images[start : start + size] for start in range(0, len(images), size))
+    else:
+        batches = iter(x)
+    for batch in itertools.islice(batches, RECALIBRATION_BATCHES):
+        yield batch[0] if isinstance(batch, (tuple, list)) else batch
+
+
+def _without_gradients():
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return torch.no_grad()
+    return contextlib.nullcontext()
