@@ -28,7 +28,7 @@ flags.DEFINE_integer("kills", 20, "How often to kill.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Of the moments.")
 flags.DEFINE_string("epochs", "14", "Epochs of the run.")
 
-RUN = ["--dataset=digits", "--width=8", "--target_accuracy=0.99", "--cycle_epochs=4", "--shift=1"]
+RUN = ["--dataset=digits", "--width=8", "--target_accuracy=0.99", "--shift=1"]
 OVER = (0, 3)  # exit statuses of a run that has come to its end
 
 

@@ -4,47 +4,34 @@ Each is a function of data, recipe and seed that trains on the training images, 
 at the test images once, at its end, and returns an `Outcome`.
 """
 
-import math
+import tempfile
 import time
-from dataclasses import dataclass, field
 
 import keras
 import numpy as np
 
-from odn_keras import Batches, DepthGrowth, EvaluationBatches, NetworkSpec, OptimallyDeepNetwork, RunOptions, build, cost
+from benchmarks.outcome import PAPER_MARGIN, Outcome, reached
+from odn_keras import (
+    Batches,
+    DepthGrowth,
+    EvaluationBatches,
+    NetworkSpec,
+    OptimallyDeepNetwork,
+    RunOptions,
+    build,
+    cost,
+)
 from odn_keras.data import Dataset
-from odn_keras.recipes import Augmentation, jit_compile, one_cycle
+from odn_keras.recipes import Augmentation, jit_compile, one_cycle, precision
 
 EVALUATION_BATCH = 500
 
 # Of the paper, where its text and PAPER-protocol description give them; the learning rate to begin with is not given.
 PAPER_PATIENCE = 23
 PAPER_WARMUP_EPOCHS = 3
-PAPER_MARGIN = 0.005
 PAPER_BATCH = 128
 PAPER_RATE = 0.1
-
-
-@dataclass
-class Outcome:
-    """What a protocol found and what it cost.
-
-    Attributes:
-        depth: residual blocks of the network chosen.
-        epochs: trained, over all networks.
-        training_macs: multiply-accumulates of all training steps.
-        seconds: wall-clock time of the training.
-        val_accuracy, test_accuracy: of the network chosen.
-        log: what happened, in the protocol's own terms.
-    """
-
-    depth: int
-    epochs: int
-    training_macs: int
-    seconds: float
-    val_accuracy: float
-    test_accuracy: float
-    log: list = field(default_factory=list)
+PAPER_DECAY = 5e-4
 
 
 class Task:
@@ -62,6 +49,7 @@ class Task:
             options.backbone, dataset.input_shape, dataset.num_classes, options.width, options.stem_stride
         )
         self.max_depth = max_depth or self.spec.max_depth
+        self.precision = precision(options.precision)
         self.augmentation = Augmentation(options.shift, options.rotate, options.zoom, options.flip)
         self.validation = EvaluationBatches(dataset.validation, dataset.num_classes, EVALUATION_BATCH)
 
@@ -84,7 +72,8 @@ class Task:
 
 def grow(task: Task, seed: int, target: float, epochs: int, cycle_epochs: int, **growth) -> Outcome:
     """Ours: `OptimallyDeepNetwork.fit` with `DepthGrowth`."""
-    return _fit(task, seed, 1, DepthGrowth(target, max_depth=task.max_depth, cycle_epochs=cycle_epochs, verbose=0, **growth), epochs)
+    decides = DepthGrowth(target, max_depth=task.max_depth, cycle_epochs=cycle_epochs, verbose=0, **growth)
+    return _fit(task, seed, 1, decides, epochs)
 
 
 def direct(task: Task, seed: int, depth: int, epochs: int) -> Outcome:
@@ -102,7 +91,7 @@ def _fit(task: Task, seed: int, depth: int, growth: DepthGrowth, epochs: int) ->
         width=options.width,
         stem_stride=options.stem_stride,
         depth=depth,
-        dtype=options.precision,
+        dtype=task.precision,
     )
     model.compile(task.optimizer(options.learning_rate), "categorical_crossentropy")
     began = time.perf_counter()
@@ -122,52 +111,77 @@ def _fit(task: Task, seed: int, depth: int, growth: DepthGrowth, epochs: int) ->
     )
 
 
+def every_depth(task: Task, seed: int, epochs: int) -> Outcome:
+    """Training MACs of a direct training at every depth, in its log; nothing is trained."""
+    log = [epochs * task.macs_per_epoch(depth) for depth in range(1, task.max_depth + 1)]
+    return Outcome(task.max_depth, 0, sum(log), 0.0, 0.0, 0.0, log)
+
+
+def plain(task: Task, seed: int, depth: int, epochs: int) -> Outcome:
+    """The same without our callback: `keras.Model.fit`, the weights judged as they are instead of averaged."""
+    keras.utils.set_random_seed(seed)
+    network, batches = build(task.spec, depth, task.precision), task.batches(seed)
+    rate = one_cycle(task.options.learning_rate, epochs * len(batches))
+    _compile(network, task.optimizer(rate))
+    began = time.perf_counter()
+    values = network.fit(batches, epochs=epochs, validation_data=task.validation, verbose=0).history["val_accuracy"]
+    seconds = time.perf_counter() - began
+    macs = epochs * task.macs_per_epoch(depth)
+    return Outcome(depth, epochs, macs, seconds, max(values), task.test_accuracy(network), values)
+
+
 def paper(task: Task, seed: int, target: float) -> Outcome:
-    """The paper's own protocol (arXiv 2510.10764 and its code).
+    """The paper's own protocol (arXiv 2510.10764, with what its code says where the text does not).
 
     Three epochs in which every step back-propagates the losses of all depths into one shared network; then, depth by
-    depth and each time from those weights, plain SGD until 23 epochs have brought nothing better, its rate times 0.6
-    after each 5 flat epochs; the first depth within half a point of the target is the result. No augmentation, L2 of
-    5e-4. The warm-up is counted as one pass through the shared network, which is the least it can cost.
+    depth and each time from those weights, SGD until 23 epochs have brought nothing better, its rate times 0.6 after
+    each 5 flat epochs; the first depth within half a point of the target is the result. Batches of 128, no
+    augmentation, L2. The warm-up is counted as one pass through the shared network, which is the least it can cost.
     """
     keras.utils.set_random_seed(seed)
     batches = task.batches(seed, PAPER_BATCH, Augmentation())
     began = time.perf_counter()
     shared = _with_all_heads(task)
-    regularized = keras.optimizers.SGD(PAPER_RATE, momentum=0.9)
-    shared.compile(regularized, ["categorical_crossentropy"] * task.max_depth, jit_compile=jit_compile())
+    shared.compile(
+        keras.optimizers.SGD(PAPER_RATE, momentum=0.9),
+        ["categorical_crossentropy"] * task.max_depth,
+        jit_compile=jit_compile(),
+    )
     shared.fit(_Repeated(batches, task.max_depth), epochs=PAPER_WARMUP_EPOCHS, verbose=0)
     warm = {layer.name: layer.get_weights() for layer in shared.layers}
     epochs, macs = PAPER_WARMUP_EPOCHS, PAPER_WARMUP_EPOCHS * task.macs_per_epoch(task.max_depth)
-    best, log = -math.inf, [{"warm-up": PAPER_WARMUP_EPOCHS}]
+    best: float | None = None
+    log = []
     for depth in range(1, task.max_depth + 1):
-        network = _with_l2(build(task.spec, depth, task.options.precision))
+        network = _with_l2(build(task.spec, depth, task.precision))
         for layer in network.layers:
             layer.set_weights(warm[f"head{depth}" if layer.name == "head" else layer.name])
-        network.compile(
-            keras.optimizers.SGD(PAPER_RATE, momentum=0.9),
-            "categorical_crossentropy",
-            metrics=["accuracy"],
-            jit_compile=jit_compile(),
-        )
+        _compile(network, keras.optimizers.SGD(PAPER_RATE, momentum=0.9))
         patience = keras.callbacks.EarlyStopping(
-            "val_accuracy", patience=PAPER_PATIENCE, mode="max", baseline=best if epochs > PAPER_WARMUP_EPOCHS else None,
-            restore_best_weights=True,
-        )  # fmt: skip
+            "val_accuracy", patience=PAPER_PATIENCE, mode="max", baseline=best, restore_best_weights=True
+        )
         decay = keras.callbacks.ReduceLROnPlateau("val_accuracy", factor=0.6, patience=5, mode="max")
-        history = network.fit(
+        values = network.fit(
             batches, epochs=1000, validation_data=task.validation, callbacks=[patience, decay], verbose=0
         ).history["val_accuracy"]
-        epochs, macs = epochs + len(history), macs + len(history) * task.macs_per_epoch(depth)
-        log.append({"depth": depth, "epochs": len(history), "val_accuracy": max(history)})
-        best = max(best, max(history))
-        if max(history) >= target - PAPER_MARGIN:
+        epochs, macs = epochs + len(values), macs + len(values) * task.macs_per_epoch(depth)
+        best = max(values) if best is None else max(best, *values)
+        log.append(
+            {
+                "depth": depth,
+                "epochs": epochs,
+                "training_macs": macs,
+                "seconds": time.perf_counter() - began,
+                "val_accuracy": max(values),
+            }
+        )
+        if reached(max(values), target - PAPER_MARGIN):
             break
     seconds = time.perf_counter() - began
-    return Outcome(depth, epochs, macs, seconds, max(history), task.test_accuracy(network), log)
+    return Outcome(depth, epochs, macs, seconds, max(values), task.test_accuracy(network), log)
 
 
-def hyperband(task: Task, seed: int, max_epochs: int, folder: str) -> Outcome:
+def hyperband(task: Task, seed: int, max_epochs: int) -> Outcome:
     """Keras Tuner's Hyperband over the depth; each trial follows our learning-rate cycle of `max_epochs` epochs."""
     import keras_tuner
 
@@ -177,11 +191,8 @@ def hyperband(task: Task, seed: int, max_epochs: int, folder: str) -> Outcome:
     class Network(keras_tuner.HyperModel):
         def build(self, hyperparameters):
             depth = hyperparameters.Int("depth", 1, task.max_depth)
-            network = build(task.spec, depth, task.options.precision)
-            rate = one_cycle(task.options.learning_rate, max_epochs * steps)
-            network.compile(
-                task.optimizer(rate), "categorical_crossentropy", metrics=["accuracy"], jit_compile=jit_compile()
-            )
+            network = build(task.spec, depth, task.precision)
+            _compile(network, task.optimizer(one_cycle(task.options.learning_rate, max_epochs * steps)))
             return network
 
         def fit(self, hyperparameters, network, *arguments, **more):
@@ -191,22 +202,26 @@ def hyperband(task: Task, seed: int, max_epochs: int, folder: str) -> Outcome:
             return history
 
     began = time.perf_counter()
-    tuner = keras_tuner.Hyperband(
-        Network(),
-        objective="val_accuracy",
-        max_epochs=max_epochs,
-        factor=3,
-        seed=seed,
-        directory=folder,
-        project_name=f"seed{seed}",
-        overwrite=True,
-    )
-    tuner.search(batches, validation_data=task.validation, verbose=0)
-    seconds = time.perf_counter() - began
-    trial = tuner.oracle.get_best_trials(1)[0]
-    network = tuner.get_best_models(1)[0]
+    with tempfile.TemporaryDirectory() as folder:
+        tuner = keras_tuner.Hyperband(
+            Network(),
+            "val_accuracy",
+            max_epochs=max_epochs,
+            factor=3,
+            seed=seed,
+            directory=folder,
+            project_name="depth",
+        )
+        tuner.search(batches, validation_data=task.validation, verbose=0)
+        seconds = time.perf_counter() - began
+        trial = tuner.oracle.get_best_trials(1)[0]
+        network = tuner.get_best_models(1)[0]
     depth = trial.hyperparameters.get("depth")
     return Outcome(depth, spent[0], spent[1], seconds, trial.score, task.test_accuracy(network))
+
+
+def _compile(network: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
+    network.compile(optimizer, "categorical_crossentropy", metrics=["accuracy"], jit_compile=jit_compile())
 
 
 class _Repeated(keras.utils.PyDataset):
@@ -229,7 +244,7 @@ class _Repeated(keras.utils.PyDataset):
 
 def _with_all_heads(task: Task) -> keras.Model:
     """The deepest network with a head of its own at every depth, the deepest first."""
-    network = build(task.spec, task.max_depth, task.options.precision)
+    network = build(task.spec, task.max_depth, task.precision)
     outputs = []
     for depth in range(task.max_depth, 0, -1):
         features = keras.layers.GlobalAveragePooling2D()(network.get_layer(f"block{depth}_relu").output)
@@ -241,5 +256,5 @@ def _with_all_heads(task: Task) -> keras.Model:
 def _with_l2(network: keras.Model) -> keras.Model:
     for layer in network.layers:
         if hasattr(layer, "kernel"):
-            layer.kernel.regularizer = keras.regularizers.L2(5e-4 / 2)  # PyTorch's weight decay: the gradient's 5e-4 * w
+            layer.kernel.regularizer = keras.regularizers.L2(PAPER_DECAY / 2)  # so that PAPER_DECAY * w is its gradient
     return network

@@ -12,6 +12,10 @@ import math
 from collections.abc import Iterable, Iterator
 
 import keras
+import numpy as np
+
+from odn_keras import builder, distribution
+from odn_keras.batches import Batches
 
 RECALIBRATION_BATCHES = 10
 
@@ -24,13 +28,30 @@ def averaging_momentum(steps_per_epoch: int) -> float:
 def recalibrate(network: keras.Model, batches: Iterable) -> None:
     """Sets the moving statistics of the BatchNorm layers that are not frozen to their mean over some batches.
 
+    Under a `keras.distribution` of several processes they are those of process 0's batches.
+
     Args:
         network: whose other weights stay as they are.
         batches: images, each item of shape (batch, height, width, channels).
     """
-    norms = [
-        layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
-    ]
+    if distribution.current().processes == 1:
+        _measure(network, batches)
+        return
+
+    def alone() -> bytes:  # the network's arrays lie on all devices, and take no batch of one process
+        with distribution.local():
+            copied = builder.with_dtype(network, network.get_layer("stem_conv").dtype_policy.name)
+            _measure(copied, batches)
+            return b"".join(np.array(variable, "float32").tobytes() for variable in _statistics(copied))
+
+    values = np.frombuffer(distribution.from_chief(alone), "float32")
+    for variable in _statistics(network):
+        value, values = np.split(values, [math.prod(variable.shape)])
+        variable.assign(value.reshape(variable.shape))
+
+
+def _measure(network: keras.Model, batches: Iterable) -> None:
+    norms = _measured(network)
     momenta = [layer.momentum for layer in norms]
     try:
         with _without_gradients():
@@ -43,6 +64,14 @@ def recalibrate(network: keras.Model, batches: Iterable) -> None:
             layer.momentum = momentum
 
 
+def _measured(network: keras.Model) -> list[keras.layers.BatchNormalization]:
+    return [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable]
+
+
+def _statistics(network: keras.Model) -> list:
+    return [variable for layer in _measured(network) for variable in (layer.moving_mean, layer.moving_variance)]
+
+
 def some_batches(x, batch_size: int | None) -> Iterator:
     """The images of a few training batches, from whatever `keras.Model.fit` takes as `x`; always the same ones.
 
@@ -50,7 +79,7 @@ def some_batches(x, batch_size: int | None) -> Iterator:
     """
     if isinstance(x, keras.utils.PyDataset):
         if hasattr(x, "seek"):  # a copy, because the original may be read ahead of the training meanwhile
-            x = copy.copy(x)
+            x = x.whole() if isinstance(x, Batches) else copy.copy(x)
             x.seek(0)
         batches = (x[index] for index in range(x.num_batches))
     elif hasattr(x, "shape") or isinstance(x, dict):

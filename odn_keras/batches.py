@@ -1,5 +1,7 @@
 """Batches for training and evaluation: `keras.utils.PyDataset`s over images in memory or on disk."""
 
+import copy
+
 import keras
 import numpy as np
 
@@ -44,6 +46,12 @@ class Batches(keras.utils.PyDataset):
         """Goes to a step of an epoch: the epoch's earlier batches are skipped, and `len` is what is left of it."""
         self._epoch, self._first_step = epoch, step
         self._order = np.random.default_rng([self._seed, epoch]).permutation(len(self._labels))
+
+    def whole(self) -> "Batches":
+        """The same batches, all of each."""
+        batches = copy.copy(self)
+        batches._share = Share()
+        return batches
 
     def __len__(self):
         return len(self._labels) // self._batch_size - self._first_step

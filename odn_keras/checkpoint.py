@@ -70,11 +70,11 @@ class Checkpoint(keras.callbacks.Callback):
     ...         model.compile(keras.optimizers.SGD(0.1), loss="categorical_crossentropy")
     ...         growth = odn_keras.DepthGrowth(target=0.9, verbose=0)
     ...         validation = odn_keras.EvaluationBatches(data.validation, data.num_classes, 256)
-    ...         history = model.fit(batches, validation_data=validation, epochs=2, verbose=0,
+    ...         history = model.fit(batches, validation_data=validation, epochs=3, verbose=0,
     ...                             callbacks=[growth, odn_keras.Checkpoint(folder)])
     ...         print(len(history.epoch), "epochs")
-    2 epochs
-    2 epochs
+    3 epochs
+    3 epochs
     """
 
     def __init__(self, folder: str | os.PathLike):

@@ -1,19 +1,31 @@
 """What the commands share: bad input becomes one line and exit status 2; a signal ends them with a word."""
 
 import contextlib
+import dataclasses
 import os
 import signal
 import sys
+import types
 import warnings
 from collections.abc import Callable
+from typing import Any, get_args
 
 from absl import app, flags, logging
 
 from odn_keras.errors import InputError
+from odn_keras.options import RunOptions
 from odn_keras.quiet import quiet
 
 BAD_INPUT = 2
 SIGNALLED = 128  # plus the signal's number, as a shell reports a program that a signal ended
+
+
+_DEFINERS: dict[type, Any] = {
+    str: flags.DEFINE_string,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    bool: flags.DEFINE_boolean,
+}
 
 
 class Stopped(BaseException):
@@ -26,6 +38,21 @@ class Stopped(BaseException):
     def __init__(self, number: int):
         super().__init__(number)
         self.number, self.hint = number, ""
+
+
+def define_option_flags(**defaults) -> None:
+    """Defines a flag for every field of `RunOptions`, with its default unless another is given."""
+    for option in dataclasses.fields(RunOptions):
+        kind = next(t for t in get_args(option.type) or (option.type,) if t is not types.NoneType)
+        choices = option.metadata["choices"]
+        text = option.metadata["help"] + (f" One of {', '.join(map(str, choices))}." if choices else "")
+        _DEFINERS[kind](option.name, defaults.get(option.name, option.default), text)
+
+
+def option_values(*, given_only: bool = False) -> dict[str, Any]:
+    """The values of those flags; with `given_only` of those that the user has set."""
+    found = [flags.FLAGS[option.name] for option in dataclasses.fields(RunOptions)]
+    return {flag.name: flag.value for flag in found if flag.present or not given_only}
 
 
 def run(main: Callable[[], int | None]) -> None:

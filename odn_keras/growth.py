@@ -22,7 +22,9 @@ from odn_keras.errors import InputError
 SETTLE, CYCLE = "settle", "cycle"
 FREEZE_POLICIES = ("prefix", "none")
 SETTLE_EPOCHS = 1
-ANNEALING = 0.775  # what a whole cycle's decay of the learning rate leaves of the error; docs/METHOD.md has the measurements
+ANNEALING = (
+    0.775  # what a whole cycle's decay of the learning rate leaves of the error; docs/METHOD.md has the measurements
+)
 CREDIT = 0.7  # of an epoch at a shallower depth, for a deeper one's cycle
 SHORTEST_CYCLE = 0.5  # of the first one
 ROUNDING = 1e-6  # metrics are float32: 9,930 right of 10,000 is logged as 0.99299997

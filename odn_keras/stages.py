@@ -154,6 +154,7 @@ class GrowingFit:
         network = self.network
         self._trained_weights = network.get_weights()
         network.optimizer.finalize_variable_values(network.trainable_variables)
+        network.set_weights(network.get_weights())  # no longer the optimizer's arrays: JAX's steps delete what they get
         averaging.recalibrate(network, averaging.some_batches(self._data["x"], self._data["batch_size"]))
 
     def on_step_end(self, step: int, loss: float) -> None:

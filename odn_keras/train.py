@@ -11,8 +11,6 @@ stopped by SIGINT and SIGTERM (--resume goes on).
 import dataclasses
 import pathlib
 import shlex
-import types
-from typing import Any, get_args
 
 from absl import flags
 
@@ -23,20 +21,9 @@ from odn_keras.run_folder import RUN_FILES, RunFolder
 
 TARGET_NOT_MET = 3
 
-_DEFINERS: dict[type, Any] = {
-    str: flags.DEFINE_string,
-    int: flags.DEFINE_integer,
-    float: flags.DEFINE_float,
-    bool: flags.DEFINE_boolean,
-}
-
 
 def _define_flags() -> None:
-    for option in dataclasses.fields(RunOptions):
-        kind = next(t for t in _kinds(option.type) if t is not types.NoneType)
-        choices = option.metadata["choices"]
-        text = option.metadata["help"] + (f" One of {', '.join(map(str, choices))}." if choices else "")
-        _DEFINERS[kind](option.name, option.default, text)
+    cli.define_option_flags()
     flags.DEFINE_string("out", None, "The run's folder; default: runs/ and the dataset's name.")
     flags.DEFINE_boolean("overwrite", False, "Replace the run that --out holds.")
     flags.DEFINE_boolean(
@@ -51,10 +38,6 @@ def _define_flags() -> None:
     flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, where there are several; as in Keras.")
     flags.DEFINE_integer("num_processes", None, "How many processes there are.")
     flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
-
-
-def _kinds(annotation) -> tuple:
-    return get_args(annotation) or (annotation,)
 
 
 def main() -> int:
@@ -94,8 +77,7 @@ def main() -> int:
 def _options_and_folder() -> tuple[RunOptions, pathlib.Path]:
     """The options given, with --resume over those of the run to go on with."""
     values = flags.FLAGS
-    names = [option.name for option in dataclasses.fields(RunOptions)]
-    given: dict[str, Any] = {name: values[name].value for name in names if values[name].present}
+    given = cli.option_values(given_only=True)
     if not values.resume:
         options = RunOptions(**given)
         return options, pathlib.Path(values.out or pathlib.Path("runs", pathlib.Path(options.dataset).stem or "run"))

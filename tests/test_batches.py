@@ -49,6 +49,8 @@ def test_the_shares_of_all_processes_make_up_the_batch():
     parts = [Batches(SPLIT, 10, 20, augmentation=augmentation, share=Share(n, 2, 4))[1] for n in range(2)]
     for index in range(2):
         np.testing.assert_array_equal(whole[index], np.concatenate([part[index] for part in parts]))
+        shared = Batches(SPLIT, 10, 20, augmentation=augmentation, share=Share(1, 2, 4))
+        np.testing.assert_array_equal(whole[index], shared.whole()[1][index])
 
 
 def test_evaluation_takes_every_image_once_in_order():

@@ -218,7 +218,7 @@ def test_a_checkpoint_of_another_training_is_refused(train, tmp_path):
         train(tmp_path, CutAt(2, 0, cut))
     with pytest.raises(InputError, match=r"another training: width was 4, is 8"):
         train(tmp_path, width=8)
-    with pytest.raises(InputError, match=r"another training: epochs was 7, is 9"):
+    with pytest.raises(InputError, match=rf"another training: epochs was {EPOCHS}, is 9"):
         train(tmp_path, epochs=9)
 
 

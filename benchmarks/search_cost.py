@@ -1,0 +1,381 @@
+"""What does finding the depth cost? Compares growing with knowing the depth beforehand, and with the other ways.
+
+    python -m benchmarks.search_cost --dataset=fashion_mnist --width=16 --train_images=10000 --seeds=3 --shift=2 --flip
+    python -m benchmarks.search_cost --dataset=emnist --width=16 --train_images=10000 --seeds=3 --shift=2
+
+Direct training at every depth comes first. Three targets lie midway between the accuracies of neighbouring depths,
+where these differ most (or --targets); for each of them and each seed a network is grown. Then:
+
+    search overhead   training MACs of the grown network (all depths) by those of training the depth it found directly,
+                      with the same recipe and as many epochs as bring the same validation accuracy
+    sweep to target   direct training at depth 1, 2, ... until the target is reached
+    whole sweep       direct training at every depth of the backbone
+    full depth        direct training at full depth
+    Hyperband         Keras Tuner's, over the depth
+    paper             the protocol of arXiv 2510.10764
+
+Accuracies are of validation images, medians over the seeds; ratios are theirs by ours. Whatever is trained is kept in
+--out, and the same command goes on where it was cut off.
+"""
+
+import itertools
+import json
+import math
+import pathlib
+import statistics
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from absl import flags
+
+from benchmarks.jobs import Job, Jobs
+from benchmarks.outcome import PAPER_MARGIN, Outcome, reached
+from odn_keras import cli
+from odn_keras.architectures import NetworkSpec
+from odn_keras.errors import InputError
+from odn_keras.files import replacing
+from odn_keras.options import RunOptions
+
+TARGETS = 3
+RUNGS = (4 / 9, 2 / 3, 1, 4 / 3, 16 / 9)  # lengths of direct training, of the cycle's
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "slack=0": {"slack": 0.0},
+    "slack=1": {"slack": 1.0},
+    "freeze=none": {"freeze": "none"},
+}
+
+cli.define_option_flags(dataset="fashion_mnist", width=16, train_images=10_000, cycle_epochs=12, epochs=30)
+flags.DEFINE_integer("seeds", 3, "Repetitions of growing and of direct training.", lower_bound=1)
+flags.DEFINE_integer("other_seeds", 1, "Repetitions of the paper's protocol and of Hyperband.", lower_bound=0)
+flags.DEFINE_integer("sweep_depth", 5, "Deepest network of the direct sweep.", lower_bound=2)
+flags.DEFINE_list("targets", None, "Target accuracies instead of those chosen from the sweep.")
+flags.DEFINE_boolean("ablate", False, "Also grow without each of the rules, and train directly without averaging.")
+flags.DEFINE_integer("workers", 2, "Trainings at a time; they share the cores.", lower_bound=1)
+flags.DEFINE_string("out", None, "Where trainings and figures go; default: runs/search_cost/ and the dataset's name.")
+
+
+class Direct:
+    """Direct training from scratch, at any depth and length, each trained when asked for.
+
+    Args:
+        jobs: trains.
+        seeds: repetitions.
+        cycle: epochs of the usual length.
+    """
+
+    def __init__(self, jobs: Jobs, seeds: range, cycle: int):
+        self._jobs, self._seeds, self.cycle = jobs, seeds, cycle
+
+    def run(self, depths, epochs: int | None = None) -> dict[int, list[Outcome]]:
+        """The outcomes, each seed's, at each of the depths."""
+        depths = list(depths)
+        arguments = [{"depth": depth, "epochs": epochs or self.cycle} for depth in depths]
+        outcomes = iter(self._jobs.run(Job("direct", seed, each) for each in arguments for seed in self._seeds))
+        return {depth: [next(outcomes) for _ in self._seeds] for depth in depths}
+
+    def macs_for(self, depth: int, accuracy: float) -> tuple[float, str]:
+        """Training MACs after which the depth has that accuracy, and "" or how that is bounded by what was trained.
+
+        Between two lengths the error's logarithm is taken to be linear in the logarithm of the length.
+        """
+        rungs = [max(1, round(self.cycle * rung)) for rung in RUNGS]
+        at = rungs.index(self.cycle)
+        points: dict[int, tuple[float, float]] = {}  # by rung: error, MACs; the median over the seeds
+        while 0 <= at < len(rungs) and at not in points:
+            outcomes = self.run([depth], rungs[at])[depth]
+            points[at] = 1 - median(outcomes, "val_accuracy"), outcomes[0].training_macs
+            at += 1 if points[at][0] > 1 - accuracy else -1
+        if at < 0:
+            return points[0][1], "<"
+        if at == len(rungs):
+            return points[len(rungs) - 1][1], ">"
+        shorter, longer = sorted((at, at - 1 if at - 1 in points and points[at][0] <= 1 - accuracy else at + 1))
+        (error, macs), (least_error, most_macs) = points[shorter], points[longer]
+        if least_error >= error:
+            return most_macs, ""
+        share = math.log(error / (1 - accuracy)) / math.log(error / least_error)
+        return macs * (most_macs / macs) ** share, ""
+
+
+def median(outcomes: list[Outcome], attribute: str) -> float:
+    return statistics.median(getattr(outcome, attribute) for outcome in outcomes)
+
+
+def choose_targets(accuracies: dict[int, float]) -> list[float]:
+    """Midway between the accuracies of neighbouring depths, where they differ most.
+
+    >>> choose_targets({1: 0.80, 2: 0.90, 3: 0.91, 4: 0.94, 5: 0.96})
+    [0.85, 0.925, 0.95]
+    """
+    best, steps = -math.inf, []
+    for depth in sorted(accuracies):
+        if accuracies[depth] > best > -math.inf:
+            steps.append((accuracies[depth] - best, (accuracies[depth] + best) / 2))
+        best = max(best, accuracies[depth])
+    widest = sorted(steps, reverse=True)[:TARGETS]
+    return sorted(round(target, 4) for _, target in widest)
+
+
+Way = tuple[float, float | None, int | None, float | None]  # MACs, seconds, depth, accuracy
+
+
+@dataclass
+class Row:
+    """One target: what was grown, and what it would have cost otherwise; MACs and seconds of training."""
+
+    target: float
+    right_depth: int | None
+    grown: list[Outcome]
+    overheads: list[tuple[float, str]]
+    others: dict[str, Way]
+
+    @property
+    def macs(self) -> float:
+        return median(self.grown, "training_macs")
+
+    @property
+    def seconds(self) -> float:
+        return median(self.grown, "seconds")
+
+    @property
+    def overhead(self) -> float:
+        return statistics.median(ratio for ratio, _ in self.overheads)
+
+
+def measure(options: RunOptions, jobs: Jobs) -> dict[str, Any]:
+    values = flags.FLAGS
+    seeds, others = range(values.seeds), range(values.other_seeds)
+    direct = Direct(jobs, seeds, options.cycle_epochs or math.ceil(options.epochs / 3))
+    full_depth = jobs.max_depth
+    print(f"direct training, depth 1 to {values.sweep_depth}", flush=True)
+    sweep = direct.run(range(1, values.sweep_depth + 1))
+    accuracies = {depth: median(outcomes, "val_accuracy") for depth, outcomes in sweep.items()}
+    targets = [float(target) for target in values.targets] if values.targets else choose_targets(accuracies)
+    print(f"growing to {', '.join(f'{target:.4f}' for target in targets)}", flush=True)
+
+    def grow(target: float, **more) -> list[Outcome]:
+        arguments = {"target": target, "epochs": options.epochs, "cycle_epochs": direct.cycle, **more}
+        return jobs.run(Job("grow", seed, arguments) for seed in seeds)
+
+    grown = {target: grow(target) for target in targets}
+    print("direct training to the accuracies of the grown networks", flush=True)
+    overheads = {target: [_overhead(outcome, direct) for outcome in grown[target]] for target in targets}
+    print("the others", flush=True)
+    full = jobs.run(Job("direct", seed, {"depth": full_depth, "epochs": direct.cycle}) for seed in others)
+    hyperband = jobs.run(Job("hyperband", seed, {"max_epochs": direct.cycle}) for seed in others)
+    paper = jobs.run(Job("paper", seed, {"target": max(targets)}) for seed in others)
+    (every_depth,) = jobs.run([Job("every_depth", 0, {"epochs": direct.cycle})])
+    whole = every_depth.training_macs
+    rows = []
+    for target in targets:
+        right = next((depth for depth in sorted(accuracies) if reached(accuracies[depth], target)), None)
+        ways = _ways(target, right, sweep, whole, full, hyperband, paper, full_depth)
+        rows.append(Row(target, right, grown[target], overheads[target], ways))
+    print(_table(rows, accuracies, options, values))
+    result: dict[str, Any] = {
+        "options": cli.option_values(),
+        "direct_val_accuracy": accuracies,
+        "rows": [
+            {
+                "target": row.target,
+                "right_depth": row.right_depth,
+                "found_depths": [outcome.depth for outcome in row.grown],
+                "val_accuracies": [outcome.val_accuracy for outcome in row.grown],
+                "test_accuracies": [outcome.test_accuracy for outcome in row.grown],
+                "training_macs": row.macs,
+                "seconds": row.seconds,
+                "search_overheads": row.overheads,
+                "search_overhead": row.overhead,
+                "others": row.others,
+            }
+            for row in rows
+        ],
+        "forecast": _forecast_errors([outcome for outcomes in sweep.values() for outcome in outcomes]),
+    }
+    print(_forecast_table(result["forecast"]))
+    if values.ablate:
+        middle = targets[len(targets) // 2]
+        variants = {"as it is": grown[middle], **{name: grow(middle, **more) for name, more in ABLATIONS.items()}}
+        print(_ablation_table(middle, variants))
+        depths = range(1, values.sweep_depth + 1)
+        arguments = [{"depth": depth, "epochs": direct.cycle} for depth in depths]
+        unaveraged = jobs.run(Job("plain", 0, each) for each in arguments)
+        print(_averaging_table([sweep[depth][0] for depth in depths], unaveraged))
+    _draw(rows, sweep, jobs.folder / "search_cost.png", f"{options.dataset}, {options.backbone}, width {options.width}")
+    return result
+
+
+def _overhead(outcome: Outcome, direct: Direct) -> tuple[float, str]:
+    macs, bound = direct.macs_for(outcome.depth, outcome.val_accuracy)
+    return outcome.training_macs / macs, {"<": ">", ">": "<"}.get(bound, "")
+
+
+def _ways(target, right, sweep, whole, full, hyperband, paper, full_depth) -> dict[str, Way]:
+    def sums(depths) -> tuple[float, float]:
+        return (
+            sum(median(sweep[depth], "training_macs") for depth in depths),
+            sum(median(sweep[depth], "seconds") for depth in depths),
+        )
+
+    ways: dict[str, Way] = {"whole sweep": (whole, None, None, None)}
+    if right:
+        ways["sweep to target"] = (*sums(range(1, right + 1)), right, median(sweep[right], "val_accuracy"))
+    if full:
+        macs, seconds = median(full, "training_macs"), median(full, "seconds")
+        ways["full depth"] = macs, seconds, full_depth, median(full, "val_accuracy")
+    if hyperband:
+        found = hyperband[0]
+        ways["Hyperband"] = (
+            median(hyperband, "training_macs"), median(hyperband, "seconds"), found.depth,
+            median(hyperband, "val_accuracy"),
+        )  # fmt: skip
+    if paper:
+        stops = [_paper_stop(outcome, target) for outcome in paper]
+        ways["paper"] = (
+            statistics.median(stop["training_macs"] for stop in stops),
+            statistics.median(stop["seconds"] for stop in stops),
+            stops[0]["depth"],
+            statistics.median(stop["val_accuracy"] for stop in stops),
+        )
+    return ways
+
+
+def _paper_stop(outcome: Outcome, target: float) -> dict:
+    """Where the paper's protocol would have stopped with that target: at its first depth within the margin."""
+    return next(
+        (depth for depth in outcome.log if reached(depth["val_accuracy"], target - PAPER_MARGIN)), outcome.log[-1]
+    )
+
+
+def _table(rows: list[Row], accuracies: dict[int, float], options: RunOptions, values) -> str:
+    lines = [
+        "",
+        f"{options.dataset}, {options.backbone} of width {options.width}, {values.seeds} seeds, "
+        f"cycle of {options.cycle_epochs} epochs",
+        "direct training: " + ", ".join(f"depth {depth} {value:.4f}" for depth, value in accuracies.items()),
+        "",
+        f"{'target':<8}{'right depth':>12}{'found':>10}{'accuracy':>10}{'MACs':>10}{'search overhead, each seed':>36}",
+    ]
+    for row in rows:
+        found = ", ".join(str(outcome.depth) for outcome in row.grown)
+        each = ", ".join(f"{bound}{ratio:.2f}" for ratio, bound in row.overheads)
+        lines.append(
+            f"{row.target:<8.4f}{row.right_depth or '?':>12}{found:>10}{median(row.grown, 'val_accuracy'):>10.4f}"
+            f"{row.macs:>10.3g}{row.overhead:>14.2f} ({each})"
+        )
+    names = list(dict.fromkeys(name for row in rows for name in row.others))
+    for title, index in (("training MACs", 0), ("seconds", 1)):
+        lines += ["", f"{title}, theirs by ours", f"{'target':<8}" + "".join(f"{name:>18}" for name in names)]
+        for row in rows:
+            ours = (row.macs, row.seconds)[index]
+            theirs = [row.others[name][index] if name in row.others else None for name in names]
+            lines.append(
+                f"{row.target:<8.4f}" + "".join(f"{f'{cost / ours:.1f}' if cost else '-':>18}" for cost in theirs)
+            )
+    lines += ["", "depth and accuracy they end with", f"{'target':<8}" + "".join(f"{name:>18}" for name in names)]
+    for row in rows:
+        cells = []
+        for name in names:
+            _, _, depth, accuracy = row.others.get(name, (0, 0, None, None))
+            cells.append(f"{f'{depth}, {accuracy:.4f}' if depth else '-':>18}")
+        lines.append(f"{row.target:<8.4f}" + "".join(cells))
+    return "\n".join(lines)
+
+
+def _forecast_errors(outcomes: list[Outcome]) -> dict[str, list[float]]:
+    """By quarter of the cycle: the logarithms of (forecast error rate / error rate the cycle ended with)."""
+    found = defaultdict(list)
+    for outcome in outcomes:
+        (stage,) = outcome.log
+        end = 1 - stage["val_accuracy"][-1]
+        for quarter in (1, 2, 3):
+            epoch = round(quarter / 4 * len(stage["forecasts"]))
+            forecast = stage["forecasts"][epoch - 1]
+            if forecast is not None:
+                found[f"{quarter}/4"].append(math.log((1 - forecast) / end))
+    return dict(found)
+
+
+def _forecast_table(errors: dict[str, list[float]]) -> str:
+    lines = [
+        "",
+        "forecast error rate by the one the cycle ended with",
+        f"{'progress':<10}{'median':>8}{'10 % .. 90 %':>18}",
+    ]
+    for progress, logs in errors.items():
+        tenths = statistics.quantiles(logs, n=10)
+        low, high = math.exp(tenths[0]), math.exp(tenths[-1])
+        lines.append(f"{progress:<10}{math.exp(statistics.median(logs)):>8.3f}{f'{low:.3f} .. {high:.3f}':>18}")
+    return "\n".join(lines)
+
+
+def _ablation_table(target: float, variants: dict[str, list[Outcome]]) -> str:
+    lines = ["", f"growing to {target:.4f}", f"{'':<14}{'found':>10}{'accuracy':>10}{'MACs':>10}{'epochs':>14}"]
+    for name, outcomes in variants.items():
+        depths = ", ".join(str(outcome.depth) for outcome in outcomes)
+        epochs = ", ".join(str(outcome.epochs) for outcome in outcomes)
+        lines.append(
+            f"{name:<14}{depths:>10}{median(outcomes, 'val_accuracy'):>10.4f}{median(outcomes, 'training_macs'):>10.3g}"
+            f"{epochs:>14}"
+        )
+    return "\n".join(lines)
+
+
+def _averaging_table(averaged: list[Outcome], unaveraged: list[Outcome]) -> str:
+    """How far validation accuracy falls back on its way, and where it ends."""
+    lines = ["", f"{'':<10}{'largest fall between two epochs':>34}{'end of the cycle':>24}"]
+    lines.append(f"{'depth':<10}" + f"{'averaged':>17}{'as they are':>17}{'averaged':>12}{'as they are':>12}")
+    for ours, theirs in zip(averaged, unaveraged, strict=True):
+        curves = ours.log[0]["val_accuracy"], theirs.log
+        falls = [max(0, *(before - after for before, after in itertools.pairwise(c))) for c in curves]
+        lines.append(f"{ours.depth:<10}{falls[0]:>17.4f}{falls[1]:>17.4f}{curves[0][-1]:>12.4f}{curves[1][-1]:>12.4f}")
+    return "\n".join(lines)
+
+
+def _draw(rows: list[Row], sweep: dict[int, list[Outcome]], path: pathlib.Path, title: str) -> None:
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    for depth, outcomes in sweep.items():
+        macs, accuracy = median(outcomes, "training_macs"), median(outcomes, "val_accuracy")
+        axes.plot(macs, accuracy, "k.")
+        axes.annotate(
+            f"depth {depth}", (macs, accuracy), textcoords="offset points", xytext=(0, 7), ha="center", fontsize=8
+        )
+    axes.plot([], [], "k.", label="direct training, depth known")
+    for number, row in enumerate(rows):
+        color = f"C{number}"
+        points = [(outcome.training_macs, outcome.val_accuracy) for outcome in row.grown]
+        axes.plot(*zip(*points, strict=True), "o", color=color, fillstyle="none", label=f"grown to {row.target:.2%}")
+        axes.axhline(row.target, color=color, linestyle="--", linewidth=1)
+    markers = {"Hyperband": "s", "paper": "^", "full depth": "D"}
+    for name, marker in markers.items():
+        ends = {row.others[name][::3] for row in rows if name in row.others}
+        if ends:
+            axes.plot(*zip(*ends, strict=True), marker, color="grey", label=name)
+    axes.set_xscale("log")
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set(xlabel="training MACs", ylabel="validation accuracy", title=title)
+    axes.legend(loc="lower right", fontsize="small")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def main() -> None:
+    values = flags.FLAGS
+    options = RunOptions(**cli.option_values())
+    full_depth = NetworkSpec(options.backbone, (1, 1, 1), num_classes=2).max_depth
+    if values.sweep_depth >= full_depth:
+        raise InputError(f"sweep_depth must be below the full depth {full_depth}, got {values.sweep_depth}")
+    folder = pathlib.Path(values.out or pathlib.Path("runs", "search_cost", pathlib.Path(options.dataset).stem))
+    result = measure(options, Jobs(folder / "trainings", options, options.max_depth or full_depth, values.workers))
+    with replacing(folder / "search_cost.json") as temporary:
+        temporary.write_text(json.dumps(result, indent=2))
+    print(f"\n  {folder / 'search_cost.json'}\n  {folder / 'trainings' / 'search_cost.png'}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
