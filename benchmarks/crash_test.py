@@ -44,7 +44,7 @@ def result(out: pathlib.Path) -> dict[str, Any]:
 
     report = json.loads((out / "report.json").read_text())
     for stage in report["stages"]:
-        del stage["seconds"]
+        del stage["seconds"], stage["setup_seconds"]
     return {
         "weights": [np.asarray(w) for w in load(out / "model.keras").get_weights()],
         "history": (out / "history.csv").read_text(),

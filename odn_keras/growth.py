@@ -27,6 +27,7 @@ ANNEALING = (
 )
 CREDIT = 0.7  # of an epoch at a shallower depth, for a deeper one's cycle
 SHORTEST_CYCLE = 0.5  # of the first one
+FORECAST_STEPS = 150  # training steps of a cycle before which its accuracies tell nothing of its end
 ROUNDING = 1e-6  # metrics are float32: 9,930 right of 10,000 is logged as 0.99299997
 
 
@@ -65,6 +66,7 @@ class Stage:
         values: the monitored metric after each epoch.
         forecasts: after each epoch, what the cycle was forecast to end with; `None` where there is no forecast.
         seconds: wall-clock time, building and compiling included, as of its last complete epoch.
+        setup_seconds: of which until its first training step was done: building, weight transfer, tracing.
         training_macs_per_image: multiply-accumulates of one training step on one image.
         fresh_layers: layers that started without carried-over weights.
     """
@@ -76,6 +78,7 @@ class Stage:
     values: list[float] = field(default_factory=list)
     forecasts: list[float | None] = field(default_factory=list)
     seconds: float = 0.0
+    setup_seconds: float = 0.0
     training_macs_per_image: int = 0
     fresh_layers: list[str] = field(default_factory=list)
 
@@ -153,13 +156,13 @@ class DepthGrowth(keras.callbacks.Callback):
     def target_met(self) -> bool:
         return self.best >= self.target - ROUNDING
 
-    def begin(self, depth: int, deepest: int, first_epoch: int, epochs: int) -> Stage:
-        """Plans the first stage of a `fit` from `first_epoch` to `epochs` of a network at `depth` of `deepest`."""
+    def begin(self, depth: int, deepest: int, first_epoch: int, epochs: int, steps: int) -> Stage:
+        """Plans the first stage of a `fit` from `first_epoch` to `epochs`, of `steps` each, at `depth` of `deepest`."""
         if self.max_depth is not None and not depth <= self.max_depth <= deepest:
             raise InputError(f"max_depth must be {depth} (the present depth) to {deepest}, got {self.max_depth}")
         self._deepest = self.max_depth or deepest
         self._epochs = epochs
-        self._first_epoch = first_epoch
+        self._first_epoch, self._steps = first_epoch, steps
         budget = epochs - first_epoch
         self._cycle_epochs = self.cycle_epochs or math.ceil(budget / 3)
         if self._cycle_epochs > budget:
@@ -191,6 +194,11 @@ class DepthGrowth(keras.callbacks.Callback):
         """Whether there is a deeper network, and time for it."""
         needed = self._shortest_cycle + (SETTLE_EPOCHS if self.freeze == "prefix" else 0)
         return stage.depth < self._deepest and self._epochs - (stage.first_epoch + stage.epochs) >= needed
+
+    def _forecast(self, stage: Stage) -> float | None:
+        if stage.phase != CYCLE or stage.epochs * self._steps < FORECAST_STEPS:
+            return None
+        return forecast(stage.values, _progress(stage))
 
     def _falls_short(self, stage: Stage) -> bool:
         """Whether the stage's cycle is forecast to end below the target, beyond the forecast's own uncertainty."""
@@ -235,7 +243,7 @@ class DepthGrowth(keras.callbacks.Callback):
         if value > 1 + ROUNDING:
             raise InputError(f"DepthGrowth monitors an accuracy, at most 1, but {self.monitor!r} is {value:g}")
         stage.values.append(value)
-        stage.forecasts.append(forecast(stage.values, _progress(stage)) if stage.phase == CYCLE else None)
+        stage.forecasts.append(self._forecast(stage))
         if value > self.best or (value == self.best and stage.depth == self.best_depth):
             self.best, self.best_depth, self.best_weights = value, stage.depth, self.model.get_weights()
 

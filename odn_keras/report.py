@@ -20,6 +20,7 @@ def stage_rows(stages: list[Stage], train_images: int) -> list[dict]:
             "phase": stage.phase,
             "epochs": stage.epochs,
             "seconds": round(stage.seconds, 1),
+            "setup_seconds": round(stage.setup_seconds, 1),
             "best_val_accuracy": stage.best if stage.values else None,
             "forecast_val_accuracy": stage.forecasts[-1] if stage.forecasts else None,
             "training_macs": stage.training_macs_per_image * train_images * stage.epochs,

@@ -93,7 +93,8 @@ class GrowingFit:
 
     def _run(self) -> keras.callbacks.History:
         growth = self._growth
-        first = growth.begin(builder.depth_of(self.network), self.spec.max_depth, self._initial_epoch, self._epochs)
+        depth, deepest = builder.depth_of(self.network), self.spec.max_depth
+        first = growth.begin(depth, deepest, self._initial_epoch, self._epochs, self._steps)
         earlier = self._checkpoint.load() if self._checkpoint else None
         try:
             if self._checkpoint and earlier:
@@ -161,6 +162,8 @@ class GrowingFit:
         """Looks, after a training step, at what cannot wait for the end of the epoch."""
         stage = self._growth.stages[-1]
         epoch = stage.first_epoch + stage.epochs
+        if not stage.setup_seconds:
+            stage.setup_seconds = time.perf_counter() - self._clock
         if step == self.first_step and self.first_step:
             self._add_interrupted_metrics()
         stop = self._checkpoint is not None and self._checkpoint.stop_requested

@@ -24,6 +24,7 @@ TARGET_NOT_MET = 3
 
 def _define_flags() -> None:
     cli.define_option_flags()
+    flags.adopt_module_key_flags(cli)  # so that --help lists them
     flags.DEFINE_string("out", None, "The run's folder; default: runs/ and the dataset's name.")
     flags.DEFINE_boolean("overwrite", False, "Replace the run that --out holds.")
     flags.DEFINE_boolean(

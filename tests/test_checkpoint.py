@@ -103,7 +103,7 @@ def assert_identical(found, whole):
     for name, values in expected_history.history.items():
         assert history.history[name] == [float(value) for value in values], name
     for ours, theirs in zip(growth.stages, expected_growth.stages, strict=True):
-        ours.seconds = theirs.seconds
+        ours.seconds, ours.setup_seconds = theirs.seconds, theirs.setup_seconds
         assert ours == theirs
 
 

@@ -7,7 +7,7 @@ from odn_keras.growth import CYCLE, SETTLE, Stage, forecast
 from odn_keras.stages import TrainingDiverged
 
 
-def decided(growth, values_of, depth=1, deepest=8, epochs=40):
+def decided(growth, values_of, depth=1, deepest=8, epochs=40, steps=100):
     """Plays a run: `values_of(stage)` yields the metric after each epoch. Returns (depth, phase, epochs) of each."""
 
     class Network:
@@ -15,7 +15,7 @@ def decided(growth, values_of, depth=1, deepest=8, epochs=40):
             return []
 
     growth.set_model(Network())
-    stage = growth.begin(depth, deepest, 0, epochs)
+    stage = growth.begin(depth, deepest, 0, epochs, steps)
     while stage is not None:
         growth.stages.append(stage)
         values = values_of(stage)
@@ -62,6 +62,14 @@ def test_a_depth_is_left_the_sooner_the_farther_it_is_from_the_target():
         for target in (0.99, 0.88, 0.85)
     ]
     assert epochs == sorted(epochs) and epochs[0] == 2 and epochs[-1] > 3
+
+
+def test_of_a_few_steps_nothing_is_forecast():
+    growth = DepthGrowth(0.99, cycle_epochs=15, verbose=0)
+    run = decided(growth, annealed(lambda s: 0.8), epochs=30, steps=9)
+    assert run[0] == (1, CYCLE, 15) and set(growth.stages[0].forecasts) == {None}
+    growth = DepthGrowth(0.99, cycle_epochs=15, verbose=0)
+    assert decided(growth, annealed(lambda s: 0.8), epochs=30, steps=50)[0] == (1, CYCLE, 3)
 
 
 def test_slack_keeps_a_depth_longer():
@@ -197,7 +205,7 @@ def test_early_stopping_ends_the_whole_run(arrays):
     (images, labels), validation = arrays
     model, recorder = small_model(), Recorder()
     stop = keras.callbacks.EarlyStopping(monitor="loss", mode="max", patience=1)  # the loss falls: stops at once
-    growth = DepthGrowth(1.0, slack=0, verbose=0)  # would go on with another stage at the same epoch
+    growth = DepthGrowth(1.0, cycle_epochs=2, verbose=0)  # would go on with another stage at the same epoch
     model.fit(images, labels, validation_data=validation, epochs=12, callbacks=[stop, recorder, growth], verbose=0)
     assert recorder.events == ["begin", 0, 1, "end"]
     assert growth.is_over(growth.stages[-1]) and growth.stages[-1].depth == 1
