@@ -1,7 +1,7 @@
 """Progressive depth expansion: the callback that decides.
 
 Every depth is trained as if it were the right one, by one cycle of the learning rate; it is left as soon as a forecast
-says that the cycle would end below the target:
+says that even a cycle of full length would end below the target:
 
     cycle at depth 1 -> forecast too low: one block deeper -> settle -> cycle at depth 2 -> ... -> target met: done
 
@@ -64,7 +64,7 @@ class Stage:
         first_epoch: epochs of the whole run before this stage.
         end_epoch: the epoch of the whole run at which it ends at the latest.
         values: the monitored metric after each epoch.
-        forecasts: after each epoch, what the cycle was forecast to end with; `None` where there is no forecast.
+        forecasts: after each epoch, what a cycle of full length was forecast to end with; `None` where there is none.
         seconds: wall-clock time, building and compiling included, as of its last complete epoch.
         setup_seconds: of which until its first training step was done: building, weight transfer, tracing.
         training_macs_per_image: multiply-accumulates of one training step on one image.
@@ -104,7 +104,8 @@ class DepthGrowth(keras.callbacks.Callback):
         monitor: the logged metric that is compared with the target; an accuracy, at most 1.
         max_depth: deepest network tried; default: the whole backbone.
         cycle_epochs: length of the first depth's learning-rate cycle. Deeper ones start from what is learned already
-            and get a shorter one, of half as many epochs at least. Default: a third of `fit`'s epochs.
+            and get a shorter one, of half as many epochs at least, and the full length where that turns out too short.
+            Default: a third of `fit`'s epochs.
         freeze: `"prefix"` trains only the newest block and the head in the first epoch after an expansion, `"none"`
             trains everything always.
         slack: how far from the target a forecast must be for its depth to be left: by a factor of
@@ -195,18 +196,33 @@ class DepthGrowth(keras.callbacks.Callback):
         needed = self._shortest_cycle + (SETTLE_EPOCHS if self.freeze == "prefix" else 0)
         return stage.depth < self._deepest and self._epochs - (stage.first_epoch + stage.epochs) >= needed
 
-    def _forecast(self, stage: Stage) -> float | None:
+    def _full_length(self, stage: Stage) -> int:
+        return min(self._cycle_epochs, self._epochs - stage.first_epoch)
+
+    def _forecast(self, stage: Stage, length: int) -> float | None:
+        """Where a cycle of so many epochs would end; `None` where that cannot be told yet."""
         if stage.phase != CYCLE or stage.epochs * self._steps < FORECAST_STEPS:
             return None
-        return forecast(stage.values, _progress(stage))
+        return forecast(stage.values, stage.epochs / length)
 
     def _falls_short(self, stage: Stage) -> bool:
-        """Whether the stage's cycle is forecast to end below the target, beyond the forecast's own uncertainty."""
+        """Whether even a full cycle is forecast to end below the target, beyond the forecast's own uncertainty."""
         expected = stage.forecasts[-1] if stage.forecasts else None
         if expected is None:
             return False
-        at_best = (1 - expected) * math.exp(-self.slack * (1 - _progress(stage)) ** 2)
-        return 1 - at_best < self.target - ROUNDING
+        to_come = 1 - stage.epochs / self._full_length(stage)
+        return 1 - (1 - expected) * math.exp(-self.slack * to_come**2) < self.target - ROUNDING
+
+    def _is_hopeless(self, stage: Stage) -> bool:
+        return self._falls_short(stage) and self._deeper_fits(stage) and not self.target_met
+
+    def _lengthen_if_short(self, stage: Stage) -> None:
+        """Gives a shortened cycle its full length where it is forecast to end, or has ended, below the target."""
+        length = stage.end_epoch - stage.first_epoch
+        expected = stage.values[-1] if stage.complete else self._forecast(stage, length)
+        short = expected is not None and expected < self.target - ROUNDING and not self.target_met
+        if stage.phase == CYCLE and short and not self._is_hopeless(stage):
+            stage.end_epoch = stage.first_epoch + max(length, self._full_length(stage))
 
     def settings(self) -> dict[str, Any]:
         """What decides, as JSON: a training can be resumed only under the same."""
@@ -232,7 +248,7 @@ class DepthGrowth(keras.callbacks.Callback):
 
     def is_over(self, stage: Stage) -> bool:
         """Whether the stage has come to its end."""
-        return stage.complete or (self._falls_short(stage) and self._deeper_fits(stage) and not self.target_met)
+        return stage.complete or self._is_hopeless(stage)
 
     def on_epoch_end(self, epoch, logs=None):
         logs = logs or {}
@@ -243,10 +259,7 @@ class DepthGrowth(keras.callbacks.Callback):
         if value > 1 + ROUNDING:
             raise InputError(f"DepthGrowth monitors an accuracy, at most 1, but {self.monitor!r} is {value:g}")
         stage.values.append(value)
-        stage.forecasts.append(self._forecast(stage))
+        stage.forecasts.append(self._forecast(stage, self._full_length(stage)))
         if value > self.best or (value == self.best and stage.depth == self.best_depth):
             self.best, self.best_depth, self.best_weights = value, stage.depth, self.model.get_weights()
-
-
-def _progress(stage: Stage) -> float:
-    return stage.epochs / (stage.end_epoch - stage.first_epoch)
+        self._lengthen_if_short(stage)

@@ -129,7 +129,9 @@ class GrowingFit:
             return None
         stage = self._growth.stages[-1]
         if not self._growth.is_over(stage):
-            return stage
+            if stage.end_epoch != self._planned_end:  # it has been lengthened: another schedule from here on
+                self._restore(self._last)
+            return self._growth.stages[-1]
         following = self._growth.next_stage()
         if following is not None:
             self._enter_new(following)
@@ -201,7 +203,7 @@ class GrowingFit:
         self._keep(self._snapshot(epoch + 1))
         if self._checkpoint and self._checkpoint.stop_requested:
             self._checkpoint.stop()
-        if self._growth.is_over(stage):
+        if self._growth.is_over(stage) or stage.end_epoch != self._planned_end:
             self.network.stop_training = True
 
     # Stages.
@@ -222,6 +224,7 @@ class GrowingFit:
 
     def _prepare(self, stage: Stage) -> None:
         """Freezes and compiles the network as the stage wants it."""
+        self._planned_end = stage.end_epoch
         builder.set_frozen(self.network, stage.depth - 1 if stage.phase == SETTLE else None)
         steps = self._steps
         length = steps * (stage.end_epoch - stage.first_epoch)

@@ -14,7 +14,7 @@ from odn_keras.checkpoint import KEPT
 from odn_keras.recipes import Augmentation
 from odn_keras.stages import TrainingDiverged
 
-EPOCHS = 6
+EPOCHS = 5
 STEPS = 6
 
 
@@ -122,7 +122,7 @@ def once(*arguments):
         once([(0, 2)]),
         once([(1, None)]),
         once([(2, 0)]),
-        [(4, 3), (5, 5)],
+        [(3, 3), (4, 5)],
         once([(EPOCHS - 1, None)]),
         once([(epoch, 1) for epoch in range(EPOCHS)]),
     ],

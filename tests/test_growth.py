@@ -19,10 +19,8 @@ def decided(growth, values_of, depth=1, deepest=8, epochs=40, steps=100):
     while stage is not None:
         growth.stages.append(stage)
         values = values_of(stage)
-        for epoch in range(stage.first_epoch, stage.end_epoch):
-            growth.on_epoch_end(epoch, {"loss": 1.0, "val_accuracy": next(values)})
-            if growth.is_over(stage):
-                break
+        while not growth.is_over(stage):
+            growth.on_epoch_end(stage.first_epoch + stage.epochs, {"loss": 1.0, "val_accuracy": next(values)})
         stage = growth.next_stage()
     return [(stage.depth, stage.phase, stage.epochs) for stage in growth.stages]
 
@@ -87,13 +85,23 @@ def test_a_first_depth_that_is_good_enough_is_not_deepened():
 
 
 def test_a_deeper_cycle_is_shorter_by_what_was_learned_before():
-    growth = DepthGrowth(1.0, max_depth=3, cycle_epochs=10, verbose=0)
-    decided(growth, annealed(lambda s: 0.5))
-    planned = [stage.end_epoch - stage.first_epoch for stage in growth.stages if stage.phase == CYCLE]
-    assert planned == [10, 8, 6]  # less 0.7 of 3 and of 6 epochs
-    growth = DepthGrowth(1.0, cycle_epochs=10, verbose=0)
-    decided(growth, annealed(lambda s: 0.5))
-    assert growth.stages[-1].end_epoch - growth.stages[-1].first_epoch == 5  # half of the first at least
+    for depth, expected in ((2, 8), (3, 6), (4, 5), (5, 5)):  # less 0.7 of 3, 6, ... epochs; half at least
+        growth = DepthGrowth(0.9, cycle_epochs=10, verbose=0)
+        run = decided(growth, annealed(lambda s, depth=depth: 0.95 if s.depth >= depth else 0.5))
+        assert run[-1] == (depth, CYCLE, expected)
+
+
+def test_a_short_cycle_gets_its_full_length_before_its_depth_is_given_up():
+    growth = DepthGrowth(0.9, slack=0.5, cycle_epochs=10, verbose=0)
+    run = decided(growth, annealed(lambda s: 0.5 if s.depth == 1 else 0.895))
+    assert run[:2] == [(1, CYCLE, 2), (2, SETTLE, 1)] and run[2][:2] == (2, CYCLE) and run[2][2] > 8
+
+    def jumps(stage):  # forecast to be good enough, it is not
+        return iter([0.5, 0.5] if stage.depth == 1 else [0.5, 0.7, 0.8, 0.85, 0.89, 0.89, 0.89, 0.89, 0.92, 0.95, 0.95])
+
+    growth = DepthGrowth(0.9, cycle_epochs=10, verbose=0)
+    assert decided(growth, jumps) == [(1, CYCLE, 2), (2, SETTLE, 1), (2, CYCLE, 10)]
+    assert growth.target_met and growth.best == 0.95
 
 
 def test_there_is_always_time_left_for_a_cycle():
@@ -118,7 +126,7 @@ def test_of_equally_good_depths_the_shallower_is_kept():
 
 def test_max_depth_ends_the_growth():
     run = decided(DepthGrowth(0.99, max_depth=2, cycle_epochs=4, verbose=0), annealed(lambda s: 0.5))
-    assert run == [(1, CYCLE, 2), (2, SETTLE, 1), (2, CYCLE, 2)]
+    assert run == [(1, CYCLE, 2), (2, SETTLE, 1), (2, CYCLE, 4)]
 
 
 def test_a_cycle_that_misses_the_target_after_all_is_followed_by_another_depth():
@@ -157,6 +165,27 @@ def arrays(digits):
         digits.validation[0].astype("float32"),
         digits.validation[1],
     )
+
+
+def test_a_lengthened_cycle_goes_on_with_its_optimizer_under_the_longer_schedule(arrays):
+    (images, labels), validation = arrays
+    rates = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            optimizer = self.model.optimizer
+            rates.append((growth.stages[-1].depth, int(optimizer.iterations), float(optimizer.learning_rate)))
+
+    model = small_model()
+    growth = DepthGrowth(1.0, max_depth=2, freeze="none", cycle_epochs=4, verbose=0)
+    fit = {"validation_data": validation, "epochs": 8, "callbacks": [growth, Watch()], "verbose": 0}
+    history = model.fit(images, labels, **fit)
+    assert [(stage.depth, stage.epochs) for stage in growth.stages] == [(1, 4), (2, 4)]
+    assert history.epoch == list(range(8))
+    second = [(steps, rate) for depth, steps, rate in rates if depth == 2]
+    assert [steps for steps, _ in second] == [16, 32, 48, 64]  # counts on
+    assert second[1][1] < 1e-6 < second[2][1]  # two epochs were planned; then the rate of the longer schedule
+    assert second[3][1] < 1e-6
 
 
 class Recorder(keras.callbacks.Callback):
