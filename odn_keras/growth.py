@@ -205,23 +205,25 @@ class DepthGrowth(keras.callbacks.Callback):
             return None
         return forecast(stage.values, stage.epochs / length)
 
-    def _falls_short(self, stage: Stage) -> bool:
-        """Whether even a full cycle is forecast to end below the target, beyond the forecast's own uncertainty."""
-        expected = stage.forecasts[-1] if stage.forecasts else None
+    def _falls_short(self, expected: float | None, progress: float) -> bool:
+        """Whether the accuracy forecast is below the target, beyond the forecast's own uncertainty."""
         if expected is None:
             return False
-        to_come = 1 - stage.epochs / self._full_length(stage)
-        return 1 - (1 - expected) * math.exp(-self.slack * to_come**2) < self.target - ROUNDING
+        at_best = 1 - (1 - expected) * math.exp(-self.slack * (1 - progress) ** 2)
+        return at_best < self.target - ROUNDING
 
     def _is_hopeless(self, stage: Stage) -> bool:
-        return self._falls_short(stage) and self._deeper_fits(stage) and not self.target_met
+        """Whether even a full cycle falls short, and there is something deeper."""
+        expected = stage.forecasts[-1] if stage.forecasts else None
+        falls_short = self._falls_short(expected, stage.epochs / self._full_length(stage))
+        return falls_short and self._deeper_fits(stage) and not self.target_met
 
     def _lengthen_if_short(self, stage: Stage) -> None:
-        """Gives a shortened cycle its full length where it is forecast to end, or has ended, below the target."""
+        """Gives a shortened cycle its full length where it falls short, or has ended below the target."""
         length = stage.end_epoch - stage.first_epoch
         expected = stage.values[-1] if stage.complete else self._forecast(stage, length)
-        short = expected is not None and expected < self.target - ROUNDING and not self.target_met
-        if stage.phase == CYCLE and short and not self._is_hopeless(stage):
+        falls_short = self._falls_short(expected, stage.epochs / length) and not self.target_met
+        if stage.phase == CYCLE and falls_short and not self._is_hopeless(stage):
             stage.end_epoch = stage.first_epoch + max(length, self._full_length(stage))
 
     def settings(self) -> dict[str, Any]:
