@@ -22,14 +22,13 @@ EXTRAS = {
     "qat": ["tensorflow-model-optimization==0.8.1", "tf_keras>=2.21,<2.22"],
     # Runs a finished .tflite on a small Linux board; needs NumPy 1, so an environment of its own.
     "device": ["tflite-runtime==2.14.0", "numpy<2"],
-    # What benchmarks.search_cost compares with.
-    "benchmarks": ["keras-tuner==1.4.8"],
     "dev": [
         "pytest>=9,<10",
         "hypothesis>=6.150,<7",
         "tensorboard>=2.20,<3",
         "ruff==0.17.6",
         "mypy==2.4.1",
+        "keras-tuner==1.4.8",
     ],
 }
 

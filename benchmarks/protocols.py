@@ -155,7 +155,8 @@ def paper(task: Task, seed: int, target: float) -> Outcome:
     for depth in range(1, task.max_depth + 1):
         network = _with_l2(build(task.spec, depth, task.precision))
         for layer in network.layers:
-            layer.set_weights(warm[f"head{depth}" if layer.name == "head" else layer.name])
+            if layer.weights:
+                layer.set_weights(warm[f"head{depth}" if layer.name == "head" else layer.name])
         _compile(network, keras.optimizers.SGD(PAPER_RATE, momentum=0.9))
         patience = keras.callbacks.EarlyStopping(
             "val_accuracy", patience=PAPER_PATIENCE, mode="max", baseline=best, restore_best_weights=True
@@ -221,6 +222,7 @@ def hyperband(task: Task, seed: int, max_epochs: int) -> Outcome:
 
 
 def _compile(network: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
+    optimizer.build(network.trainable_variables)  # so that Keras Tuner restores it when it goes on with a trial
     network.compile(optimizer, "categorical_crossentropy", metrics=["accuracy"], jit_compile=jit_compile())
 
 
@@ -236,7 +238,7 @@ class _Repeated(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         images, labels = self._batches[index]
-        return images, [labels] * self._times
+        return images, (labels,) * self._times
 
     def on_epoch_end(self):
         self._batches.on_epoch_end()
