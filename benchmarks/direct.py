@@ -58,11 +58,7 @@ def median(outcomes: list[Outcome], attribute: str) -> float:
 
 
 def choose_targets(accuracies: dict[int, float]) -> list[float]:
-    """Midway between the accuracies of neighbouring depths, where they differ most.
-
-    >>> choose_targets({1: 0.80, 2: 0.90, 3: 0.91, 4: 0.94, 5: 0.96})
-    [0.85, 0.925, 0.95]
-    """
+    """Midway between the accuracies of neighbouring depths, where they differ most."""
     best, steps = -math.inf, []
     for depth in sorted(accuracies):
         if accuracies[depth] > best > -math.inf:

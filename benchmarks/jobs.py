@@ -84,16 +84,8 @@ class Jobs:
 @functools.cache
 def _task(options: RunOptions, max_depth: int | None):
     from benchmarks.protocols import Task
-    from odn_keras.data import load_dataset
 
-    dataset = load_dataset(
-        options.dataset,
-        data_dir=options.data_dir,
-        validation_images=options.validation_images,
-        train_images=options.train_images,
-        in_memory=True,
-    )
-    return Task(dataset, options, max_depth)
+    return Task.load(options, max_depth)
 
 
 def _train(job: Job, options: RunOptions, max_depth: int | None, path: pathlib.Path) -> Outcome:

@@ -4,6 +4,7 @@ Each is a function of data, recipe and seed that trains on the training images, 
 at the test images once, at its end, and returns an `Outcome`.
 """
 
+import dataclasses
 import tempfile
 import time
 
@@ -20,13 +21,15 @@ from odn_keras import (
     RunOptions,
     build,
     cost,
+    training,
 )
+from odn_keras.builder import set_frozen
 from odn_keras.data import Dataset
-from odn_keras.recipes import Augmentation, jit_compile, one_cycle, precision
+from odn_keras.recipes import jit_compile, one_cycle, precision, sgd
 
 EVALUATION_BATCH = 500
 
-# Of the paper, where its text and PAPER-protocol description give them; the learning rate to begin with is not given.
+# Of the paper and its code; the learning rate to begin with is our choice, neither gives it.
 PAPER_PATIENCE = 23
 PAPER_WARMUP_EPOCHS = 3
 PAPER_BATCH = 128
@@ -50,15 +53,26 @@ class Task:
         )
         self.max_depth = max_depth or self.spec.max_depth
         self.precision = precision(options.precision)
-        self.augmentation = Augmentation(options.shift, options.rotate, options.zoom, options.flip)
         self.validation = EvaluationBatches(dataset.validation, dataset.num_classes, EVALUATION_BATCH)
 
-    def batches(self, seed: int, batch_size: int | None = None, augmentation: Augmentation | None = None) -> Batches:
-        size, change = batch_size or self.options.batch_size, augmentation or self.augmentation
-        return Batches(self.dataset.train, self.dataset.num_classes, size, seed, change)
+    @classmethod
+    def load(cls, options: RunOptions, max_depth: int | None = None) -> "Task":
+        """With the dataset of the options, in memory."""
+        return cls(training.load(dataclasses.replace(options, in_memory=True)), options, max_depth)
 
-    def optimizer(self, rate) -> keras.optimizers.Optimizer:
-        return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=self.options.weight_decay or None)
+    def batches(self, seed: int) -> Batches:
+        return training.training_batches(dataclasses.replace(self.options, seed=seed), self.dataset)
+
+    def model(self, depth: int) -> OptimallyDeepNetwork:
+        """Ours, compiled."""
+        return training.new_model(self.options, self.dataset, self.precision, depth)
+
+    def network(self, depth: int, rate=None, frozen: int | None = None) -> keras.Model:
+        """The same as a plain `keras.Model`, compiled with that rate or schedule, the first blocks frozen or none."""
+        network = build(self.spec, depth, self.precision)
+        set_frozen(network, frozen)
+        _compile(network, sgd(rate or self.options.learning_rate, self.options.weight_decay))
+        return network
 
     def test_accuracy(self, network: keras.Model) -> float:
         images, labels = self.dataset.test
@@ -83,20 +97,10 @@ def direct(task: Task, seed: int, depth: int, epochs: int) -> Outcome:
 
 def _fit(task: Task, seed: int, depth: int, growth: DepthGrowth, epochs: int) -> Outcome:
     keras.utils.set_random_seed(seed)
-    options, data = task.options, task.dataset
-    model = OptimallyDeepNetwork(
-        options.backbone,
-        data.input_shape,
-        data.num_classes,
-        width=options.width,
-        stem_stride=options.stem_stride,
-        depth=depth,
-        dtype=task.precision,
-    )
-    model.compile(task.optimizer(options.learning_rate), "categorical_crossentropy")
+    model = task.model(depth)
     began = time.perf_counter()
     model.fit(task.batches(seed), epochs=epochs, validation_data=task.validation, callbacks=[growth], verbose=0)
-    images = len(data.train[0])
+    images = len(task.dataset.train[0])
     return Outcome(
         depth=model.depth,
         epochs=sum(stage.epochs for stage in growth.stages),
@@ -120,9 +124,8 @@ def every_depth(task: Task, seed: int, epochs: int) -> Outcome:
 def plain(task: Task, seed: int, depth: int, epochs: int) -> Outcome:
     """The same without our callback: `keras.Model.fit`, the weights judged as they are instead of averaged."""
     keras.utils.set_random_seed(seed)
-    network, batches = build(task.spec, depth, task.precision), task.batches(seed)
-    rate = one_cycle(task.options.learning_rate, epochs * len(batches))
-    _compile(network, task.optimizer(rate))
+    batches = task.batches(seed)
+    network = task.network(depth, one_cycle(task.options.learning_rate, epochs * len(batches)))
     began = time.perf_counter()
     values = network.fit(batches, epochs=epochs, validation_data=task.validation, verbose=0).history["val_accuracy"]
     seconds = time.perf_counter() - began
@@ -139,7 +142,7 @@ def paper(task: Task, seed: int, target: float) -> Outcome:
     augmentation, L2. The warm-up is counted as one pass through the shared network, which is the least it can cost.
     """
     keras.utils.set_random_seed(seed)
-    batches = task.batches(seed, PAPER_BATCH, Augmentation())
+    batches = Batches(task.dataset.train, task.dataset.num_classes, PAPER_BATCH, seed)
     began = time.perf_counter()
     shared = _with_all_heads(task)
     shared.compile(
@@ -192,9 +195,7 @@ def hyperband(task: Task, seed: int, max_epochs: int) -> Outcome:
     class Network(keras_tuner.HyperModel):
         def build(self, hyperparameters):
             depth = hyperparameters.Int("depth", 1, task.max_depth)
-            network = build(task.spec, depth, task.precision)
-            _compile(network, task.optimizer(one_cycle(task.options.learning_rate, max_epochs * steps)))
-            return network
+            return task.network(depth, one_cycle(task.options.learning_rate, max_epochs * steps))
 
         def fit(self, hyperparameters, network, *arguments, **more):
             history = super().fit(hyperparameters, network, *arguments, **more)

@@ -24,7 +24,7 @@ import math
 import pathlib
 import statistics
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from absl import flags
@@ -85,7 +85,6 @@ def measure(options: RunOptions, jobs: Jobs) -> dict[str, Any]:
     values = flags.FLAGS
     seeds, others = range(values.seeds), range(values.other_seeds)
     direct = Direct(jobs, seeds, options.cycle_epochs or math.ceil(options.epochs / 3))
-    full_depth = jobs.max_depth
     print(f"direct training, depth 1 to {values.sweep_depth}", flush=True)
     sweep = direct.run(range(1, values.sweep_depth + 1))
     accuracies = {depth: median(outcomes, "val_accuracy") for depth, outcomes in sweep.items()}
@@ -100,7 +99,7 @@ def measure(options: RunOptions, jobs: Jobs) -> dict[str, Any]:
     print("direct training to the accuracies of the grown networks", flush=True)
     overheads = {target: [_overhead(outcome, direct) for outcome in grown[target]] for target in targets}
     print("the others", flush=True)
-    full = jobs.run(Job("direct", seed, {"depth": full_depth, "epochs": direct.cycle}) for seed in others)
+    full = jobs.run(Job("direct", seed, {"depth": jobs.max_depth, "epochs": direct.cycle}) for seed in others)
     hyperband = jobs.run(Job("hyperband", seed, {"max_epochs": direct.cycle}) for seed in others)
     paper = jobs.run(Job("paper", seed, {"target": max(targets)}) for seed in others)
     (every_depth,) = jobs.run([Job("every_depth", 0, {"epochs": direct.cycle})])
@@ -108,7 +107,7 @@ def measure(options: RunOptions, jobs: Jobs) -> dict[str, Any]:
     rows = []
     for target in targets:
         right = next((depth for depth in sorted(accuracies) if reached(accuracies[depth], target)), None)
-        ways = _ways(target, right, sweep, whole, full, hyperband, paper, full_depth)
+        ways = _ways(target, right, sweep, whole, full, hyperband, paper)
         rows.append(Row(target, right, grown[target], overheads[target], ways))
     print(_table(rows, accuracies, options, values))
     result: dict[str, Any] = {
@@ -149,41 +148,28 @@ def _overhead(outcome: Outcome, direct: Direct) -> tuple[float, str]:
     return outcome.training_macs / macs, {"<": ">", ">": "<"}.get(bound, "")
 
 
-def _ways(target, right, sweep, whole, full, hyperband, paper, full_depth) -> dict[str, Way]:
-    def sums(depths) -> tuple[float, float]:
-        return (
-            sum(median(sweep[depth], "training_macs") for depth in depths),
-            sum(median(sweep[depth], "seconds") for depth in depths),
-        )
-
+def _ways(target, right, sweep, whole, full, hyperband, paper) -> dict[str, Way]:
     ways: dict[str, Way] = {"whole sweep": (whole, None, None, None)}
     if right:
-        ways["sweep to target"] = (*sums(range(1, right + 1)), right, median(sweep[right], "val_accuracy"))
-    if full:
-        macs, seconds = median(full, "training_macs"), median(full, "seconds")
-        ways["full depth"] = macs, seconds, full_depth, median(full, "val_accuracy")
-    if hyperband:
-        found = hyperband[0]
-        ways["Hyperband"] = (
-            median(hyperband, "training_macs"), median(hyperband, "seconds"), found.depth,
-            median(hyperband, "val_accuracy"),
-        )  # fmt: skip
-    if paper:
-        stops = [_paper_stop(outcome, target) for outcome in paper]
-        ways["paper"] = (
-            statistics.median(stop["training_macs"] for stop in stops),
-            statistics.median(stop["seconds"] for stop in stops),
-            stops[0]["depth"],
-            statistics.median(stop["val_accuracy"] for stop in stops),
-        )
+        tried = [_way(sweep[depth]) for depth in range(1, right + 1)]
+        macs, seconds = (sum(way[index] for way in tried) for index in (0, 1))
+        ways["sweep to target"] = (macs, seconds, *tried[-1][2:])
+    stops = [_paper_stop(outcome, target) for outcome in paper]
+    for name, outcomes in (("full depth", full), ("Hyperband", hyperband), ("paper", stops)):
+        if outcomes:
+            ways[name] = _way(outcomes)
     return ways
 
 
-def _paper_stop(outcome: Outcome, target: float) -> dict:
+def _way(outcomes: list[Outcome]) -> tuple[float, float, int, float]:
+    macs, seconds, accuracy = (median(outcomes, name) for name in ("training_macs", "seconds", "val_accuracy"))
+    return macs, seconds, outcomes[0].depth, accuracy
+
+
+def _paper_stop(outcome: Outcome, target: float) -> Outcome:
     """Where the paper's protocol would have stopped with that target: at its first depth within the margin."""
-    return next(
-        (depth for depth in outcome.log if reached(depth["val_accuracy"], target - PAPER_MARGIN)), outcome.log[-1]
-    )
+    within = (depth for depth in outcome.log if reached(depth["val_accuracy"], target - PAPER_MARGIN))
+    return replace(outcome, **next(within, outcome.log[-1]))
 
 
 def _table(rows: list[Row], accuracies: dict[int, float], options: RunOptions, values) -> str:

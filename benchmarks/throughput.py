@@ -44,17 +44,8 @@ class Setting:
         import keras
 
         from benchmarks.protocols import Task
-        from odn_keras import load_dataset
 
-        self.options = options = RunOptions(**cli.option_values())
-        dataset = load_dataset(
-            options.dataset,
-            data_dir=options.data_dir,
-            train_images=options.train_images,
-            validation_images=options.validation_images,
-            in_memory=True,
-        )
-        self.task, self.depth = Task(dataset, options), flags.FLAGS.depth
+        self.task, self.depth = Task.load(RunOptions(**cli.option_values())), flags.FLAGS.depth
 
         class Steps(keras.callbacks.Callback):
             """Seconds of every training step but the first of a fit."""
@@ -86,33 +77,15 @@ class Setting:
 
         self.Steps, self.Epochs = Steps, Epochs
 
-    def network(self):
-        from odn_keras import build, recipes
-
-        network = build(self.task.spec, self.depth, self.task.precision)
-        optimizer = self.task.optimizer(self.options.learning_rate)
-        network.compile(optimizer, "categorical_crossentropy", metrics=["accuracy"], jit_compile=recipes.jit_compile())
-        return network
-
     def fit_plain(self, epochs: int, *callbacks) -> None:
-        batches, validation = self.task.batches(0), self.task.validation
-        self.network().fit(batches, epochs=epochs, validation_data=validation, callbacks=[*callbacks], verbose=0)
+        network, batches, validation = self.task.network(self.depth), self.task.batches(0), self.task.validation
+        network.fit(batches, epochs=epochs, validation_data=validation, callbacks=[*callbacks], verbose=0)
 
     def fit_growing(self, epochs: int, *callbacks, depth: int | None = None, cycle_epochs: int | None = None) -> None:
         """From `depth` to the setting's depth, with checkpoints, as the command trains."""
-        from odn_keras import Checkpoint, DepthGrowth, OptimallyDeepNetwork
+        from odn_keras import Checkpoint, DepthGrowth
 
-        options, spec = self.options, self.task.spec
-        model = OptimallyDeepNetwork(
-            options.backbone,
-            spec.input_shape,
-            spec.num_classes,
-            width=options.width,
-            stem_stride=options.stem_stride,
-            depth=depth or self.depth,
-            dtype=self.task.precision,
-        )
-        model.compile(self.task.optimizer(options.learning_rate), "categorical_crossentropy")
+        model = self.task.model(depth or self.depth)
         growth = DepthGrowth(1.0, max_depth=self.depth, cycle_epochs=cycle_epochs or epochs, slack=0, verbose=0)
         batches, validation = self.task.batches(0), self.task.validation
         with tempfile.TemporaryDirectory() as folder:
@@ -132,16 +105,9 @@ def in_turns(ways: Mapping[str, Callable[[], list[float]]], rounds: int) -> dict
 def frozen_prefix(setting: Setting) -> tuple[dict[str, float], dict[str, int]]:
     """Seconds and MACs of a training step with and without a frozen prefix."""
     from odn_keras import cost
-    from odn_keras.builder import set_frozen
 
-    networks = {"frozen": setting.network(), "thawed": setting.network()}
-    set_frozen(networks["frozen"], setting.depth - 1)
-    networks["frozen"].compile(
-        setting.task.optimizer(setting.options.learning_rate),
-        "categorical_crossentropy",
-        metrics=["accuracy"],
-        jit_compile=networks["thawed"].jit_compile,
-    )
+    depth = setting.depth
+    networks = {"frozen": setting.task.network(depth, frozen=depth - 1), "thawed": setting.task.network(depth)}
 
     def steps(network) -> list[float]:
         recorded = setting.Steps()
@@ -159,6 +125,8 @@ def peak_megabytes(way: str) -> float:
 
 def main() -> None:
     values = flags.FLAGS
+    if not values.memory_of:  # first of all, because a process begins with the highest memory of the one that starts it
+        memory = [peak_megabytes(way) for way in ("grown", "plain")]
     setting = Setting()
     if values.memory_of:
         if values.memory_of == "grown":
@@ -179,7 +147,7 @@ def main() -> None:
         fit(2, recorded)
         return recorded.seconds
 
-    options = setting.options
+    options = setting.task.options
     print(
         f"{options.dataset}, {options.backbone} of width {options.width}, depth {setting.depth}, "
         f"{setting.task.precision}, {len(setting.task.dataset.train[0])} images"
@@ -189,7 +157,7 @@ def main() -> None:
     for name, measure in (("step, seconds", steps), ("epoch, seconds", epochs)):
         ways = {"ours": lambda measure=measure: measure(ours), "plain": lambda measure=measure: measure(plain)}
         print_row(name, *in_turns(ways, values.rounds).values())
-    print_row("memory, MB", peak_megabytes("grown"), peak_megabytes("plain"))
+    print_row("memory, MB", *memory)
     seconds, macs = frozen_prefix(setting)
     print(f"\n{'':<16}{'frozen':>12}{'thawed':>12}{'ratio':>8}")
     print_row("step, MACs", macs["frozen"], macs["thawed"])

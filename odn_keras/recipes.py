@@ -23,6 +23,16 @@ def one_cycle(peak: float, steps: int) -> keras.optimizers.schedules.LearningRat
     )
 
 
+def sgd(learning_rate, weight_decay: float) -> keras.optimizers.SGD:
+    """SGD with Nesterov momentum 0.9.
+
+    Args:
+        learning_rate: a number or a schedule.
+        weight_decay: decoupled (each step: times the learning rate); 0 for none.
+    """
+    return keras.optimizers.SGD(learning_rate, momentum=0.9, nesterov=True, weight_decay=weight_decay or None)
+
+
 def peak_of(optimizer: keras.optimizers.Optimizer) -> float | None:
     """The constant learning rate of an optimizer; `None` for a schedule."""
     rate = optimizer.get_config()["learning_rate"]

@@ -21,7 +21,7 @@ from odn_keras.files import replacing
 from odn_keras.growth import DepthGrowth
 from odn_keras.model import OptimallyDeepNetwork
 from odn_keras.options import RunOptions
-from odn_keras.recipes import Augmentation, precision
+from odn_keras.recipes import Augmentation, precision, sgd
 from odn_keras.run_folder import RunFolder
 from odn_keras.stages import TrainingDiverged
 
@@ -71,6 +71,53 @@ def run(
     return result
 
 
+def load(options: RunOptions, spool_dir: str | None = None) -> Dataset:
+    """The dataset of a run; images that are not held in memory go to `spool_dir`."""
+    return load_dataset(
+        options.dataset,
+        data_dir=options.data_dir,
+        image_size=(options.image_size, options.image_size) if options.image_size else None,
+        grayscale=options.grayscale,
+        validation_images=options.validation_images,
+        train_images=options.train_images,
+        in_memory=options.in_memory,
+        spool_dir=spool_dir,
+    )
+
+
+def new_model(options: RunOptions, dataset: Dataset, dtype: str, depth: int = 1) -> OptimallyDeepNetwork:
+    """The model of a run before its training, compiled; `dtype` is the Keras dtype policy."""
+    model = OptimallyDeepNetwork(
+        options.backbone,
+        dataset.input_shape,
+        dataset.num_classes,
+        width=options.width,
+        stem_stride=options.stem_stride,
+        depth=depth,
+        dtype=dtype,
+    )
+    model.compile(
+        sgd(options.learning_rate, options.weight_decay),
+        loss="categorical_crossentropy",
+        metrics=None,
+        weighted_metrics=["accuracy"],  # on several devices the validation has images without weight
+    )
+    return model
+
+
+def training_batches(options: RunOptions, dataset: Dataset, share: distribution.Share | None = None) -> Batches:
+    """The training batches of a run."""
+    return Batches(
+        dataset.train,
+        dataset.num_classes,
+        options.batch_size,
+        options.seed,
+        Augmentation(options.shift, options.rotate, options.zoom, options.flip),
+        options.label_smoothing,
+        share,
+    )
+
+
 def _look(folder: RunFolder, options: RunOptions, *, overwrite: bool, resume: bool) -> bytes:
     """What there is to know before the data are loaded, as JSON: the report of a finished run, else the precision."""
     if resume and (finished := folder.report()):
@@ -84,16 +131,7 @@ def _look(folder: RunFolder, options: RunOptions, *, overwrite: bool, resume: bo
 def _load(options: RunOptions, share: distribution.Share, folder: RunFolder) -> Dataset:
     if options.batch_size % share.devices:
         raise InputError(f"--batch_size must be divisible by the {share.devices} devices, got {options.batch_size}")
-    dataset = load_dataset(
-        options.dataset,
-        data_dir=options.data_dir,
-        image_size=(options.image_size, options.image_size) if options.image_size else None,
-        grayscale=options.grayscale,
-        validation_images=options.validation_images,
-        train_images=options.train_images,
-        in_memory=options.in_memory,
-        spool_dir=folder.disk,
-    )
+    dataset = load(options, folder.disk)
     if len(dataset.train[0]) < options.batch_size:
         raise InputError(
             f"{options.dataset} has {len(dataset.train[0])} training images, "
@@ -111,22 +149,7 @@ def _grow(
     options: RunOptions, dtype: str, dataset: Dataset, share: distribution.Share, folder: RunFolder
 ) -> tuple[OptimallyDeepNetwork, DepthGrowth]:
     keras.utils.set_random_seed(options.seed)
-    model = OptimallyDeepNetwork(
-        options.backbone,
-        dataset.input_shape,
-        dataset.num_classes,
-        width=options.width,
-        stem_stride=options.stem_stride,
-        dtype=dtype,
-    )
-    model.compile(
-        keras.optimizers.SGD(
-            options.learning_rate, momentum=0.9, nesterov=True, weight_decay=options.weight_decay or None
-        ),
-        loss="categorical_crossentropy",
-        metrics=None,
-        weighted_metrics=["accuracy"],  # on several devices the validation has images without weight
-    )
+    model = new_model(options, dataset, dtype)
     growth = DepthGrowth(
         options.target_accuracy,
         max_depth=options.max_depth,
@@ -135,15 +158,6 @@ def _grow(
         slack=options.slack,
         verbose=1 if share.is_chief else 0,
     )
-    batches = Batches(
-        dataset.train,
-        dataset.num_classes,
-        options.batch_size,
-        options.seed,
-        Augmentation(options.shift, options.rotate, options.zoom, options.flip),
-        options.label_smoothing,
-        share,
-    )
     evaluation_batch = -(-EVALUATION_BATCH // share.devices) * share.devices
     shown = 1 if sys.stdout.isatty() else 2  # in a log file, one line an epoch instead of a moving bar
     callbacks = [growth, Checkpoint(folder.checkpoint)]
@@ -151,7 +165,7 @@ def _grow(
         callbacks.append(_Recorder(growth, dataset.class_names, folder.path))
     try:
         model.fit(
-            batches,
+            training_batches(options, dataset, share),
             epochs=options.epochs,
             validation_data=EvaluationBatches(dataset.validation, dataset.num_classes, evaluation_batch, share),
             verbose=shown if share.is_chief else 0,
