@@ -86,6 +86,7 @@ class Task:
 
 def grow(task: Task, seed: int, target: float, epochs: int, cycle_epochs: int, **growth) -> Outcome:
     """Ours: `OptimallyDeepNetwork.fit` with `DepthGrowth`."""
+    growth = {"freeze": task.options.freeze, "slack": task.options.slack, **growth}
     decides = DepthGrowth(target, max_depth=task.max_depth, cycle_epochs=cycle_epochs, verbose=0, **growth)
     return _fit(task, seed, 1, decides, epochs)
 

@@ -104,7 +104,8 @@ class DepthGrowth(keras.callbacks.Callback):
         monitor: the logged metric that is compared with the target; an accuracy, at most 1.
         max_depth: deepest network tried; default: the whole backbone.
         cycle_epochs: length of the first depth's learning-rate cycle. Deeper ones start from what is learned already
-            and get a shorter one, of half as many epochs at least, and the full length where that turns out too short.
+            and get a shorter one, of half as many epochs at least, and more, up to the full length, where that turns
+            out too short.
             Default: a third of `fit`'s epochs.
         freeze: `"prefix"` trains only the newest block and the head in the first epoch after an expansion, `"none"`
             trains everything always.
@@ -155,7 +156,7 @@ class DepthGrowth(keras.callbacks.Callback):
 
     @property
     def target_met(self) -> bool:
-        return self.best >= self.target - ROUNDING
+        return self._meets_target(self.best)
 
     def begin(self, depth: int, deepest: int, first_epoch: int, epochs: int, steps: int) -> Stage:
         """Plans the first stage of a `fit` from `first_epoch` to `epochs`, of `steps` each, at `depth` of `deepest`."""
@@ -205,26 +206,28 @@ class DepthGrowth(keras.callbacks.Callback):
             return None
         return forecast(stage.values, stage.epochs / length)
 
-    def _falls_short(self, expected: float | None, progress: float) -> bool:
-        """Whether the accuracy forecast is below the target, beyond the forecast's own uncertainty."""
-        if expected is None:
-            return False
-        at_best = 1 - (1 - expected) * math.exp(-self.slack * (1 - progress) ** 2)
-        return at_best < self.target - ROUNDING
-
     def _is_hopeless(self, stage: Stage) -> bool:
-        """Whether even a full cycle falls short, and there is something deeper."""
+        """Whether even a full cycle falls short, beyond the forecast's own uncertainty, and a deeper network fits."""
         expected = stage.forecasts[-1] if stage.forecasts else None
-        falls_short = self._falls_short(expected, stage.epochs / self._full_length(stage))
-        return falls_short and self._deeper_fits(stage) and not self.target_met
+        if expected is None or self.target_met or not self._deeper_fits(stage):
+            return False
+        left = 1 - stage.epochs / self._full_length(stage)
+        return not self._meets_target(1 - (1 - expected) * math.exp(-self.slack * left**2))
 
     def _lengthen_if_short(self, stage: Stage) -> None:
-        """Gives a shortened cycle its full length where it falls short, or has ended below the target."""
+        """Gives a shortened cycle, from half-way on, the epochs that it is forecast to need: its full length at most."""
         length = stage.end_epoch - stage.first_epoch
-        expected = stage.values[-1] if stage.complete else self._forecast(stage, length)
-        falls_short = self._falls_short(expected, stage.epochs / length) and not self.target_met
-        if stage.phase == CYCLE and falls_short and not self._is_hopeless(stage):
-            stage.end_epoch = stage.first_epoch + max(length, self._full_length(stage))
+        early = 2 * stage.epochs < length or (self._forecast(stage, length) is None and not stage.complete)
+        if stage.phase != CYCLE or early or self.target_met or self._is_hopeless(stage):
+            return
+        for longer in range(length, self._full_length(stage) + 1):
+            stage.end_epoch = stage.first_epoch + longer
+            expected = stage.values[-1] if stage.complete else self._forecast(stage, longer)
+            if expected is not None and self._meets_target(expected):
+                break
+
+    def _meets_target(self, accuracy: float) -> bool:
+        return accuracy >= self.target - ROUNDING
 
     def settings(self) -> dict[str, Any]:
         """What decides, as JSON: a training can be resumed only under the same."""
