@@ -215,7 +215,7 @@ class DepthGrowth(keras.callbacks.Callback):
         return not self._meets_target(1 - (1 - expected) * math.exp(-self.slack * left**2))
 
     def _lengthen_if_short(self, stage: Stage) -> None:
-        """Gives a shortened cycle, from half-way on, the epochs that it is forecast to need: its full length at most."""
+        """Gives a shortened cycle, from half-way on, the epochs it is forecast to need: its full length at most."""
         length = stage.end_epoch - stage.first_epoch
         early = 2 * stage.epochs < length or (self._forecast(stage, length) is None and not stage.complete)
         if stage.phase != CYCLE or early or self.target_met or self._is_hopeless(stage):
