@@ -33,7 +33,7 @@ $(VENV)/.base: setup.py | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.base
-	$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[tensorflow,jax,torch,dev]"
+	$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[tensorflow,jax,torch,qat,micro,vela,dev]"
 	touch $@
 
 clean:

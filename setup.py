@@ -18,8 +18,14 @@ EXTRAS = {
     ],
     "jax": ["jax>=0.10,<0.12"],
     "torch": ["torch==2.13.0"],
-    # Quantisation-aware training needs the legacy Keras that tensorflow-model-optimization is built on.
+    # Quantisation-aware training, on the legacy Keras that tensorflow-model-optimization is built on.
     "qat": ["tensorflow-model-optimization==0.8.1", "tf_keras>=2.21,<2.22"],
+    # What a microcontroller computes and how much memory it takes; a nightly build, there is no other.
+    "micro": ["tflite-micro==0.dev20261023182759"],
+    # Arm's compiler for Ethos-U NPUs.
+    "vela": ["ethos-u-vela==5.2.0"],
+    # Android's image classifier; wants absl-py 2, tensorflow-model-optimization 1: not beside `qat`.
+    "mediapipe": ["mediapipe==1.2.2"],
     # Runs a finished .tflite on a small Linux board; needs NumPy 1, so an environment of its own.
     "device": ["tflite-runtime==2.14.0", "numpy<2"],
     "dev": [
@@ -42,7 +48,7 @@ setup(
     python_requires=">=3.11",
     install_requires=[
         "keras>=3.15.1,<3.16",
-        "absl-py>=2.3",
+        "absl-py>=1.4",
         "filelock>=3.20",
         "numpy>=1.26",
         "scipy>=1.14",

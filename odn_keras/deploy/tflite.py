@@ -1,4 +1,4 @@
-"""A trained network -> a fully-integer int8 `.tflite` file. Needs TensorFlow, whatever backend trained the network."""
+"""A trained network -> a `.tflite` file, quantised or not. Needs TensorFlow, whatever backend trained the network."""
 
 import importlib.util
 import os
@@ -17,19 +17,32 @@ from odn_keras.files import replacing
 from odn_keras.quiet import quiet
 
 MIN_CALIBRATION_IMAGES = 100
+QUANTIZATIONS = ("int8", "float16", "dynamic", "none")
+INTEGER_TYPES = ("int8", "uint8")
 
 
-def export_tflite(network: keras.Model, calibration_images: np.ndarray, path: str | os.PathLike) -> int:
-    """Converts a network to TFLite with int8 weights, activations, input and output, and batch 1.
+def export_tflite(
+    network: keras.Model,
+    calibration_images: np.ndarray | None,
+    path: str | os.PathLike,
+    *,
+    quantize: str = "int8",
+    integer_type: str = "int8",
+) -> int:
+    """Converts a network to TFLite, of batch 1.
 
-    A device feeds raw pixels: a network that begins with `Rescaling` (as all of `odn_keras.build`'s do) loses that
-    layer, and the input's quantisation takes its place, so that pixel p is the int8 number p - 128.
+    With `"int8"` a device feeds raw pixels: a network that begins with `Rescaling` (as all of `odn_keras.build`'s do)
+    loses that layer, and the input's quantisation takes its place, so that pixel p is the int8 number p - 128, or the
+    uint8 number p. The other files take and give float32; they keep the layer, and so take raw pixels as well.
 
     Args:
         network: a functional classifier of one image input.
         calibration_images: at least 100 training images as the network takes them, of shape (n, height, width,
-            channels); 500 to 1,000 are good. Activation ranges are measured on them.
+            channels); 500 to 1,000 are good. Activation ranges are measured on them. Only `"int8"` needs them.
         path: the file to write.
+        quantize: `"int8"` for weights, activations, input and output in 8 bits; `"dynamic"` for 8-bit weights and float
+            activations; `"float16"` for 16-bit weights; `"none"` for float32.
+        integer_type: of an int8 file's input and output, `"int8"` or `"uint8"`.
 
     Returns:
         The size of the file in bytes.
@@ -38,12 +51,11 @@ def export_tflite(network: keras.Model, calibration_images: np.ndarray, path: st
         InputError: for calibration images that are too few or of another shape, weights that are not finite, or where
             TensorFlow is missing.
     """
-    images = np.asarray(calibration_images)
-    expected = network.input_shape[1:]
-    if images.ndim != 4 or images.shape[1:] != expected:
-        raise InputError(f"calibration images must be of shape (n, {str(expected)[1:-1]}), got {images.shape}")
-    if len(images) < MIN_CALIBRATION_IMAGES:
-        raise InputError(f"at least {MIN_CALIBRATION_IMAGES} calibration images are needed, got {len(images)}")
+    if quantize not in QUANTIZATIONS:
+        raise InputError(f"quantize must be one of {', '.join(QUANTIZATIONS)}, got {quantize!r}")
+    if integer_type not in INTEGER_TYPES:
+        raise InputError(f"integer_type must be one of {', '.join(INTEGER_TYPES)}, got {integer_type!r}")
+    images = _checked(calibration_images, network.input_shape[1:]) if quantize == "int8" else np.zeros(0)
     if importlib.util.find_spec("tensorflow") is None:
         raise InputError("export needs TensorFlow, whatever the backend: pip install 'odn_keras[tensorflow]'")
     if not all(np.isfinite(weights).all() for weights in network.get_weights()):
@@ -51,32 +63,48 @@ def export_tflite(network: keras.Model, calibration_images: np.ndarray, path: st
     network = with_dtype(network, "float32")
     if keras.backend.backend() == "tensorflow":
         with quiet():
-            content = _convert(network, images)
+            content = _convert(network, images, quantize, integer_type)
         with replacing(path) as temporary:
             temporary.write_bytes(content)
     else:
-        _export_in_tensorflow_process(network, images, path)
+        _export_in_tensorflow_process(network, images, path, quantize, integer_type)
     return pathlib.Path(path).stat().st_size
 
 
-def _convert(network: keras.Model, images: np.ndarray) -> bytes:
+def _checked(calibration_images, expected: tuple[int, ...]) -> np.ndarray:
+    images = np.asarray(calibration_images)
+    if images.ndim != 4 or images.shape[1:] != expected:
+        raise InputError(f"calibration images must be of shape (n, {str(expected)[1:-1]}), got {images.shape}")
+    if len(images) < MIN_CALIBRATION_IMAGES:
+        raise InputError(f"at least {MIN_CALIBRATION_IMAGES} calibration images are needed, got {len(images)}")
+    return images
+
+
+def _convert(network: keras.Model, images: np.ndarray, quantize: str, integer_type: str) -> bytes:
     import tensorflow as tf
 
-    network, rescaling = _without_rescaling(network)
-    if rescaling and images.max() * rescaling.scale > 1.01:
-        raise InputError(
-            f"the network takes pixels from 0 to {1 / rescaling.scale:g}, the calibration images go to {images.max():g}"
-        )
+    rescaling = None
+    if quantize == "int8":
+        network, rescaling = without_rescaling(network)
+        if rescaling and images.max() * rescaling.scale > 1.01:
+            raise InputError(
+                f"the network takes pixels from 0 to {1 / rescaling.scale:g}, "
+                f"the calibration images go to {images.max():g}"
+            )
     single = keras.Input(batch_shape=(1, *network.input_shape[1:]), name="image")
     converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(single, network(single)))
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: _calibration(images, rescaling)
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = converter.inference_output_type = tf.int8
+    if quantize != "none":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if quantize == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if quantize == "int8":
+        converter.representative_dataset = lambda: calibration_samples(images, rescaling)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tf.dtypes.as_dtype(integer_type)
     return converter.convert()
 
 
-def _without_rescaling(network: keras.Model) -> tuple[keras.Model, keras.layers.Rescaling | None]:
+def without_rescaling(network: keras.Model) -> tuple[keras.Model, keras.layers.Rescaling | None]:
     """Splits a leading `Rescaling` off: the rest of the network, and that layer."""
     first = network.layers[1]
     if not isinstance(first, keras.layers.Rescaling):
@@ -84,7 +112,7 @@ def _without_rescaling(network: keras.Model) -> tuple[keras.Model, keras.layers.
     return keras.Model(first.output, network.output), first
 
 
-def _calibration(images: np.ndarray, rescaling: keras.layers.Rescaling | None) -> Iterator[list[np.ndarray]]:
+def calibration_samples(images: np.ndarray, rescaling: keras.layers.Rescaling | None) -> Iterator[list[np.ndarray]]:
     """The images one by one, as the network takes them.
 
     Behind a rescaling the input's range must be that of all pixels, or a device could not feed p - 128: two corner
@@ -98,13 +126,13 @@ def _calibration(images: np.ndarray, rescaling: keras.layers.Rescaling | None) -
         yield [image[np.newaxis]]
 
 
-def _export_in_tensorflow_process(network: keras.Model, images: np.ndarray, path) -> None:
+def _export_in_tensorflow_process(network: keras.Model, images: np.ndarray, path, *choices: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         model_file, images_file = pathlib.Path(folder, "model.keras"), pathlib.Path(folder, "images.npy")
         network.save(model_file)
         np.save(images_file, images)
         result = subprocess.run(
-            [sys.executable, "-m", __name__, model_file, images_file, os.path.abspath(path)],
+            [sys.executable, "-m", __name__, model_file, images_file, os.path.abspath(path), *choices],
             env={**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": ""},
             capture_output=True,
             text=True,
@@ -117,7 +145,8 @@ def _export_in_tensorflow_process(network: keras.Model, images: np.ndarray, path
 
 if __name__ == "__main__":
     try:
-        export_tflite(load(sys.argv[1]), np.load(sys.argv[2]), sys.argv[3])
+        model_file, images_file, target, quantize, integer_type = sys.argv[1:]
+        export_tflite(load(model_file), np.load(images_file), target, quantize=quantize, integer_type=integer_type)
     except InputError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
