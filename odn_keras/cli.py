@@ -13,7 +13,7 @@ from typing import Any, get_args
 from absl import app, flags, logging
 
 from odn_keras.errors import InputError
-from odn_keras.options import RunOptions
+from odn_keras.options import DataOptions, RunOptions
 from odn_keras.quiet import quiet
 
 BAD_INPUT = 2
@@ -40,23 +40,24 @@ class Stopped(BaseException):
         self.number, self.hint = number, ""
 
 
-def define_option_flags(**defaults) -> None:
-    """Defines a flag for every field of `RunOptions`, with its default unless another is given."""
-    for option in dataclasses.fields(RunOptions):
+def define_option_flags(options: type[DataOptions] = RunOptions, **defaults) -> None:
+    """Defines a flag for every field of these options, with its default unless another is given."""
+    for option in dataclasses.fields(options):
         kind = next(t for t in get_args(option.type) or (option.type,) if t is not types.NoneType)
         choices = option.metadata["choices"]
         text = option.metadata["help"] + (f" One of {', '.join(map(str, choices))}." if choices else "")
         _DEFINERS[kind](option.name, defaults.get(option.name, option.default), text)
 
 
-def option_values(*, given_only: bool = False) -> dict[str, Any]:
+def option_values(options: type[DataOptions] = RunOptions, *, given_only: bool = False) -> dict[str, Any]:
     """The values of those flags; with `given_only` of those that the user has set."""
-    found = [flags.FLAGS[option.name] for option in dataclasses.fields(RunOptions)]
+    found = [flags.FLAGS[option.name] for option in dataclasses.fields(options)]
     return {flag.name: flag.value for flag in found if flag.present or not given_only}
 
 
-def run(main: Callable[[], int | None]) -> None:
-    """Parses the flags, runs `main` and exits with what it returns (nothing: 0)."""
+def run(main: Callable[[], int | None], define_flags: Callable[[], None] = lambda: None) -> None:
+    """Defines and parses the flags, runs `main` and exits with what it returns (nothing: 0)."""
+    define_flags()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # must be set before TensorFlow is imported
     logging.set_verbosity(logging.WARNING)
 

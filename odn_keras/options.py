@@ -22,8 +22,8 @@ _BOUNDS = {
 
 
 @dataclass(frozen=True)
-class RunOptions:
-    """What `odn_keras.run` takes and `python -m odn_keras.train` has flags for.
+class DataOptions:
+    """Which images; the arguments of `odn_keras.load_dataset`.
 
     Raises:
         InputError: for a value out of range.
@@ -44,6 +44,31 @@ class RunOptions:
         "Hold the images in memory; default: where they take at most half of the free memory, else they are spooled "
         "to disk, beside the run.",
     )
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            self._check(field, getattr(self, field.name))
+
+    @staticmethod
+    def _check(field: dataclasses.Field, value: Any) -> None:
+        if value is None:
+            return
+        choices = field.metadata["choices"]
+        if choices and value not in choices:
+            raise InputError(f"{field.name} must be one of {', '.join(map(str, choices))}, got {value!r}")
+        for bound, (holds, words) in _BOUNDS.items():
+            limit = field.metadata[bound]
+            if limit is not None and not holds(value, limit):  # also refuses NaN
+                raise InputError(f"{field.name} must be {words} {limit}, got {value}")
+
+
+@dataclass(frozen=True)
+class RunOptions(DataOptions):
+    """What `odn_keras.run` takes and `python -m odn_keras.train` has flags for.
+
+    Raises:
+        InputError: for a value out of range.
+    """
 
     backbone: str = _option("resnet18", "The network that is grown towards.", choices=tuple(BACKBONES))
     width: int = _option(64, "Channels of the stem; the stages have 1, 2, 4 and 8 times as many.", least=1, most=1024)
@@ -80,21 +105,8 @@ class RunOptions:
     )
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            self._check(field, getattr(self, field.name))
+        super().__post_init__()
         if self.max_depth is not None:
             NetworkSpec(self.backbone, (1, 1, 1), num_classes=2).check_depth(self.max_depth)
         if self.cycle_epochs is not None and self.cycle_epochs > self.epochs:
             raise InputError(f"cycle_epochs ({self.cycle_epochs}) must be at most epochs ({self.epochs})")
-
-    @staticmethod
-    def _check(field: dataclasses.Field, value: Any) -> None:
-        if value is None:
-            return
-        choices = field.metadata["choices"]
-        if choices and value not in choices:
-            raise InputError(f"{field.name} must be one of {', '.join(map(str, choices))}, got {value!r}")
-        for bound, (holds, words) in _BOUNDS.items():
-            limit = field.metadata[bound]
-            if limit is not None and not holds(value, limit):  # also refuses NaN
-                raise InputError(f"{field.name} must be {words} {limit}, got {value}")

@@ -22,7 +22,7 @@ from odn_keras.run_folder import RUN_FILES, RunFolder
 TARGET_NOT_MET = 3
 
 
-def _define_flags() -> None:
+def define_flags() -> None:
     cli.define_option_flags()
     flags.adopt_module_key_flags(cli)  # so that --help lists them
     flags.DEFINE_string("out", None, "The run's folder; default: runs/ and the dataset's name.")
@@ -92,7 +92,5 @@ def _options_and_folder() -> tuple[RunOptions, pathlib.Path]:
     return RunOptions(**given), folder.path
 
 
-_define_flags()
-
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

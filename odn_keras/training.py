@@ -20,7 +20,7 @@ from odn_keras.errors import InputError
 from odn_keras.files import replacing
 from odn_keras.growth import DepthGrowth
 from odn_keras.model import OptimallyDeepNetwork
-from odn_keras.options import RunOptions
+from odn_keras.options import DataOptions, RunOptions
 from odn_keras.recipes import Augmentation, precision, sgd
 from odn_keras.run_folder import RunFolder
 from odn_keras.stages import TrainingDiverged
@@ -71,7 +71,7 @@ def run(
     return result
 
 
-def load(options: RunOptions, spool_dir: str | None = None) -> Dataset:
+def load(options: DataOptions, spool_dir: str | None = None) -> Dataset:
     """The dataset of a run; images that are not held in memory go to `spool_dir`."""
     return load_dataset(
         options.dataset,

@@ -1,12 +1,14 @@
 """What the tests share: a backend, a small real dataset, and the real datasets where there are any."""
 
 import os
+import sys
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import pytest
+from absl import flags
 
 
 @pytest.fixture(autouse=True)
@@ -14,6 +16,27 @@ def seeded():
     import keras
 
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def run_command(monkeypatch, capsys):
+    """Runs a command's module with arguments, in this process: (exit status, stdout, stderr)."""
+    from odn_keras import cli
+
+    def run(command, *arguments):
+        monkeypatch.setattr(sys, "argv", [command.__name__, *map(str, arguments)])
+        try:
+            with pytest.raises(SystemExit) as ended:
+                cli.run(command.main, command.define_flags)
+        finally:  # another command has flags of the same names
+            for module in (cli.__name__, command.__name__):
+                for flag in flags.FLAGS.get_flags_for_module(module):
+                    delattr(flags.FLAGS, flag.name)
+            flags.FLAGS.unparse_flags()
+        captured = capsys.readouterr()
+        return ended.value.code or 0, captured.out, captured.err
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -8,28 +8,17 @@ import sys
 import keras
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 
-from odn_keras import LiteRTClassifier, cli, train
+from odn_keras import LiteRTClassifier, train
 from odn_keras.run_folder import RUN_FILES
 
 SMALL = ["--width=16", "--epochs=16", "--cycle_epochs=8"]
 
 
 @pytest.fixture
-def command(monkeypatch, capsys):
+def command(run_command):
     """Runs `python -m odn_keras.train ARGUMENTS`: (exit status, stdout, stderr)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["train", *map(str, arguments)])
-        with flagsaver.flagsaver(), pytest.raises(SystemExit) as ended:
-            cli.run(train.main)
-        flags.FLAGS.unparse_flags()
-        captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, captured.err
-
-    return run
+    return lambda *arguments: run_command(train, *arguments)
 
 
 @pytest.fixture
