@@ -18,16 +18,15 @@ import re
 import socket
 import sys
 import unicodedata
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps
 from sklearn.model_selection import train_test_split
 
 from odn_keras import npz, spool
 from odn_keras.errors import InputError
+from odn_keras.images import read_image
 from odn_keras.spool import Images
 
 MAX_VALIDATION_IMAGES = 10_000
@@ -35,7 +34,6 @@ VALIDATION_FRACTION = 1 / 6
 TEST_FRACTION = 0.15
 CHUNK_BYTES = 2**24  # of images read at a time
 MAX_CLASS_NAME = 200
-IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")  # others, as EPS, run programs
 TFDS_HOST = "storage.googleapis.com"  # where TFDS looks first
 
 ALIASES = {"svhn": "svhn_cropped", "emnist": "emnist/letters"}
@@ -330,11 +328,12 @@ def _image_files(path: pathlib.Path, classes: list[str]) -> list[_ImageFile]:
 
 def _folder_part(files: list[_ImageFile], first: _ImageFile, image_size, grayscale) -> _Part:
     """The images of `files`, which must all be like the first one of the dataset."""
-    shape = _read_image(first[0], image_size, grayscale).shape
+    channels = 1 if grayscale else None
+    shape = read_image(first[0], image_size, channels).shape
 
     def chunks(_):
         for file, label in files:
-            image = _read_image(file, image_size, grayscale)
+            image = read_image(file, image_size, channels)
             if image.shape[-1] != shape[-1]:
                 raise InputError(
                     f"images of different channel counts: {first[0]} has {shape[-1]}, {file} has {image.shape[-1]}; "
@@ -348,33 +347,6 @@ def _folder_part(files: list[_ImageFile], first: _ImageFile, image_size, graysca
             yield image[np.newaxis], np.array([label])
 
     return _Part(len(files), shape, chunks)
-
-
-def _read_image(file: pathlib.Path, image_size, grayscale) -> np.ndarray:
-    """An image file -> uint8 of shape (height, width, 1 or 3)."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about odd metadata
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file, formats=IMAGE_FORMATS) as stored:
-                upright = ImageOps.exif_transpose(stored)
-                if upright.mode.startswith("I;16"):
-                    upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-                if upright.mode in ("I", "F"):
-                    raise InputError(f"cannot read the image {file}: 32 bits a pixel; save it with 8 or 16")
-                grey = grayscale or upright.mode in ("1", "L", "LA")
-                if upright.has_transparency_data:  # what is transparent is seen on white
-                    upright = upright.convert("RGBA")
-                    upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
-                image = upright.convert("L" if grey else "RGB")
-                if image_size:
-                    image = image.resize((image_size[1], image_size[0]), Image.Resampling.BILINEAR)
-                pixels = np.asarray(image, dtype=np.uint8)
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"cannot read the image {file} ({type(error).__name__}: {error})") from error
-    return pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
 
 
 def _open_tfds(name: str, data_dir: str | None, image_size, grayscale) -> _Source:
