@@ -21,6 +21,7 @@ from odn_keras import (
     RunOptions,
     build,
     cost,
+    data,
     training,
 )
 from odn_keras.builder import set_frozen
@@ -58,7 +59,7 @@ class Task:
     @classmethod
     def load(cls, options: RunOptions, max_depth: int | None = None) -> "Task":
         """With the dataset of the options, in memory."""
-        return cls(training.load(dataclasses.replace(options, in_memory=True)), options, max_depth)
+        return cls(data.load(dataclasses.replace(options, in_memory=True)), options, max_depth)
 
     def batches(self, seed: int) -> Batches:
         return training.training_batches(dataclasses.replace(self.options, seed=seed), self.dataset)

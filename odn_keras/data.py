@@ -11,6 +11,7 @@ The validation images come out of the training split, class by class and always 
 wherever the images are held.
 """
 
+import dataclasses
 import math
 import os
 import pathlib
@@ -27,6 +28,7 @@ from sklearn.model_selection import train_test_split
 from odn_keras import npz, spool
 from odn_keras.errors import InputError
 from odn_keras.images import read_image
+from odn_keras.options import DataOptions
 from odn_keras.spool import Images
 
 MAX_VALIDATION_IMAGES = 10_000
@@ -137,6 +139,13 @@ def load_dataset(
         source = _open_tfds(ALIASES.get(name, name), data_dir, image_size, grayscale)
     train, test, class_names = _read(name, source, in_memory, spool_dir)
     return _assemble(name, train, test, class_names, validation_images, train_images)
+
+
+def load(options: DataOptions, spool_dir: str | None = None) -> Dataset:
+    """`load_dataset` with the options of a command; images that are not held in memory go to `spool_dir`."""
+    arguments = {field.name: getattr(options, field.name) for field in dataclasses.fields(DataOptions)}
+    name, size = arguments.pop("dataset"), arguments.pop("image_size")
+    return load_dataset(name, image_size=(size, size) if size else None, spool_dir=spool_dir, **arguments)
 
 
 def _read(name: str, source: _Source, in_memory, spool_dir) -> tuple[Split, Split, list[str]]:

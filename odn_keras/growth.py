@@ -215,16 +215,13 @@ class DepthGrowth(keras.callbacks.Callback):
         return not self._meets_target(1 - (1 - expected) * math.exp(-self.slack * left**2))
 
     def _lengthen_if_short(self, stage: Stage) -> None:
-        """Gives a shortened cycle, from half-way on, the epochs it is forecast to need: its full length at most."""
+        """Gives a shortened cycle that is half-way, or done, and falls short its full length."""
         length = stage.end_epoch - stage.first_epoch
-        early = 2 * stage.epochs < length or (self._forecast(stage, length) is None and not stage.complete)
-        if stage.phase != CYCLE or early or self.target_met or self._is_hopeless(stage):
+        expected = stage.values[-1] if stage.complete else self._forecast(stage, length)
+        if expected is None or stage.phase != CYCLE or 2 * stage.epochs < length:
             return
-        for longer in range(length, self._full_length(stage) + 1):
-            stage.end_epoch = stage.first_epoch + longer
-            expected = stage.values[-1] if stage.complete else self._forecast(stage, longer)
-            if expected is not None and self._meets_target(expected):
-                break
+        if not (self.target_met or self._meets_target(expected) or self._is_hopeless(stage)):
+            stage.end_epoch = stage.first_epoch + self._full_length(stage)
 
     def _meets_target(self, accuracy: float) -> bool:
         return accuracy >= self.target - ROUNDING

@@ -13,14 +13,14 @@ from odn_keras import builder, cost, distribution, report
 from odn_keras.architectures import NetworkSpec
 from odn_keras.batches import Batches, EvaluationBatches
 from odn_keras.checkpoint import Checkpoint
-from odn_keras.data import Dataset, load_dataset
+from odn_keras.data import Dataset, load
 from odn_keras.deploy.runtimes import LiteRTClassifier
 from odn_keras.deploy.tflite import MIN_CALIBRATION_IMAGES, export_tflite
 from odn_keras.errors import InputError
 from odn_keras.files import replacing
 from odn_keras.growth import DepthGrowth
 from odn_keras.model import OptimallyDeepNetwork
-from odn_keras.options import DataOptions, RunOptions
+from odn_keras.options import RunOptions
 from odn_keras.recipes import Augmentation, precision, sgd
 from odn_keras.run_folder import RunFolder
 from odn_keras.stages import TrainingDiverged
@@ -69,20 +69,6 @@ def run(
             result = _deploy(network, growth, model.spec, options, found["precision"], dataset, folder.path)
         folder.finish()
     return result
-
-
-def load(options: DataOptions, spool_dir: str | None = None) -> Dataset:
-    """The dataset of a run; images that are not held in memory go to `spool_dir`."""
-    return load_dataset(
-        options.dataset,
-        data_dir=options.data_dir,
-        image_size=(options.image_size, options.image_size) if options.image_size else None,
-        grayscale=options.grayscale,
-        validation_images=options.validation_images,
-        train_images=options.train_images,
-        in_memory=options.in_memory,
-        spool_dir=spool_dir,
-    )
 
 
 def new_model(options: RunOptions, dataset: Dataset, dtype: str, depth: int = 1) -> OptimallyDeepNetwork:
