@@ -1,15 +1,25 @@
-"""Running a `.tflite` file as a device does."""
+"""Running a `.tflite` file as a device does. Needs NumPy and the runtime only."""
 
+from __future__ import annotations
+
+import abc
+import importlib.util
 import os
+import pathlib
+import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from odn_keras.errors import InputError
 from odn_keras.quiet import quiet
-from odn_keras.spool import Images
+
+if TYPE_CHECKING:
+    from odn_keras.spool import Images
 
 READ_BATCH = 100  # images on disk come into memory so many at a time
+SMALLEST = {np.int8: -128, np.uint8: 0, np.float32: 0}  # what stands for pixel 0, by the input's type
 
 
 @dataclass(frozen=True)
@@ -20,29 +30,112 @@ class Quantization:
     zero_point: int
 
 
-class LiteRTClassifier:
-    """An int8 classifier in LiteRT (the runtime of Android; once TensorFlow Lite), one image at a time.
-
-    Args:
-        path: an int8 `.tflite` file with one image input and one output.
-        num_threads: CPU threads.
+class Classifier(abc.ABC):
+    """A classifier in some runtime, one image at a time.
 
     Attributes:
         input_shape: (height, width, channels).
+        classes: how many there are.
+    """
+
+    input_shape: tuple[int, ...]
+    classes: int
+
+    @abc.abstractmethod
+    def run(self, pixels: np.ndarray) -> np.ndarray:
+        """Raw uint8 pixels of shape (height, width, channels) -> class probabilities, float32 (classes,)."""
+
+    def predict(self, images: Images) -> np.ndarray:
+        """Raw uint8 pixels of shape (n, height, width, channels) -> class probabilities, float32 (n, classes)."""
+        return np.stack([self.run(pixels) for pixels in self._one_by_one(images)])
+
+    def accuracy(self, images: Images, labels: np.ndarray) -> float:
+        """Fraction of the images, in memory or on disk, whose most probable class is the label."""
+        return float(np.mean(self.predict(images).argmax(axis=-1) == labels))
+
+    def _one_by_one(self, images: Images):
+        if images.dtype != np.uint8 or tuple(images.shape[1:]) != self.input_shape:
+            expected = ", ".join(map(str, self.input_shape))
+            raise InputError(f"images must be uint8 of shape (n, {expected}), got {images.dtype} {images.shape}")
+        for start in range(0, len(images), READ_BATCH):
+            yield from images[start : start + READ_BATCH]
+
+
+class TensorClassifier(Classifier):
+    """A classifier whose input and output tensors are at hand: of int8, uint8 or, unquantised, float32.
+
+    Args:
+        path: of the file, for messages.
+        input, output: the details of its one input and one output, as TFLite's interpreters give them.
+
+    Attributes:
         input, output: their `Quantization`.
 
     Raises:
-        InputError: where LiteRT is not installed, or the file is no int8 classifier.
+        InputError: where the file is no image classifier.
     """
 
+    def __init__(self, path: str | os.PathLike, input: dict[str, Any], output: dict[str, Any]):
+        shapes = [tuple(int(n) for n in details["shape"]) for details in (input, output)]
+        self._dtypes = [details["dtype"] for details in (input, output)]
+        if [len(shape) for shape in shapes] != [4, 2] or any(shape[0] != 1 for shape in shapes):
+            raise InputError(f"{path} is no image classifier of batch 1: it takes {shapes[0]} and gives {shapes[1]}")
+        if any(dtype not in SMALLEST for dtype in self._dtypes):
+            raise InputError(f"{path} takes {self._dtypes[0].__name__} and gives {self._dtypes[1].__name__}: not known")
+        self.input_shape, self.classes = shapes[0][1:], shapes[1][1]
+        self.input, self.output = _quantization(input), _quantization(output)
+        self._path = path
+
+    @abc.abstractmethod
+    def _invoke(self, tensor: np.ndarray) -> np.ndarray:
+        """Input of shape (1, height, width, channels) -> output of shape (1, classes)."""
+
+    def input_error(self) -> float:
+        """How far the input is from taking pixel p as p - 128 (uint8: p), at worst, in quantisation steps."""
+        pixels = np.arange(256)
+        real = self.input.scale * (pixels + SMALLEST[self._dtypes[0]] - self.input.zero_point)
+        return float(np.abs(real - pixels / 255).max() / self.input.scale)
+
+    def run(self, pixels: np.ndarray) -> np.ndarray:
+        raw = self._run(pixels)
+        if raw.dtype == np.float32:
+            return raw
+        return (raw.astype(np.float32) - self.output.zero_point) * np.float32(self.output.scale)
+
+    def predict_quantized(self, images: Images) -> np.ndarray:
+        """Raw uint8 pixels of shape (n, height, width, channels) -> integer outputs of shape (n, classes)."""
+        if self._dtypes[1] == np.float32:
+            raise InputError(f"{self._path} is a float file: it has no quantised outputs")
+        return np.stack([self._run(pixels) for pixels in self._one_by_one(images)])
+
+    def _run(self, pixels: np.ndarray) -> np.ndarray:
+        tensor = pixels[np.newaxis].astype(np.int16) + SMALLEST[self._dtypes[0]]
+        return self._invoke(tensor.astype(self._dtypes[0]))[0]
+
+
+class LiteRTClassifier(TensorClassifier):
+    """A classifier in LiteRT (the runtime of Android; once TensorFlow Lite).
+
+    Args:
+        path: a `.tflite` file with one image input and one output.
+        num_threads: CPU threads.
+
+    Raises:
+        InputError: where LiteRT is not installed, or the file is no image classifier.
+    """
+
+    module, package = "ai_edge_litert", "ai-edge-litert"
+
     def __init__(self, path: str | os.PathLike, num_threads: int = 1):
+        if not pathlib.Path(path).is_file():
+            raise InputError(f"no such file: {path}")
         try:
-            from ai_edge_litert.interpreter import Interpreter
+            interpreter = importlib.import_module(f"{self.module}.interpreter")
         except ImportError as error:
-            raise InputError(f"running .tflite files needs LiteRT: pip install ai-edge-litert ({error})") from error
+            raise InputError(f"running .tflite files needs {self.package}: pip install it ({error})") from error
         try:
             with quiet(show_on_failure=False):
-                self._interpreter = Interpreter(os.fspath(path), num_threads=num_threads)
+                self._interpreter = interpreter.Interpreter(os.fspath(path), num_threads=num_threads)
                 self._interpreter.allocate_tensors()
                 for details in self._interpreter.get_input_details():
                     self._interpreter.set_tensor(details["index"], np.zeros(details["shape"], details["dtype"]))
@@ -50,37 +143,66 @@ class LiteRTClassifier:
         except (ValueError, RuntimeError) as error:
             raise InputError(f"{path} is not a readable .tflite file ({str(error).splitlines()[0]})") from error
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
-        if len(inputs) != 1 or len(outputs) != 1 or {inputs[0]["dtype"], outputs[0]["dtype"]} != {np.int8}:
-            raise InputError(f"{path} is no classifier with one int8 input and one int8 output")
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise InputError(f"{path} is no classifier: it has {len(inputs)} inputs and {len(outputs)} outputs")
+        super().__init__(path, inputs[0], outputs[0])
         self._in, self._out = inputs[0]["index"], outputs[0]["index"]
-        self.input_shape = tuple(int(n) for n in inputs[0]["shape"][1:])
-        self.input = Quantization(*inputs[0]["quantization"])
-        self.output = Quantization(*outputs[0]["quantization"])
 
-    def input_error(self) -> float:
-        """How far the input is from taking pixel p as p - 128, at worst, in quantisation steps."""
-        pixels = np.arange(256)
-        real = self.input.scale * (pixels - 128 - self.input.zero_point)
-        return float(np.abs(real - pixels / 255).max() / self.input.scale)
+    def _invoke(self, tensor: np.ndarray) -> np.ndarray:
+        self._interpreter.set_tensor(self._in, tensor)
+        self._interpreter.invoke()
+        return self._interpreter.get_tensor(self._out)
 
-    def predict_quantized(self, images: Images) -> np.ndarray:
-        """Raw uint8 pixels of shape (n, height, width, channels) -> int8 outputs of shape (n, classes)."""
-        if images.dtype != np.uint8 or images.shape[1:] != self.input_shape:
-            expected = ", ".join(map(str, self.input_shape))
-            raise InputError(f"images must be uint8 of shape (n, {expected}), got {images.dtype} {images.shape}")
-        outputs = []
-        for start in range(0, len(images), READ_BATCH):
-            for pixels in (images[start : start + READ_BATCH].astype(np.int16) - 128).astype(np.int8):
-                self._interpreter.set_tensor(self._in, pixels[np.newaxis])
-                self._interpreter.invoke()
-                outputs.append(self._interpreter.get_tensor(self._out)[0])
-        return np.stack(outputs)
 
-    def predict(self, images: Images) -> np.ndarray:
-        """Raw uint8 pixels of shape (n, height, width, channels) -> class probabilities, float32 (n, classes)."""
-        quantized = self.predict_quantized(images).astype(np.float32)
-        return (quantized - self.output.zero_point) * np.float32(self.output.scale)
+class TFLiteRuntimeClassifier(LiteRTClassifier):
+    """The same in `tflite-runtime`, LiteRT's predecessor, which small boards have; it needs NumPy 1."""
 
-    def accuracy(self, images: Images, labels: np.ndarray) -> float:
-        """Fraction of the images, in memory or on disk, whose most probable class is the label."""
-        return float(np.mean(self.predict_quantized(images).argmax(axis=-1) == labels))
+    module, package = "tflite_runtime", "tflite-runtime"
+
+
+RUNTIMES = {  # where each one's class is; none is imported before it is asked for
+    "litert": f"{__name__}:LiteRTClassifier",
+    "tflite_runtime": f"{__name__}:TFLiteRuntimeClassifier",
+    "tflite_micro": "odn_keras.deploy.micro:MicroClassifier",
+    "mediapipe": "odn_keras.deploy.android:MediaPipeClassifier",
+}
+
+
+def open_classifier(path: str | os.PathLike, runtime: str | None = None) -> Classifier:
+    """Opens a `.tflite` file in one of `RUNTIMES`; default: LiteRT or, where only that is installed, tflite-runtime.
+
+    Raises:
+        InputError: where the runtime is not installed, or cannot run the file.
+    """
+    if runtime is None:
+        runtime = "litert" if importlib.util.find_spec("ai_edge_litert") else "tflite_runtime"
+    module, name = RUNTIMES[runtime].split(":")
+    return getattr(importlib.import_module(module), name)(path)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Of a classifier on labelled images: accuracy, and milliseconds for one image."""
+
+    images: int
+    accuracy: float
+    median_ms: float
+    p95_ms: float
+
+
+def measure(classifier: Classifier, images: Images, labels: np.ndarray) -> Measurement:
+    """Classifies images one by one, by the clock."""
+    right, milliseconds = 0, []
+    for pixels, label in zip(classifier._one_by_one(images), labels, strict=True):
+        began = time.perf_counter()
+        probabilities = classifier.run(pixels)
+        milliseconds.append(1000 * (time.perf_counter() - began))
+        right += int(probabilities.argmax() == label)
+    return Measurement(
+        len(labels), right / len(labels), float(np.median(milliseconds)), float(np.percentile(milliseconds, 95))
+    )
+
+
+def _quantization(details: dict[str, Any]) -> Quantization:
+    scale, zero_point = details["quantization"]
+    return Quantization(float(scale), int(zero_point))

@@ -1,9 +1,14 @@
+import importlib.util
+import pathlib
+
 import numpy as np
 import pytest
 
 from odn_keras import InputError, LiteRTClassifier
+from odn_keras.deploy.runtimes import measure, open_classifier
 
 pytest.importorskip("ai_edge_litert")
+DIGITS = pathlib.Path(__file__).parents[2] / "tflite_models" / "digits.tflite"
 
 
 @pytest.mark.parametrize("content", [b"", b"random bytes that are no flatbuffer at all" * 10])
@@ -14,16 +19,34 @@ def test_a_file_that_is_no_model_is_refused(tmp_path, content):
         LiteRTClassifier(path)
 
 
-def test_a_float_model_is_refused(tmp_path):
+@pytest.mark.parametrize("shape", [(4,), (4, 4, 1)])
+def test_what_is_no_image_classifier_is_refused(tmp_path, shape):
     tf = pytest.importorskip("tensorflow")
     import keras
 
-    inputs = keras.Input((4, 4, 1))
-    network = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
-    path = tmp_path / "float.tflite"
-    path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(network).convert())
-    with pytest.raises(InputError, match="int8"):
+    inputs = keras.Input(batch_shape=(1, *shape))
+    outputs = keras.layers.Dense(2)(inputs)
+    path = tmp_path / "model.tflite"
+    path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(keras.Model(inputs, outputs)).convert())
+    with pytest.raises(InputError, match="no image classifier"):
         LiteRTClassifier(path)
+
+
+def test_a_measurement_counts_what_is_right_and_takes_the_time():
+    classifier = LiteRTClassifier(DIGITS)
+    images = np.zeros((5, 8, 8, 1), np.uint8)
+    guess = classifier.predict(images[:1]).argmax()
+    measured = measure(classifier, images, np.array([guess, guess, guess, guess + 1, guess + 1]))
+    assert (measured.images, measured.accuracy) == (5, 0.6)
+    assert 0 < measured.median_ms <= measured.p95_ms < 10_000
+
+
+def test_an_unknown_file_or_runtime_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        open_classifier(tmp_path / "none.tflite")
+    if not importlib.util.find_spec("tflite_runtime"):
+        with pytest.raises(InputError, match="tflite-runtime"):
+            open_classifier(DIGITS, "tflite_runtime")
 
 
 def test_images_of_another_shape_are_refused(tmp_path):

@@ -1,0 +1,100 @@
+"""The command of the device, here and in an environment that has nothing but what a device has."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from odn_keras import LiteRTClassifier, classify
+
+ROOT = pathlib.Path(__file__).parent.parent
+MODEL = ROOT / "tflite_models" / "digits.tflite"
+
+
+@pytest.fixture(scope="module")
+def images(digits, tmp_path_factory):
+    """Ten test images as PNG files, and the class that LiteRT gives each."""
+    folder = tmp_path_factory.mktemp("images")
+    pixels = digits.test[0][:10]
+    files = [folder / f"{number}.png" for number in range(len(pixels))]
+    for file, image in zip(files, pixels, strict=True):
+        Image.fromarray(image[..., 0]).save(file)
+    return files, LiteRTClassifier(MODEL).predict(pixels).argmax(axis=-1)
+
+
+def test_images_are_classified(images, capsys):
+    files, expected = images
+    assert classify.main([str(MODEL), *map(str, files)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("\t")[0] for line in lines] == [str(file) for file in files]
+    assert [int(line.split("\t")[1].split()[0]) for line in lines] == expected.tolist()
+
+
+def test_labels_come_from_the_flag_the_metadata_or_the_file_beside(images, tmp_path, capsys):
+    files, expected = images
+
+    def first_label(*arguments):
+        assert classify.main([*map(str, arguments), str(files[0])]) == 0
+        return capsys.readouterr().out.split("\t")[1].rsplit(" ", 1)[0]
+
+    model = tmp_path / "model.tflite"
+    model.write_bytes(MODEL.read_bytes())
+    assert first_label(model) == str(expected[0])
+    names = [f"the {number}" for number in range(10)]
+    (tmp_path / "labels.txt").write_text("\n".join(names))
+    assert first_label(model) == names[expected[0]]
+    with zipfile.ZipFile(model, "a") as archive:
+        archive.writestr("labels.txt", "\n".join(reversed(names)))
+    assert first_label(model) == names[9 - expected[0]]
+    assert first_label("--labels", tmp_path / "labels.txt", model) == names[expected[0]]
+
+
+def test_a_photo_of_any_size_and_the_most_probable_classes(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (50, 70, 3)).astype(np.uint8)).save(tmp_path / "photo.jpg")
+    assert classify.main(["--top=3", str(MODEL), str(tmp_path / "photo.jpg")]) == 0
+    probabilities = [float(cell.split()[-1].rstrip("%")) for cell in capsys.readouterr().out.split("\t")[1:]]
+    assert len(probabilities) == 3 and probabilities == sorted(probabilities, reverse=True)
+
+
+@pytest.mark.parametrize("wrong", ["no model", "no image", "labels", "top", "missing"])
+def test_bad_input_is_one_line(images, tmp_path, capsys, wrong):
+    files, _ = images
+    broken = tmp_path / "broken"
+    broken.write_bytes(b"not what it says")
+    arguments = {
+        "no model": [broken, files[0]],
+        "no image": [MODEL, broken],
+        "labels": ["--labels", broken, MODEL, files[0]],
+        "top": ["--top=0", MODEL, files[0]],
+        "missing": [tmp_path / "none.tflite", files[0]],
+    }[wrong]
+    assert classify.main([str(argument) for argument in arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+
+
+def test_on_a_device_three_packages_are_enough(images, tmp_path):
+    files, expected = images
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "device"], check=True)
+    python = tmp_path / "device" / "bin" / "python"
+    installed = subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", "tflite-runtime==2.14.0", "numpy<2", "pillow"],
+        capture_output=True,
+        text=True,
+    )
+    if installed.returncode:
+        pytest.skip(f"pip cannot install tflite-runtime here: {installed.stderr.strip().splitlines()[-1]}")
+    result = subprocess.run(
+        [python, "-m", "odn_keras.classify", MODEL, *files],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [int(line.split("\t")[1].split()[0]) for line in result.stdout.splitlines()] == expected.tolist()

@@ -1,0 +1,37 @@
+import json
+import pathlib
+
+import pytest
+
+from odn_keras import evaluate
+
+MODELS = pathlib.Path(__file__).parent.parent / "tflite_models"
+
+
+def test_accuracy_latency_and_size_are_told_and_written(run_command, tmp_path):
+    report = tmp_path / "report.json"
+    status, printed, _ = run_command(evaluate, f"--tflite={MODELS / 'digits.tflite'}", f"--report={report}")
+    assert status == 0
+    measured = json.loads(report.read_text())
+    assert measured["images"] == 270 and measured["accuracy"] > 0.97
+    assert measured["bytes"] == (MODELS / "digits.tflite").stat().st_size
+    assert 0 < measured["median_ms"] <= measured["p95_ms"]
+    assert f"{measured['accuracy']:.4f} of 270 test images of digits" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--tflite=nowhere.tflite"], "no such file"),
+        ([f"--tflite={MODELS / 'README.md'}"], "not a readable .tflite file"),
+        ([f"--tflite={MODELS / 'mnist.tflite'}"], "images must be uint8 of shape"),
+        ([f"--tflite={MODELS / 'digits.tflite'}", "--dataset=parts"], "has 10 classes, parts has 3"),
+        ([f"--tflite={MODELS / 'digits.tflite'}", "--runtime=cuda"], "cuda"),
+        ([f"--tflite={MODELS / 'digits.tflite'}", "--images=0"], "images"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(run_command, image_folder, monkeypatch, arguments, told):
+    monkeypatch.chdir(image_folder.parent)
+    status, _, error = run_command(evaluate, *arguments)
+    assert status == 2
+    assert error.startswith("error: ") and error.count("\n") == 1 and told in error
