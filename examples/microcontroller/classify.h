@@ -1,0 +1,13 @@
+#ifndef CLASSIFY_H_
+#define CLASSIFY_H_
+
+#include <cstdint>
+
+// Classifies one image.
+//   pixels: odn_model::kImageBytes values 0..255, row by row, the channels of a pixel side by side.
+//   scores: receives odn_model::kNumClasses values -128..127; their order is that of the probabilities,
+//           which are odn_model::kOutputScale * (score - odn_model::kOutputZeroPoint).
+// Returns the index of the highest score, or -1 where the model cannot run (the reason is printed).
+int Classify(const std::uint8_t* pixels, std::int8_t* scores);
+
+#endif  // CLASSIFY_H_

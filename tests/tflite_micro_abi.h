@@ -1,0 +1,146 @@
+// Not TFLite Micro's headers: no package brings those. What examples/microcontroller uses of them, declared again so
+// that it compiles here and runs on the TFLite Micro inside the tflite-micro wheel (x86-64, the pinned version).
+// With -DTFLM_BEFORE_OCTOBER_2026 the classes are where TFLite Micro had them until then; that is only compiled.
+#ifndef TFLITE_MICRO_ABI_H_
+#define TFLITE_MICRO_ABI_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+void MicroPrintf(const char* format, ...);
+
+namespace tflite {
+
+struct Model;
+struct Operator;
+enum BuiltinOperator : std::int32_t {
+  BuiltinOperator_ADD = 0,
+  BuiltinOperator_CONV_2D = 3,
+  BuiltinOperator_FULLY_CONNECTED = 9,
+  BuiltinOperator_SOFTMAX = 25,
+  BuiltinOperator_MEAN = 40,
+};
+
+// A flatbuffer begins with the offset of its root table.
+inline const Model* GetModel(const void* buffer) {
+  std::uint32_t offset;
+  std::memcpy(&offset, buffer, sizeof(offset));
+  return reinterpret_cast<const Model*>(static_cast<const char*>(buffer) + offset);
+}
+
+#ifndef TFLM_BEFORE_OCTOBER_2026
+namespace micro {
+#endif
+
+void InitializeTarget();
+
+enum TfLiteStatus { kTfLiteOk = 0, kTfLiteError = 1 };
+
+struct TfLiteTensor {
+  struct {
+    int type;
+    void* params;
+  } quantization;
+  struct {
+    float scale;
+    std::int32_t zero_point;
+  } params;
+  union {
+    std::int8_t* int8;
+    std::uint8_t* uint8;
+  } data;
+};
+
+struct TFLMRegistration {
+  void* functions[5];
+  std::int32_t builtin_code;
+  const char* custom_name;
+};
+
+class BuiltinDataAllocator;
+typedef TfLiteStatus (*ParseFunction)(const Operator*, BuiltinDataAllocator*, void**);
+TfLiteStatus ParseAdd(const Operator*, BuiltinDataAllocator*, void**);
+TfLiteStatus ParseConv2D(const Operator*, BuiltinDataAllocator*, void**);
+TfLiteStatus ParseFullyConnected(const Operator*, BuiltinDataAllocator*, void**);
+TfLiteStatus ParseReducer(const Operator*, BuiltinDataAllocator*, void**);
+TfLiteStatus ParseSoftmax(const Operator*, BuiltinDataAllocator*, void**);
+TFLMRegistration Register_ADD();
+TFLMRegistration Register_CONV_2D();
+TFLMRegistration Register_FULLY_CONNECTED();
+TFLMRegistration Register_MEAN();
+TFLMRegistration Register_SOFTMAX();
+
+class MicroOpResolver {
+ public:
+  virtual const TFLMRegistration* FindOp(BuiltinOperator) const = 0;
+  virtual const TFLMRegistration* FindOp(const char*) const = 0;
+  virtual ParseFunction GetOpDataParser(BuiltinOperator) const = 0;
+  virtual ~MicroOpResolver() {}
+};
+
+template <unsigned int capacity>
+class MicroMutableOpResolver : public MicroOpResolver {
+ public:
+  const TFLMRegistration* FindOp(BuiltinOperator op) const override {
+    for (unsigned int i = 0; i < size_; ++i) {
+      if (registrations_[i].builtin_code == op) return &registrations_[i];
+    }
+    return nullptr;
+  }
+  const TFLMRegistration* FindOp(const char*) const override { return nullptr; }
+  ParseFunction GetOpDataParser(BuiltinOperator op) const override {
+    for (unsigned int i = 0; i < size_; ++i) {
+      if (registrations_[i].builtin_code == op) return parsers_[i];
+    }
+    return nullptr;
+  }
+
+  TfLiteStatus AddAdd() { return Add(BuiltinOperator_ADD, Register_ADD(), ParseAdd); }
+  TfLiteStatus AddConv2D() { return Add(BuiltinOperator_CONV_2D, Register_CONV_2D(), ParseConv2D); }
+  TfLiteStatus AddFullyConnected() {
+    return Add(BuiltinOperator_FULLY_CONNECTED, Register_FULLY_CONNECTED(), ParseFullyConnected);
+  }
+  TfLiteStatus AddMean() { return Add(BuiltinOperator_MEAN, Register_MEAN(), ParseReducer); }
+  TfLiteStatus AddSoftmax() { return Add(BuiltinOperator_SOFTMAX, Register_SOFTMAX(), ParseSoftmax); }
+
+ private:
+  TfLiteStatus Add(BuiltinOperator op, TFLMRegistration registration, ParseFunction parser) {
+    if (size_ == capacity) return kTfLiteError;
+    registration.builtin_code = op;
+    registrations_[size_] = registration;
+    parsers_[size_++] = parser;
+    return kTfLiteOk;
+  }
+  TFLMRegistration registrations_[capacity];
+  ParseFunction parsers_[capacity];
+  unsigned int size_ = 0;
+};
+
+class MicroResourceVariables;
+class MicroProfilerInterface;
+
+class MicroInterpreter {
+ public:
+  MicroInterpreter(const Model*, const MicroOpResolver&, std::uint8_t* arena, std::size_t arena_bytes,
+                   MicroResourceVariables* = nullptr, MicroProfilerInterface* = nullptr, bool preserve_all = false);
+  ~MicroInterpreter();
+  TfLiteStatus AllocateTensors();
+  TfLiteStatus Invoke();
+  TfLiteTensor* input(std::size_t index);
+  TfLiteTensor* output(std::size_t index);
+
+ private:
+  alignas(16) char members_[4096];  // more than they take
+};
+
+#ifndef TFLM_BEFORE_OCTOBER_2026
+}  // namespace micro
+using micro::kTfLiteOk;
+#endif
+
+}  // namespace tflite
+
+using tflite::kTfLiteOk;
+
+#endif  // TFLITE_MICRO_ABI_H_
