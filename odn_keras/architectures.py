@@ -28,6 +28,13 @@ class BlockSpec:
         """Output channels as a multiple of the network's width."""
         return self.multiplier * (4 if self.kind == "bottleneck" else 1)
 
+    def convolutions(self, width: int) -> list[tuple[int, int, int]]:
+        """(kernel size, filters, stride) of the block's convolutions in order, without its shortcut's."""
+        inner, out = self.multiplier * width, self.out_multiplier * width
+        if self.kind == "bottleneck":
+            return [(1, inner, 1), (3, inner, self.stride), (1, out, 1)]
+        return [(3, inner, self.stride), (3, out, 1)]
+
 
 def _stages(kind: str, counts: tuple[int, ...]) -> tuple[BlockSpec, ...]:
     """Blocks of consecutive stages; each stage doubles the channels, each but the first halves the resolution."""

@@ -157,15 +157,11 @@ def _conv_bn(x, filters: int, kernel: int, stride: int, place: str, which: str, 
 
 
 def _residual_block(x, block: BlockSpec, width: int, place: str, dtype: str):
-    inner, out = block.multiplier * width, block.out_multiplier * width
-    if block.kind == "bottleneck":
-        convolutions = [(inner, 1, 1), (inner, 3, block.stride), (out, 1, 1)]
-    else:
-        convolutions = [(inner, 3, block.stride), (out, 3, 1)]
+    out = block.out_multiplier * width
     shortcut = x
     if block.stride != 1 or x.shape[-1] != out:
         shortcut = _conv_bn(x, out, 1, block.stride, f"{place}_shortcut", "", dtype)
-    for number, (filters, kernel, stride) in enumerate(convolutions, start=1):
+    for number, (kernel, filters, stride) in enumerate(block.convolutions(width), start=1):
         if number > 1:
             x = layers.ReLU(name=f"{place}_relu{number - 1}", dtype=dtype)(x)
         x = _conv_bn(x, filters, kernel, stride, place, str(number), dtype)

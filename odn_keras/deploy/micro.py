@@ -1,0 +1,96 @@
+"""TFLite Micro: what a microcontroller computes, and how much memory it takes."""
+
+import importlib.util
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+
+from odn_keras.deploy import memory
+from odn_keras.deploy.runtimes import LiteRTClassifier, TensorClassifier
+from odn_keras.errors import InputError
+from odn_keras.quiet import quiet
+
+PLENTY = 16  # times the activations' least memory, and as many KiB
+KIB = 1024
+
+
+class MicroClassifier(TensorClassifier):
+    """A classifier in TFLite Micro's portable kernels.
+
+    Args:
+        path: an integer `.tflite` file with one image input and one output.
+        arena_bytes: size of the arena; default: plenty.
+
+    Raises:
+        InputError: where TFLite Micro is not installed, or cannot run the file in that arena.
+    """
+
+    def __init__(self, path: str | os.PathLike, arena_bytes: int | None = None):
+        _check(path)
+        from tflite_micro import runtime
+
+        content = pathlib.Path(path).read_bytes()
+        try:
+            with quiet(show_on_failure=False):
+                self._interpreter = runtime.Interpreter.from_bytes(content, arena_size=arena_bytes or _plenty(content))
+        except RuntimeError as error:
+            raise InputError(f"TFLite Micro cannot run {path} in an arena of {arena_bytes} bytes ({error})") from error
+        details = self._interpreter.get_input_details(0), self._interpreter.get_output_details(0)
+        for one in details:
+            quantization = one["quantization_parameters"]
+            one["quantization"] = quantization["scales"][0], quantization["zero_points"][0]
+        super().__init__(path, *details)
+
+    def _invoke(self, tensor: np.ndarray) -> np.ndarray:
+        self._interpreter.set_input(tensor, 0)
+        self._interpreter.invoke()
+        return self._interpreter.get_output(0)
+
+
+def measure_arena(path: str | os.PathLike) -> int:
+    """The smallest arena, in bytes and a multiple of 16, in which TFLite Micro runs an integer file; by bisection.
+
+    Each try is a process of its own, for TFLite Micro can crash where the arena is too small.
+
+    Raises:
+        InputError: where TFLite Micro is not installed or cannot run the file at all.
+    """
+    _check(path)
+    step = memory.ALIGNMENT
+    too_small, enough = 0, -(-_plenty(pathlib.Path(path).read_bytes()) // step)
+    if not _runs(path, enough * step):
+        raise InputError(f"TFLite Micro cannot run {path} in an arena of {enough * step} bytes")
+    while enough - too_small > 1:
+        middle = (too_small + enough) // 2
+        if _runs(path, middle * step):
+            enough = middle
+        else:
+            too_small = middle
+    return enough * step
+
+
+def _check(path: str | os.PathLike) -> None:
+    """Refuses what TFLite Micro would not: it crashes on damaged files."""
+    if importlib.util.find_spec("tflite_micro") is None:
+        raise InputError("this needs TFLite Micro: pip install 'odn_keras[micro]'")
+    LiteRTClassifier(path)
+    memory.check_integer(memory.read_model(pathlib.Path(path).read_bytes()))
+
+
+def _plenty(content: bytes) -> int:
+    tensors = list(memory.activations_of(memory.read_model(content)).values())
+    return PLENTY * (memory.least_bytes(tensors) + KIB)
+
+
+def _runs(path: str | os.PathLike, arena_bytes: int) -> bool:
+    command = [sys.executable, "-m", __name__, os.fspath(path), str(arena_bytes)]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+if __name__ == "__main__":
+    from tflite_micro import runtime
+
+    runtime.Interpreter.from_bytes(pathlib.Path(sys.argv[1]).read_bytes(), arena_size=int(sys.argv[2])).invoke()
