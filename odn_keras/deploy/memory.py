@@ -5,7 +5,7 @@ brings a plan: the metadata buffer `OfflineMemoryAllocation` (TFLite Micro's doc
 planner takes a quarter more than need be for residual networks.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,7 +51,7 @@ def plan(tensors: Sequence[Tensor]) -> list[int]:
     size, and among equals by time, is optimal where all large tensors are of one size, as within a stage of a ResNet.
 
     >>> plan([Tensor(16, 0, 1), Tensor(16, 1, 2), Tensor(32, 2, 3)])
-    [32, 48, 0]
+    [0, 32, 0]
     """
     least = least_bytes(tensors)
     orders = (
@@ -117,14 +117,30 @@ def compact(content: bytes) -> bytes:
     activations = activations_of(model)
     offsets = np.full(len(graph.tensors), PLANNED_AT_RUN_TIME, np.int32)
     offsets[list(activations)] = plan(list(activations.values()))
-    model.metadata = [entry for entry in model.metadata or [] if entry.name == b"min_runtime_version"]
+    _drop_metadata(model, lambda name: name != b"min_runtime_version")
+    header = np.array([VERSION, SUBGRAPH, len(offsets)], np.int32)
     entry, buffer = schema.MetadataT(), schema.BufferT()
     entry.name, entry.buffer = METADATA, len(model.buffers)
-    header = np.array([VERSION, SUBGRAPH, len(offsets)], np.int32)
     buffer.data = np.concatenate([header, offsets]).astype("<i4").view(np.uint8)
     model.metadata.append(entry)
     model.buffers.append(buffer)
     return write_model(model)
+
+
+def without_plan(content: bytes) -> bytes:
+    """The file without its memory plan, which leaves the planning to TFLite Micro."""
+    model = read_model(content)
+    _drop_metadata(model, lambda name: name == METADATA)
+    return write_model(model)
+
+
+def _drop_metadata(model, is_dropped: Callable[[bytes], bool]) -> None:
+    dropped = [entry for entry in model.metadata or [] if is_dropped(entry.name)]
+    model.metadata = [entry for entry in model.metadata or [] if not is_dropped(entry.name)]
+    for entry in dropped:
+        model.buffers[entry.buffer].data = None
+    needed = 1 + max(user.buffer for user in (*model.metadata, *model.subgraphs[0].tensors))
+    del model.buffers[needed:]
 
 
 def check_integer(model) -> None:
@@ -138,7 +154,9 @@ def check_integer(model) -> None:
 def activations_of(model) -> dict[int, Tensor]:
     """The activations of a model of one graph, by their number among its tensors."""
     (graph,) = model.subgraphs
-    found = lifetimes([(operator.inputs, operator.outputs) for operator in graph.operators], graph.inputs, graph.outputs)
+    found = lifetimes(
+        [(operator.inputs, operator.outputs) for operator in graph.operators], graph.inputs, graph.outputs
+    )
     return {index: Tensor(_bytes(graph.tensors[index]), *when) for index, when in found.items()}
 
 
@@ -154,10 +172,10 @@ def lifetimes(
     >>> lifetimes([([0, 9], [1]), ([1, 0], [2])], inputs=[0], outputs=[2])
     {0: (0, 1), 1: (0, 1), 2: (1, 1)}
     """
-    found = {index: (0, 0) for index in inputs}
+    found = dict.fromkeys(inputs, (0, 0))
     for number, (read, written) in enumerate(operators):
         found |= {index: (found[index][0], number) for index in read if index in found}
-        found |= {index: (number, number) for index in written}
+        found |= dict.fromkeys(written, (number, number))
     return found | {index: (found[index][0], len(operators) - 1) for index in outputs}
 
 

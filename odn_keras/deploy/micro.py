@@ -13,8 +13,9 @@ from odn_keras.deploy.runtimes import LiteRTClassifier, TensorClassifier
 from odn_keras.errors import InputError
 from odn_keras.quiet import quiet
 
-PLENTY = 16  # times the activations' least memory, and as many KiB
 KIB = 1024
+PLENTY = 16  # times the activations' least memory, and as many KiB
+LARGEST = 2**30
 
 
 class MicroClassifier(TensorClassifier):
@@ -35,7 +36,9 @@ class MicroClassifier(TensorClassifier):
         content = pathlib.Path(path).read_bytes()
         try:
             with quiet(show_on_failure=False):
-                self._interpreter = runtime.Interpreter.from_bytes(content, arena_size=arena_bytes or _plenty(content))
+                self._interpreter = runtime.Interpreter.from_bytes(
+                    content, arena_size=arena_bytes or PLENTY * (_least(content) + KIB)
+                )
         except RuntimeError as error:
             raise InputError(f"TFLite Micro cannot run {path} in an arena of {arena_bytes} bytes ({error})") from error
         details = self._interpreter.get_input_details(0), self._interpreter.get_output_details(0)
@@ -60,9 +63,12 @@ def measure_arena(path: str | os.PathLike) -> int:
     """
     _check(path)
     step = memory.ALIGNMENT
-    too_small, enough = 0, -(-_plenty(pathlib.Path(path).read_bytes()) // step)
-    if not _runs(path, enough * step):
-        raise InputError(f"TFLite Micro cannot run {path} in an arena of {enough * step} bytes")
+    too_small = _least(pathlib.Path(path).read_bytes()) // step - 1
+    enough = too_small + KIB
+    while not _runs(path, enough * step):
+        too_small, enough = enough, 2 * enough
+        if enough * step > LARGEST:
+            raise InputError(f"TFLite Micro cannot run {path} in an arena of {LARGEST} bytes")
     while enough - too_small > 1:
         middle = (too_small + enough) // 2
         if _runs(path, middle * step):
@@ -80,9 +86,8 @@ def _check(path: str | os.PathLike) -> None:
     memory.check_integer(memory.read_model(pathlib.Path(path).read_bytes()))
 
 
-def _plenty(content: bytes) -> int:
-    tensors = list(memory.activations_of(memory.read_model(content)).values())
-    return PLENTY * (memory.least_bytes(tensors) + KIB)
+def _least(content: bytes) -> int:
+    return memory.least_bytes(list(memory.activations_of(memory.read_model(content)).values()))
 
 
 def _runs(path: str | os.PathLike, arena_bytes: int) -> bool:

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from odn_keras.builder import load, with_dtype
+from odn_keras.deploy.memory import compact
 from odn_keras.errors import InputError
 from odn_keras.files import replacing
 from odn_keras.quiet import quiet
@@ -33,7 +34,8 @@ def export_tflite(
 
     With `"int8"` a device feeds raw pixels: a network that begins with `Rescaling` (as all of `odn_keras.build`'s do)
     loses that layer, and the input's quantisation takes its place, so that pixel p is the int8 number p - 128, or the
-    uint8 number p. The other files take and give float32; they keep the layer, and so take raw pixels as well.
+    uint8 number p; and the file brings a memory plan for TFLite Micro (see `odn_keras.deploy.memory`). The other files
+    take and give float32; they keep the layer, and so take raw pixels as well.
 
     Args:
         network: a functional classifier of one image input.
@@ -101,7 +103,8 @@ def _convert(network: keras.Model, images: np.ndarray, quantize: str, integer_ty
         converter.representative_dataset = lambda: calibration_samples(images, rescaling)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = converter.inference_output_type = tf.dtypes.as_dtype(integer_type)
-    return converter.convert()
+    content = converter.convert()
+    return compact(content) if quantize == "int8" else content
 
 
 def without_rescaling(network: keras.Model) -> tuple[keras.Model, keras.layers.Rescaling | None]:

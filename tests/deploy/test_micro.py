@@ -1,0 +1,69 @@
+import pathlib
+
+import numpy as np
+import pytest
+
+from odn_keras import InputError
+from odn_keras.deploy import memory
+from odn_keras.deploy.micro import MicroClassifier, measure_arena
+
+pytest.importorskip("tflite_micro", reason="TFLite Micro is not installed: pip install 'odn_keras[micro]'")
+MODELS = pathlib.Path(__file__).parents[2] / "tflite_models"
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A shipped model with a memory plan and without."""
+    content = (MODELS / "fashion_mnist_width16.tflite").read_bytes()
+    planned, unplanned = tmp_path / "planned.tflite", tmp_path / "unplanned.tflite"
+    planned.write_bytes(memory.compact(content))
+    unplanned.write_bytes(memory.without_plan(content))
+    return planned, unplanned
+
+
+def test_the_plan_saves_memory_and_changes_no_output(files):
+    planned, unplanned = (measure_arena(file) for file in files)
+    assert planned < 0.85 * unplanned
+    images = np.random.default_rng(0).integers(0, 256, (10, 28, 28, 1)).astype(np.uint8)
+    with_plan, without = (MicroClassifier(file).predict_quantized(images) for file in files)
+    np.testing.assert_array_equal(with_plan, without)
+    tight = MicroClassifier(files[0], arena_bytes=planned)
+    np.testing.assert_array_equal(tight.predict_quantized(images), with_plan)
+    with pytest.raises(InputError, match=f"arena of {planned - 16} bytes"):
+        MicroClassifier(files[0], arena_bytes=planned - 16)
+
+
+def test_it_computes_what_litert_does(digits):
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    reference = Interpreter(
+        str(MODELS / "digits.tflite"), experimental_op_resolver_type=OpResolverType.BUILTIN_REF, num_threads=1
+    )
+    reference.allocate_tensors()
+    images = digits.test[0][:50]
+    expected = []
+    for image in images:
+        tensor = (image[np.newaxis].astype(np.int16) - 128).astype(np.int8)
+        reference.set_tensor(reference.get_input_details()[0]["index"], tensor)
+        reference.invoke()
+        expected.append(reference.get_tensor(reference.get_output_details()[0]["index"])[0])
+    answers = MicroClassifier(MODELS / "digits.tflite").predict_quantized(images)
+    assert np.abs(answers.astype(int) - np.array(expected)).max() <= 1
+    assert MicroClassifier(MODELS / "digits.tflite").accuracy(*[part[:100] for part in digits.test]) > 0.95
+
+
+@pytest.mark.parametrize("damage", ["random", "truncated", "float"])
+def test_what_would_crash_tflite_micro_is_refused(tmp_path, damage):
+    path = tmp_path / "model.tflite"
+    if damage == "float":
+        pytest.importorskip("tensorflow")
+        from odn_keras import NetworkSpec, build, export_tflite
+
+        export_tflite(build(NetworkSpec("resnet18", (8, 8, 1), 2, width=1), 1), None, path, quantize="none")
+    else:
+        content = (MODELS / "digits.tflite").read_bytes()
+        path.write_bytes(content[:5000] if damage == "truncated" else b"random" * 100)
+    for use in (MicroClassifier, measure_arena):
+        with pytest.raises(InputError) as refused:
+            use(path)
+        assert "\n" not in str(refused.value)
