@@ -112,7 +112,9 @@ def test_a_float_file_takes_raw_pixels_and_answers_as_the_network(trained, digit
         interpreter.set_tensor(image["index"], pixels[np.newaxis])
         interpreter.invoke()
         answers.append(interpreter.get_tensor(output["index"])[0])
-    np.testing.assert_allclose(answers, trained.predict(images, verbose=0), atol=0.03 if quantize == "dynamic" else 1e-3)
+    np.testing.assert_allclose(
+        answers, trained.predict(images, verbose=0), atol=0.03 if quantize == "dynamic" else 1e-3
+    )
 
 
 def test_a_uint8_file_takes_pixels_as_they_are(trained, digits, file, tmp_path):
