@@ -24,6 +24,7 @@ from odn_keras.deploy.tflite import (
 )
 from odn_keras.errors import InputError
 from odn_keras.files import replacing
+from odn_keras.normalization import BatchNormalization
 from odn_keras.quiet import quiet
 from odn_keras.spool import Images
 
@@ -31,13 +32,16 @@ RANGE_IMAGES = 1000  # training images on which the activations' first ranges ar
 INFERENCE_BATCH = 100
 SMALLEST_CHANNEL = 1e-3  # range of a channel's weights, by that of the layer's
 
+NORMALIZATION = ("axis", "momentum", "epsilon", "center", "scale")
+
 # The layers that have a twin, and what it takes over of their configuration.
 TWINS: dict[type, tuple[str, ...]] = {
     keras.layers.Conv2D: (
         *("filters", "kernel_size", "strides", "padding", "dilation_rate", "groups"),
         *("data_format", "use_bias", "activation"),
     ),
-    keras.layers.BatchNormalization: ("axis", "momentum", "epsilon", "center", "scale"),
+    keras.layers.BatchNormalization: NORMALIZATION,
+    BatchNormalization: NORMALIZATION,
     keras.layers.ReLU: ("max_value", "negative_slope", "threshold"),
     keras.layers.Add: (),
     keras.layers.GlobalAveragePooling2D: ("data_format", "keepdims"),
@@ -96,8 +100,8 @@ def export_qat(
     for package in ("tensorflow_model_optimization", "tf_keras"):
         if importlib.util.find_spec(package) is None:
             raise InputError(f"quantisation-aware training needs {package}: pip install 'odn_keras[qat]'")
-    network = exportable(network)
     check_layers(network)
+    network = exportable(network)
     train, validation = _checked(network, train, "training"), _checked(network, validation, "validation")
     if not 1 <= batch_size <= len(train[1]):
         raise InputError(f"batch_size must be from 1 to {len(train[1])}, the training images, got {batch_size}")
@@ -124,7 +128,7 @@ def check_layers(network: keras.Model) -> None:
         if layer is rescaling:
             continue
         if type(layer) not in TWINS:
-            known = ", ".join(layer_type.__name__ for layer_type in TWINS)
+            known = ", ".join(dict.fromkeys(layer_type.__name__ for layer_type in TWINS))
             raise InputError(f"{what} cannot be trained quantisation-aware: only {known}, and a Rescaling first")
         if calls[layer.name] > 1:
             raise InputError(f"{what} is called {calls[layer.name]} times: give every call a layer of its own")
@@ -179,9 +183,9 @@ def _tune_and_convert(
 
 
 def build_twin(network: keras.Model) -> Keras2Model:
-    """An `exportable` network in Keras 2, with equal weights.
+    """The network in Keras 2, with equal weights, without a leading `Rescaling`: it takes what that layer returns.
 
-    A leading `Rescaling` is left out: the twin takes what it returns. A softmax becomes a layer of its own, so that every tensor that is quantised is a layer's output.
+    A softmax becomes a layer of its own, so that every tensor that is quantised is a layer's output.
     """
     import tf_keras
 
