@@ -68,10 +68,10 @@ def export_qat(
 ) -> int:
     """Fine-tunes a trained network under int8 quantisation and writes it as `export_tflite` does with `"int8"`.
 
-    The file is of the same kind, operator for operator: pixel p is the int8 number p - 128. For networks that lose
-    accuracy by plain quantisation, as narrow ones may. Of the states before fine-tuning and after each epoch the one
-    is exported that is best on the validation images, in the simulation of the int8 file. The network given is left
-    as it is.
+    The file is of the same kind, operator for operator: pixel p is the int8 number p - 128. Of the states before
+    fine-tuning and after each epoch the one is exported that is best on the validation images, in the simulation of
+    the int8 file. The network given is left as it is. Where `export_tflite` loses nothing there is nothing to win:
+    compare the two files.
 
     Args:
         network: a functional classifier of one image input, made of the layers that `odn_keras.build` uses.
