@@ -22,7 +22,12 @@ _HOMES = {
     "run": "training",
     "load_dataset": "data",
     "export_tflite": "deploy.tflite",
+    "export_qat": "deploy.qat",
+    "write_c_array": "deploy.c_array",
     "LiteRTClassifier": "deploy.runtimes",
+    "MicroClassifier": "deploy.micro",
+    "measure_arena": "deploy.micro",
+    "open_classifier": "deploy.runtimes",
 }
 __all__ = sorted(_HOMES)
 

@@ -85,9 +85,10 @@ def write_c_array(
     if arena_bytes < 1:
         raise InputError(f"arena_bytes must be positive, got {arena_bytes}")
     classifier = LiteRTClassifier(tflite_path)
-    if len(classifier.input_shape) != 3:
-        raise InputError(f"{tflite_path} takes no image: its input has the shape {classifier.input_shape}")
-    classes = classifier.predict_quantized(np.zeros((1, *classifier.input_shape), np.uint8)).shape[-1]
+    if classifier.dtypes != [np.int8, np.int8]:
+        found = " and ".join(dtype.__name__ for dtype in classifier.dtypes)
+        raise InputError(f"a microcontroller's program wants int8 input and output, {tflite_path} has {found}")
+    classes = classifier.classes
     if len(labels) != classes:
         raise InputError(f"{tflite_path} has {classes} outputs, got {len(labels)} labels")
     content = pathlib.Path(tflite_path).read_bytes()

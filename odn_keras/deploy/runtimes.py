@@ -69,6 +69,7 @@ class TensorClassifier(Classifier):
         input, output: the details of its one input and one output, as TFLite's interpreters give them.
 
     Attributes:
+        dtypes: NumPy types of input and output.
         input, output: their `Quantization`.
 
     Raises:
@@ -77,11 +78,11 @@ class TensorClassifier(Classifier):
 
     def __init__(self, path: str | os.PathLike, input: dict[str, Any], output: dict[str, Any]):
         shapes = [tuple(int(n) for n in details["shape"]) for details in (input, output)]
-        self._dtypes = [details["dtype"] for details in (input, output)]
+        self.dtypes = [details["dtype"] for details in (input, output)]
         if [len(shape) for shape in shapes] != [4, 2] or any(shape[0] != 1 for shape in shapes):
             raise InputError(f"{path} is no image classifier of batch 1: it takes {shapes[0]} and gives {shapes[1]}")
-        if any(dtype not in SMALLEST for dtype in self._dtypes):
-            raise InputError(f"{path} takes {self._dtypes[0].__name__} and gives {self._dtypes[1].__name__}: not known")
+        if any(dtype not in SMALLEST for dtype in self.dtypes):
+            raise InputError(f"{path} takes {self.dtypes[0].__name__} and gives {self.dtypes[1].__name__}: not known")
         self.input_shape, self.classes = shapes[0][1:], shapes[1][1]
         self.input, self.output = _quantization(input), _quantization(output)
         self._path = path
@@ -93,7 +94,7 @@ class TensorClassifier(Classifier):
     def input_error(self) -> float:
         """How far the input is from taking pixel p as p - 128 (uint8: p), at worst, in quantisation steps."""
         pixels = np.arange(256)
-        real = self.input.scale * (pixels + SMALLEST[self._dtypes[0]] - self.input.zero_point)
+        real = self.input.scale * (pixels + SMALLEST[self.dtypes[0]] - self.input.zero_point)
         return float(np.abs(real - pixels / 255).max() / self.input.scale)
 
     def run(self, pixels: np.ndarray) -> np.ndarray:
@@ -104,13 +105,13 @@ class TensorClassifier(Classifier):
 
     def predict_quantized(self, images: Images) -> np.ndarray:
         """Raw uint8 pixels of shape (n, height, width, channels) -> integer outputs of shape (n, classes)."""
-        if self._dtypes[1] == np.float32:
+        if self.dtypes[1] == np.float32:
             raise InputError(f"{self._path} is a float file: it has no quantised outputs")
         return np.stack([self._run(pixels) for pixels in self._one_by_one(images)])
 
     def _run(self, pixels: np.ndarray) -> np.ndarray:
-        tensor = pixels[np.newaxis].astype(np.int16) + SMALLEST[self._dtypes[0]]
-        return self._invoke(tensor.astype(self._dtypes[0]))[0]
+        tensor = pixels[np.newaxis].astype(np.int16) + SMALLEST[self.dtypes[0]]
+        return self._invoke(tensor.astype(self.dtypes[0]))[0]
 
 
 class LiteRTClassifier(TensorClassifier):

@@ -1,17 +1,14 @@
 """A trained network -> a `.tflite` file, quantised or not. Needs TensorFlow, whatever backend trained the network."""
 
-import importlib.util
 import os
 import pathlib
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 
 import keras
 import numpy as np
 
-from odn_keras.builder import load, with_dtype
+from odn_keras.builder import with_dtype
+from odn_keras.deploy import tensorflow_process
 from odn_keras.deploy.memory import compact
 from odn_keras.errors import InputError
 from odn_keras.files import replacing
@@ -58,19 +55,22 @@ def export_tflite(
     if integer_type not in INTEGER_TYPES:
         raise InputError(f"integer_type must be one of {', '.join(INTEGER_TYPES)}, got {integer_type!r}")
     images = _checked(calibration_images, network.input_shape[1:]) if quantize == "int8" else np.zeros(0)
-    if importlib.util.find_spec("tensorflow") is None:
-        raise InputError("export needs TensorFlow, whatever the backend: pip install 'odn_keras[tensorflow]'")
+    with quiet():
+        content = tensorflow_process.call(_convert, exportable(network), images, quantize, integer_type)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+    return pathlib.Path(path).stat().st_size
+
+
+def exportable(network: keras.Model) -> keras.Model:
+    """A copy of the network in float32 and plain Keras layers.
+
+    Raises:
+        InputError: for weights that are not finite.
+    """
     if not all(np.isfinite(weights).all() for weights in network.get_weights()):
         raise InputError("the network has weights that are NaN or infinite: it cannot be exported")
-    network = with_dtype(network, "float32")
-    if keras.backend.backend() == "tensorflow":
-        with quiet():
-            content = _convert(network, images, quantize, integer_type)
-        with replacing(path) as temporary:
-            temporary.write_bytes(content)
-    else:
-        _export_in_tensorflow_process(network, images, path, quantize, integer_type)
-    return pathlib.Path(path).stat().st_size
+    return with_dtype(network, "float32")
 
 
 def _checked(calibration_images, expected: tuple[int, ...]) -> np.ndarray:
@@ -88,11 +88,7 @@ def _convert(network: keras.Model, images: np.ndarray, quantize: str, integer_ty
     rescaling = None
     if quantize == "int8":
         network, rescaling = without_rescaling(network)
-        if rescaling and images.max() * rescaling.scale > 1.01:
-            raise InputError(
-                f"the network takes pixels from 0 to {1 / rescaling.scale:g}, "
-                f"the calibration images go to {images.max():g}"
-            )
+        check_pixels(images, rescaling, "calibration")
     single = keras.Input(batch_shape=(1, *network.input_shape[1:]), name="image")
     converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(single, network(single)))
     if quantize != "none":
@@ -115,6 +111,18 @@ def without_rescaling(network: keras.Model) -> tuple[keras.Model, keras.layers.R
     return keras.Model(first.output, network.output), first
 
 
+def check_pixels(images: np.ndarray, rescaling: keras.layers.Rescaling | None, which: str) -> None:
+    """Whether the images have the pixels that a network behind this rescaling takes.
+
+    Raises:
+        InputError: where they go too far.
+    """
+    if rescaling and images.max() * rescaling.scale > 1.01:
+        raise InputError(
+            f"the network takes pixels from 0 to {1 / rescaling.scale:g}, the {which} images go to {images.max():g}"
+        )
+
+
 def calibration_samples(images: np.ndarray, rescaling: keras.layers.Rescaling | None) -> Iterator[list[np.ndarray]]:
     """The images one by one, as the network takes them.
 
@@ -127,29 +135,3 @@ def calibration_samples(images: np.ndarray, rescaling: keras.layers.Rescaling | 
         images = images * rescaling.scale + rescaling.offset
     for image in images:
         yield [image[np.newaxis]]
-
-
-def _export_in_tensorflow_process(network: keras.Model, images: np.ndarray, path, *choices: str) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        model_file, images_file = pathlib.Path(folder, "model.keras"), pathlib.Path(folder, "images.npy")
-        network.save(model_file)
-        np.save(images_file, images)
-        result = subprocess.run(
-            [sys.executable, "-m", __name__, model_file, images_file, os.path.abspath(path), *choices],
-            env={**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": ""},
-            capture_output=True,
-            text=True,
-        )
-    if result.returncode == 2:
-        raise InputError(result.stderr.strip().splitlines()[-1])
-    if result.returncode != 0:
-        raise RuntimeError(f"the TensorFlow process that exports failed:\n{result.stderr}")
-
-
-if __name__ == "__main__":
-    try:
-        model_file, images_file, target, quantize, integer_type = sys.argv[1:]
-        export_tflite(load(model_file), np.load(images_file), target, quantize=quantize, integer_type=integer_type)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)

@@ -150,7 +150,7 @@ def test_a_file_that_takes_no_image_is_refused(tmp_path):
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = tf.int8
     (tmp_path / "model.tflite").write_bytes(converter.convert())
-    with pytest.raises(InputError, match="no image"):
+    with pytest.raises(InputError, match="no image classifier"):
         write_c_array(tmp_path / "model.tflite", ["a", "b"], tmp_path, arena_bytes=1)
 
 

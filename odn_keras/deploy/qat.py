@@ -1,0 +1,335 @@
+"""Quantisation-aware training: a trained network is fine-tuned under the arithmetic of its int8 file, then exported.
+
+tensorflow-model-optimization (tfmot) simulates that arithmetic, and takes only networks of Keras 2 (`tf_keras`): the
+network gets a twin there, layer by layer. Both Kerases live in one process.
+"""
+
+import importlib.util
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from odn_keras.batches import Batches
+from odn_keras.deploy import tensorflow_process
+from odn_keras.deploy.memory import compact
+from odn_keras.deploy.tflite import (
+    INTEGER_TYPES,
+    calibration_samples,
+    check_pixels,
+    exportable,
+    without_rescaling,
+)
+from odn_keras.errors import InputError
+from odn_keras.files import replacing
+from odn_keras.normalization import BatchNormalization
+from odn_keras.quiet import quiet
+from odn_keras.spool import Images
+
+RANGE_IMAGES = 1000  # training images on which the activations' first ranges are measured
+INFERENCE_BATCH = 100
+SMALLEST_CHANNEL = 1e-3  # range of a channel's weights, by that of the layer's
+
+NORMALIZATION = ("axis", "momentum", "epsilon", "center", "scale")
+
+# The layers that have a twin, and what it takes over of their configuration.
+TWINS: dict[type, tuple[str, ...]] = {
+    keras.layers.Conv2D: (
+        *("filters", "kernel_size", "strides", "padding", "dilation_rate", "groups"),
+        *("data_format", "use_bias", "activation"),
+    ),
+    keras.layers.BatchNormalization: NORMALIZATION,
+    BatchNormalization: NORMALIZATION,
+    keras.layers.ReLU: ("max_value", "negative_slope", "threshold"),
+    keras.layers.Add: (),
+    keras.layers.GlobalAveragePooling2D: ("data_format", "keepdims"),
+    keras.layers.Dense: ("units", "use_bias", "activation"),
+}
+ACTIVATIONS = ("linear", "relu", "softmax")
+
+Split = tuple[Images, np.ndarray]
+Keras2Model = Any  # a tf_keras.Model, whose package is imported only where it is used
+
+
+def export_qat(
+    network: keras.Model,
+    train: Split,
+    validation: Split,
+    path: str | os.PathLike,
+    *,
+    epochs: int = 3,
+    learning_rate: float = 1e-3,
+    batch_size: int = 128,
+    seed: int = 0,
+    integer_type: str = "int8",
+    verbose: int = 1,
+) -> int:
+    """Fine-tunes a trained network under int8 quantisation and writes it as `export_tflite` does with `"int8"`.
+
+    The file is of the same kind, operator for operator: pixel p is the int8 number p - 128. Of the states before
+    fine-tuning and after each epoch the one is exported that is best on the validation images, in the simulation of
+    the int8 file. The network given is left as it is. Where `export_tflite` loses nothing there is nothing to win:
+    compare the two files.
+
+    Args:
+        network: a functional classifier of one image input, made of the layers that `odn_keras.build` uses.
+        train: training images as the network takes them, of shape (n, height, width, channels), and integer labels of
+            shape (n,). They are shuffled, not augmented.
+        validation: the same, of images to choose by.
+        path: the file to write.
+        epochs: of fine-tuning.
+        learning_rate: of Adam, at the start; it falls to 0 along a cosine.
+        batch_size: images of a training step.
+        seed: of the shuffling.
+        integer_type: of the file's input and output, `"int8"` or `"uint8"`.
+        verbose: 1 prints a line an epoch, 0 nothing.
+
+    Returns:
+        The size of the file in bytes.
+
+    Raises:
+        InputError: for a network with other layers, data that do not fit it, weights that are not finite, an option
+            out of range, or where TensorFlow, tf_keras or tfmot is missing.
+    """
+    if integer_type not in INTEGER_TYPES:
+        raise InputError(f"integer_type must be one of {', '.join(INTEGER_TYPES)}, got {integer_type!r}")
+    if epochs < 1 or learning_rate <= 0:
+        raise InputError(f"epochs must be at least 1 and learning_rate above 0, got {epochs} and {learning_rate}")
+    for package in ("tensorflow_model_optimization", "tf_keras"):
+        if importlib.util.find_spec(package) is None:
+            raise InputError(f"quantisation-aware training needs {package}: pip install 'odn_keras[qat]'")
+    check_layers(network)
+    network = exportable(network)
+    train, validation = _checked(network, train, "training"), _checked(network, validation, "validation")
+    if not 1 <= batch_size <= len(train[1]):
+        raise InputError(f"batch_size must be from 1 to {len(train[1])}, the training images, got {batch_size}")
+    content = tensorflow_process.call(
+        _tune_and_convert, network, train, validation, epochs, learning_rate, batch_size, seed, integer_type, verbose
+    )
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+    return pathlib.Path(path).stat().st_size
+
+
+def check_layers(network: keras.Model) -> None:
+    """Whether every layer has a twin.
+
+    Raises:
+        InputError: naming the first that has none.
+    """
+    if not hasattr(network, "operations"):
+        raise InputError(f"the network must be a functional keras.Model, got {type(network).__name__}")
+    _, rescaling = without_rescaling(network)
+    calls = {layer["name"]: len(layer["inbound_nodes"]) for layer in network.get_config()["layers"]}
+    for layer in network.operations[1:]:
+        what = f"layer {layer.name!r} of type {type(layer).__name__}"
+        if layer is rescaling:
+            continue
+        if type(layer) not in TWINS:
+            known = ", ".join(dict.fromkeys(layer_type.__name__ for layer_type in TWINS))
+            raise InputError(f"{what} cannot be trained quantisation-aware: only {known}, and a Rescaling first")
+        if calls[layer.name] > 1:
+            raise InputError(f"{what} is called {calls[layer.name]} times: give every call a layer of its own")
+        activation = layer.get_config().get("activation", "linear")
+        if activation not in ACTIVATIONS:
+            raise InputError(f"{what} has activation {activation!r}: only {', '.join(ACTIVATIONS)} can be trained")
+
+
+def _checked(network: keras.Model, split: Split, which: str) -> Split:
+    images, labels = split[0], np.asarray(split[1])
+    shape, classes = network.input_shape[1:], network.output_shape[-1]
+    if tuple(images.shape[1:]) != shape or not len(images):
+        raise InputError(f"{which} images must be of shape (n, {str(shape)[1:-1]}), got {tuple(images.shape)}")
+    if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
+        raise InputError(
+            f"{which} labels must be integers of shape ({len(images)},), got {labels.dtype} of shape {labels.shape}"
+        )
+    if labels.min() < 0 or labels.max() >= classes:
+        raise InputError(
+            f"{which} labels must be from 0 to {classes - 1}, as the network has {classes} classes, "
+            f"got {labels.min()} to {labels.max()}"
+        )
+    check_pixels(images[:RANGE_IMAGES], without_rescaling(network)[1], which)
+    on_other_backend = keras.backend.backend() != "tensorflow"  # the data go to another process, as a whole
+    return images[:] if on_other_backend else images, labels
+
+
+def _tune_and_convert(
+    network: keras.Model,
+    train: Split,
+    validation: Split,
+    epochs: int,
+    learning_rate: float,
+    batch_size: int,
+    seed: int,
+    integer_type: str,
+    verbose: int,
+) -> bytes:
+    _, rescaling = without_rescaling(network)
+
+    def prepare(images: np.ndarray) -> np.ndarray:
+        images = images.astype(np.float32)
+        return images * rescaling.scale + rescaling.offset if rescaling else images
+
+    with quiet():
+        samples = np.concatenate([image for (image,) in calibration_samples(train[0][:RANGE_IMAGES], rescaling)])
+        quantized = _quantize(build_twin(network), samples)
+    batches = Batches(train, network.output_shape[-1], batch_size, seed)
+    _fine_tune(quantized, batches, validation, prepare, epochs, learning_rate, verbose)
+    with quiet():
+        return _convert(quantized, integer_type)
+
+
+def build_twin(network: keras.Model) -> Keras2Model:
+    """The network in Keras 2, with equal weights, without a leading `Rescaling`: it takes what that layer returns.
+
+    A softmax becomes a layer of its own, so that every tensor that is quantised is a layer's output.
+    """
+    import tf_keras
+
+    _, rescaling = without_rescaling(network)
+    inputs = tf_keras.Input(network.input_shape[1:], name=network.operations[0].name)
+    tensors = {id(network.input): inputs}
+    for layer in network.operations[1:]:
+        outputs = keras.tree.map_structure(lambda tensor: tensors[id(tensor)], layer.input)
+        if layer is not rescaling:
+            config = {key: layer.get_config()[key] for key in ("name", *TWINS[type(layer)])}
+            softmax = config.get("activation") == "softmax"
+            if softmax:
+                config["activation"] = "linear"
+            copy = getattr(tf_keras.layers, type(layer).__name__)(**config)
+            outputs = copy(outputs)
+            copy.set_weights(layer.get_weights())
+            if softmax:
+                outputs = tf_keras.layers.Softmax(name=f"{layer.name}_softmax")(outputs)
+        tensors[id(layer.output)] = outputs
+    return tf_keras.Model(inputs, tensors[id(network.output)], name=network.name)
+
+
+def _quantize(twin: Keras2Model, samples: np.ndarray) -> Keras2Model:
+    """The twin under tfmot's simulated quantisation, the activations' ranges measured on samples.
+
+    By itself tfmot starts every range at -6 to 6 and moves it by a thousandth a step: a short fine-tuning would end
+    with wrong ones.
+    """
+    import tensorflow_model_optimization as tfmot
+
+    try:
+        quantized = tfmot.quantization.keras.quantize_model(twin)
+    except (RuntimeError, ValueError) as error:  # as for a BatchNormalization behind no Conv2D
+        reason = str(error).split(". ")[0]
+        raise InputError(f"tensorflow-model-optimization cannot quantise this network: {reason}") from error
+    ranges = _output_ranges(twin, samples)
+    for layer in quantized.layers:
+        variables = _variables(layer)
+        for name in (name.removesuffix("_max") for name in variables if name.endswith("_max") and name != "kernel_max"):
+            # the layer that tfmot puts behind the input bears no name of the twin's
+            low, high = ranges.get(layer.name.removeprefix("quant_"), ranges[twin.layers[0].name])
+            variables[f"{name}_min"].assign(low)
+            variables[f"{name}_max"].assign(high)
+    return quantized
+
+
+def _fit_kernel_ranges(quantized: Keras2Model) -> None:
+    """Sets the ranges of the kernels to what they are now: in training tfmot sets them before the weights move.
+
+    A channel (almost) without weights gets a wider one, or its bias, whose unit is that of the weights, would not fit
+    into 32 bits in the file.
+    """
+    for variables in map(_variables, quantized.layers):
+        if "kernel_max" in variables:
+            kernel = np.abs(variables["kernel"])
+            bound = kernel.max(axis=tuple(range(kernel.ndim - variables["kernel_max"].shape.rank)))
+            bound = np.maximum(bound, SMALLEST_CHANNEL * (kernel.max() or 1.0))
+            variables["kernel_min"].assign(-bound)
+            variables["kernel_max"].assign(bound)
+
+
+def _variables(layer) -> dict[str, Any]:
+    """The variables of a layer by the last part of their names."""
+    return {variable.name.split("/")[-1].removesuffix(":0"): variable for variable in layer.weights}
+
+
+def _output_ranges(twin: Keras2Model, samples: np.ndarray) -> dict[str, tuple[float, float]]:
+    """Least and greatest output of every layer over the samples, 0 included."""
+    import tensorflow as tf
+    import tf_keras
+
+    extremes = [tf.stack([tf.reduce_min(layer.output), tf.reduce_max(layer.output)]) for layer in twin.layers]
+    watch = tf_keras.Model(twin.input, tf.stack(extremes))
+    parts = range(0, len(samples), INFERENCE_BATCH)
+    found = np.stack([watch.predict_on_batch(samples[start : start + INFERENCE_BATCH]) for start in parts])
+    lows, highs = found[..., 0].min(axis=0, initial=0), found[..., 1].max(axis=0, initial=0)
+    return {layer.name: (low, high) for layer, low, high in zip(twin.layers, lows, highs, strict=True)}
+
+
+def _fine_tune(
+    quantized: Keras2Model,
+    batches: Batches,
+    validation: Split,
+    prepare: Callable[[np.ndarray], np.ndarray],
+    epochs: int,
+    learning_rate: float,
+    verbose: int,
+) -> None:
+    """Trains, and leaves the network with the weights that were best on the validation images."""
+    import tf_keras
+
+    def show(text: str) -> None:
+        if verbose:
+            print(f"quantisation-aware training: {text}", flush=True)
+
+    def judge() -> float:
+        _fit_kernel_ranges(quantized)
+        return _accuracy(quantized, validation, prepare)
+
+    schedule = tf_keras.optimizers.schedules.CosineDecay(learning_rate, epochs * len(batches))
+    quantized.compile(tf_keras.optimizers.Adam(schedule), "categorical_crossentropy")
+    best, best_epoch, best_weights = judge(), 0, quantized.get_weights()
+    show(f"before, validation accuracy {best:.4f}")
+    for epoch in range(1, epochs + 1):
+        losses = []
+        for step in range(len(batches)):
+            images, targets = batches[step]
+            losses.append(quantized.train_on_batch(prepare(images), targets))
+        batches.on_epoch_end()
+        accuracy = judge()
+        show(f"epoch {epoch} of {epochs}, loss {np.mean(losses):.4f}, validation accuracy {accuracy:.4f}")
+        if accuracy > best:
+            best, best_epoch, best_weights = accuracy, epoch, quantized.get_weights()
+    quantized.set_weights(best_weights)
+    show(f"exports epoch {best_epoch}, validation accuracy {best:.4f}")
+
+
+def _accuracy(quantized: Keras2Model, split: Split, prepare: Callable[[np.ndarray], np.ndarray]) -> float:
+    images, labels = split
+    parts = range(0, len(labels), INFERENCE_BATCH)
+    inputs = (prepare(images[start : start + INFERENCE_BATCH]) for start in parts)
+    found = np.concatenate([quantized.predict_on_batch(part).argmax(axis=-1) for part in inputs])
+    return float(np.mean(found == labels))
+
+
+def _convert(quantized: Keras2Model, integer_type: str) -> bytes:
+    import tensorflow as tf
+    import tf_keras
+    from ai_edge_litert.interpreter import Interpreter
+
+    single = tf_keras.Input(batch_shape=(1, *quantized.input_shape[1:]), name="image")
+    converter = tf.lite.TFLiteConverter.from_keras_model(tf_keras.Model(single, quantized(single)))
+    # TFLITE_BUILTINS_INT8 would ask for calibration; the ranges are in the network.
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.inference_input_type = converter.inference_output_type = tf.dtypes.as_dtype(integer_type)
+    content = converter.convert()
+    floats = [
+        tensor["name"]
+        for tensor in Interpreter(model_content=content).get_tensor_details()
+        if tensor["dtype"] == np.float32
+    ]
+    if floats:
+        raise InputError(
+            f"the converter left {len(floats)} tensors of this network in float32, the first is {floats[0]!r}"
+        )
+    return compact(content)
