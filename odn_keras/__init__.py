@@ -23,6 +23,7 @@ _HOMES = {
     "load_dataset": "data",
     "export_tflite": "deploy.tflite",
     "export_qat": "deploy.qat",
+    "export_android": "deploy.android",
     "write_c_array": "deploy.c_array",
     "LiteRTClassifier": "deploy.runtimes",
     "MicroClassifier": "deploy.micro",

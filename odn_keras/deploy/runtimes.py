@@ -165,7 +165,7 @@ RUNTIMES = {  # where each one's class is; none is imported before it is asked f
     "litert": f"{__name__}:LiteRTClassifier",
     "tflite_runtime": f"{__name__}:TFLiteRuntimeClassifier",
     "tflite_micro": "odn_keras.deploy.micro:MicroClassifier",
-    "mediapipe": "odn_keras.deploy.android:MediaPipeClassifier",
+    "mediapipe": "odn_keras.deploy.mediapipe_tasks:MediaPipeClassifier",
 }
 
 

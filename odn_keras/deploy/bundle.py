@@ -1,0 +1,146 @@
+"""A trained network -> the files that devices load, each loaded and measured in a device's own runtime."""
+
+import dataclasses
+import importlib.util
+import json
+import pathlib
+from typing import Any
+
+import keras
+import numpy as np
+
+from odn_keras.data import Dataset
+from odn_keras.deploy.android import export_android
+from odn_keras.deploy.c_array import write_c_array
+from odn_keras.deploy.micro import MicroClassifier, measure_arena
+from odn_keras.deploy.qat import export_qat
+from odn_keras.deploy.runtimes import LiteRTClassifier, measure
+from odn_keras.deploy.tflite import QUANTIZATIONS, export_tflite
+from odn_keras.deploy.vela import compile_for_ethos_u
+from odn_keras.errors import InputError
+from odn_keras.files import replacing
+
+MODEL, ANDROID, VELA, LABELS = "model.tflite", "android.tflite", "model_vela.tflite", "labels.txt"
+CALIBRATION_IMAGES = 1000
+COMPARED_IMAGES = 20  # in TFLite Micro's portable kernels, which take their time
+TARGETS = ("microcontroller", "android")
+CHOICES = (*QUANTIZATIONS, "qat")
+INTEGER = ("int8", "qat")
+
+
+def export(
+    network: keras.Model,
+    dataset: Dataset,
+    out: pathlib.Path,
+    *,
+    quantize: str = "int8",
+    targets: tuple[str, ...] = TARGETS,
+    vela: str | None = None,
+    name: str = "classifier",
+) -> dict[str, Any]:
+    """Writes `model.tflite` and, if it is an integer one, what the targets want besides.
+
+    Calibration and quantisation-aware training see training images only; accuracies are of the test images.
+
+    Args:
+        network: as `export_tflite` takes it.
+        dataset: what it was trained on.
+        out: the folder, made if need be.
+        quantize: one of `QUANTIZATIONS`, or `"qat"` for quantisation-aware training.
+        targets: `"microcontroller"` for `model.cc` and `model.h`, with the arena measured in TFLite Micro; `"android"`
+            for `android.tflite`, of three channels and with metadata. For integer files only.
+        vela: an Ethos-U configuration such as `"ethos-u55-128"`, for `model_vela.tflite`.
+        name: of the model, in Android's metadata.
+
+    Returns:
+        What `export.json` holds.
+
+    Raises:
+        InputError: where the network, the dataset and the choices do not fit together, or a tool is missing.
+    """
+    check_choices(quantize, targets, vela)
+    if network.input_shape[1:] != dataset.input_shape or network.output_shape[1:] != (dataset.num_classes,):
+        raise InputError(
+            f"the network takes images of {network.input_shape[1:]} and has {network.output_shape[-1]} outputs, "
+            f"{dataset.name} has images of {dataset.input_shape} in {dataset.num_classes} classes"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / MODEL
+    calibration = dataset.train[0][:CALIBRATION_IMAGES]
+    with replacing(out / LABELS) as temporary:
+        temporary.write_text("".join(f"{label}\n" for label in dataset.class_names), encoding="utf-8")
+    if quantize == "qat":
+        export_qat(network, dataset.train, dataset.validation, path)
+    else:
+        export_tflite(network, calibration, path, quantize=quantize)
+    result: dict[str, Any] = {"dataset": dataset.name, "quantize": quantize, "files": [_measured(path, dataset)]}
+    if quantize in INTEGER and "microcontroller" in targets:
+        result["microcontroller"] = _microcontroller(path, dataset, out)
+    if quantize in INTEGER and "android" in targets:
+        export_android(network, calibration, dataset.class_names, out / ANDROID, name=name)
+        result["files"].append(_measured(out / ANDROID, dataset))
+    if vela:
+        result["ethos_u"] = dataclasses.asdict(compile_for_ethos_u(path, vela, out / VELA))
+    with replacing(out / "export.json") as temporary:
+        temporary.write_text(json.dumps(result, indent=2) + "\n")
+    return result
+
+
+def check_choices(quantize: str, targets: tuple[str, ...], vela: str | None) -> None:
+    """Raises `InputError` for arguments of `export` that are not known, or not together."""
+    if quantize not in CHOICES:
+        raise InputError(f"quantize must be one of {', '.join(CHOICES)}, got {quantize!r}")
+    for target in targets:
+        if target not in TARGETS:
+            raise InputError(f"targets must be among {', '.join(TARGETS)}, got {target!r}")
+    if vela and quantize not in INTEGER:
+        raise InputError(f"Ethos-U takes integer files only: quantize as int8 or qat, not {quantize}")
+    needed = {
+        "micro": ("tflite_micro", quantize in INTEGER and "microcontroller" in targets),
+        "qat": ("tensorflow_model_optimization", quantize == "qat"),
+        "vela": ("ethosu", bool(vela)),
+    }
+    for extra, (package, is_needed) in needed.items():
+        if is_needed and importlib.util.find_spec(package) is None:
+            raise InputError(f"this export needs {package}: pip install 'odn_keras[{extra}]'")
+
+
+def _measured(path: pathlib.Path, dataset: Dataset) -> dict[str, Any]:
+    """Size, and accuracy and latency in LiteRT."""
+    classifier = LiteRTClassifier(path)
+    images, labels = dataset.test
+    if classifier.input_shape[-1] != dataset.input_shape[-1]:
+        images = np.repeat(images[:], classifier.input_shape[-1], axis=-1)
+    return {"file": path.name, "bytes": path.stat().st_size, **dataclasses.asdict(measure(classifier, images, labels))}
+
+
+def _microcontroller(path: pathlib.Path, dataset: Dataset, out: pathlib.Path) -> dict[str, Any]:
+    """Writes the C array; the arena, and how far TFLite Micro's outputs are from LiteRT's."""
+    arena = measure_arena(path)
+    write_c_array(path, dataset.class_names, out, arena_bytes=arena)
+    images = dataset.train[0][:COMPARED_IMAGES]
+    ours, theirs = (
+        runtime(path).predict_quantized(images).astype(int) for runtime in (MicroClassifier, LiteRTClassifier)
+    )
+    return {"arena_bytes": arena, "largest_difference_steps": int(np.abs(ours - theirs).max())}
+
+
+def table(result: dict[str, Any]) -> str:
+    """What was exported, for a person."""
+    lines = [f"{'file':<20}{'bytes':>12}{'accuracy':>10}{'ms, median':>12}{'ms, 95 %':>10}"]
+    lines += [
+        f"{file['file']:<20}{file['bytes']:>12,}{file['accuracy']:>10.4f}{file['median_ms']:>12.3f}{file['p95_ms']:>10.3f}"
+        for file in result["files"]
+    ]
+    lines.append(f"accuracy of {result['files'][0]['images']:,} test images, in LiteRT on this machine, one thread")
+    if micro := result.get("microcontroller"):
+        lines.append(
+            f"TFLite Micro: arena of {micro['arena_bytes']:,} bytes; outputs within "
+            f"{micro['largest_difference_steps']} of LiteRT's, in steps of 1/256"
+        )
+    if npu := result.get("ethos_u"):
+        lines.append(
+            f"{npu['configuration']} (Vela's estimate): {npu['sram_bytes']:,} bytes of SRAM, {npu['flash_bytes']:,} of "
+            f"flash, {npu['milliseconds']:.2f} ms, {npu['cpu_operators']} operators left to the CPU"
+        )
+    return "\n".join(lines)

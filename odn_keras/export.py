@@ -1,0 +1,79 @@
+"""Turns a finished run into the files that devices load, and measures each where it will run.
+
+    python -m odn_keras.export --run=runs/mnist
+    python -m odn_keras.export --run=runs/mnist --quantize=qat --vela=ethos-u55-128
+    python -m odn_keras.export --model=my.keras --dataset=path/to/images --out=exported
+
+Writes model.tflite, labels.txt and export.json; for an integer file also model.cc and model.h for TFLite Micro, with
+the arena measured, and android.tflite for Android and the browser. Exit status: 0, or 2 for bad input.
+"""
+
+import dataclasses
+import json
+import pathlib
+
+from absl import flags
+
+from odn_keras import cli
+from odn_keras.errors import InputError
+from odn_keras.options import DataOptions
+
+MODEL = "model.keras"
+FOLDER = "export"
+
+
+def define_flags() -> None:
+    cli.define_option_flags(DataOptions)
+    flags.adopt_module_key_flags(cli)
+    flags.DEFINE_string("run", None, "The folder of a finished run, with its dataset.")
+    flags.DEFINE_string("model", None, "A .keras file instead, and the dataset flags.")
+    flags.DEFINE_string("out", None, "Where the files go; default: the folder export/ of the run, or beside the model.")
+    flags.DEFINE_string("quantize", "int8", "int8, qat (quantisation-aware training), float16, dynamic or none.")
+    flags.DEFINE_list("targets", ["microcontroller", "android"], "What else to write for an integer file.")
+    flags.DEFINE_string("vela", None, "Compile for an Ethos-U too, such as ethos-u55-128.")
+
+
+def main() -> None:
+    values = flags.FLAGS
+    if bool(values.run) == bool(values.model):
+        raise InputError("give --run, the folder of a finished run, or --model, a .keras file")
+    model = pathlib.Path(values.run, MODEL) if values.run else pathlib.Path(values.model)
+    options = _options_of_run(pathlib.Path(values.run)) if values.run else DataOptions(**cli.option_values(DataOptions))
+    out = pathlib.Path(values.out) if values.out else model.parent / FOLDER
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out must be a folder, {out} is a file")
+
+    cli.import_keras()  # heavy: only once the flags are known to be good
+    from odn_keras import data
+    from odn_keras.builder import load
+    from odn_keras.deploy import bundle
+
+    bundle.check_choices(values.quantize, tuple(values.targets), values.vela)
+    network = load(model)
+    cli.wake_backend()
+    result = bundle.export(
+        network,
+        data.load(options),
+        out,
+        quantize=values.quantize,
+        targets=tuple(values.targets),
+        vela=values.vela,
+        name=pathlib.Path(options.dataset).stem,
+    )
+    print(f"\n{bundle.table(result)}\n")
+    for path in sorted(out.iterdir()):
+        print(f"  {path}")
+
+
+def _options_of_run(folder: pathlib.Path) -> DataOptions:
+    """The dataset of a finished run, but for what the user gives otherwise."""
+    try:
+        stored = json.loads((folder / "report.json").read_text(encoding="utf-8"))["options"]
+        ran_on = {field.name: stored[field.name] for field in dataclasses.fields(DataOptions)}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder} holds no finished run ({error})") from error
+    return DataOptions(**{**ran_on, **cli.option_values(DataOptions, given_only=True)})
+
+
+if __name__ == "__main__":
+    cli.run(main, define_flags)

@@ -1,0 +1,124 @@
+"""The Android file, and the library that Android apps use on it: MediaPipe, in an environment of its own."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+from odn_keras import InputError, LiteRTClassifier, NetworkSpec, build, load_dataset
+from odn_keras.deploy.android import export_android, with_rgb_input
+
+pytest.importorskip("tensorflow")
+ROOT = pathlib.Path(__file__).parents[2]
+
+IN_MEDIAPIPE = """
+import sys
+import numpy as np
+from odn_keras.deploy.runtimes import open_classifier
+from odn_keras.errors import InputError
+
+try:
+    np.save(sys.argv[3], open_classifier(sys.argv[1], "mediapipe").predict(np.load(sys.argv[2])))
+except InputError as error:
+    sys.exit(str(error))
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(digits):
+    network = build(NetworkSpec("resnet18", (8, 8, 1), 10, width=16), 2)
+    images, labels = digits.train
+    network.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
+    network.fit(images.astype("float32"), labels, epochs=5, batch_size=64, verbose=0)
+    return network
+
+
+@pytest.fixture(scope="module")
+def file(trained, digits, tmp_path_factory):
+    path = tmp_path_factory.mktemp("android") / "digits.tflite"
+    labels = [f"Ziffer {number}, ü" for number in range(10)]
+    size = export_android(trained, digits.train[0][:500], labels, path, name="Digits")
+    assert size == path.stat().st_size
+    return path
+
+
+def test_a_grey_network_takes_grey_as_rgb(trained, digits):
+    images = digits.test[0][:50].astype(np.float32)
+    answers = with_rgb_input(trained).predict(np.repeat(images, 3, axis=-1), verbose=0)
+    np.testing.assert_allclose(answers, trained.predict(images, verbose=0), atol=1e-5)
+
+
+def test_the_file_answers_as_the_network_and_has_the_labels(file, trained, digits):
+    images = np.repeat(digits.test[0], 3, axis=-1)
+    expected = trained.predict(digits.test[0].astype(np.float32), verbose=0).argmax(axis=-1)
+    classifier = LiteRTClassifier(file)
+    assert classifier.dtypes == [np.uint8, np.uint8] and classifier.input_error() <= 1
+    assert np.mean(classifier.predict(images).argmax(axis=-1) == expected) > 0.98
+    assert zipfile.ZipFile(file).read("labels.txt").decode().splitlines()[3] == "Ziffer 3, ü"
+
+
+def test_labels_must_match_and_the_first_layer_be_a_convolution(trained, digits, tmp_path):
+    import keras
+
+    with pytest.raises(InputError, match="10 outputs, got 9 labels"):
+        export_android(trained, digits.train[0][:100], ["?"] * 9, tmp_path / "model.tflite")
+    inputs = keras.Input((8, 8, 1))
+    dense = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
+    with pytest.raises(InputError, match="begin with a Conv2D"):
+        export_android(dense, digits.train[0][:100], ["a", "b"], tmp_path / "model.tflite")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def mediapipe(tmp_path_factory):
+    """Runs a file on images in MediaPipe: its probabilities, or the message of its refusal."""
+    folder = tmp_path_factory.mktemp("mediapipe")
+    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+    python = folder / "venv" / "bin" / "python"
+    installed = subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", "mediapipe==1.2.2"], capture_output=True, text=True
+    )
+    if installed.returncode:
+        pytest.skip(f"pip cannot install MediaPipe here: {installed.stderr.strip().splitlines()[-1]}")
+
+    def run(path, images):
+        np.save(folder / "images.npy", images)
+        result = subprocess.run(
+            [python, "-c", IN_MEDIAPIPE, path, folder / "images.npy", folder / "answers.npy"],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
+        if "cannot be loaded" in result.stderr:
+            pytest.skip(result.stderr.strip())  # Debian: libgles2 and libegl1
+        return np.load(folder / "answers.npy") if result.returncode == 0 else result.stderr.strip()
+
+    return run
+
+
+def test_mediapipe_classifies_as_litert_does(mediapipe, file, digits):
+    images = np.repeat(digits.test[0], 3, axis=-1)
+    answers, expected = mediapipe(file, images), LiteRTClassifier(file).predict(images)
+    labels = digits.test[1]
+    assert np.mean(answers.argmax(axis=-1) == labels) == np.mean(expected.argmax(axis=-1) == labels)
+    np.testing.assert_allclose(answers, expected, atol=1 / 256)
+
+
+def test_mediapipe_classifies_real_images_as_litert_does(mediapipe, real_data_dir):
+    path = ROOT / "tflite_models" / "mnist_rgb.tflite"
+    if not path.exists():
+        pytest.skip(f"{path.name} is not among the shipped models")
+    images, labels = load_dataset("mnist", data_dir=real_data_dir).test
+    images, labels = np.repeat(images[:1000], 3, axis=-1), labels[:1000]
+    answers, expected = mediapipe(path, images), LiteRTClassifier(path).predict(images)
+    assert np.mean(answers.argmax(axis=-1) == labels) == np.mean(expected.argmax(axis=-1) == labels) > 0.98
+
+
+@pytest.mark.parametrize("name", ["digits.tflite", "README.md"])
+def test_what_mediapipe_does_not_take_is_refused_in_one_line(mediapipe, name):
+    message = mediapipe(ROOT / "tflite_models" / name, np.zeros((1, 8, 8, 3), np.uint8))
+    assert isinstance(message, str) and "MediaPipe does not take" in message.splitlines()[0]

@@ -1,0 +1,80 @@
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from odn_keras import LiteRTClassifier, NetworkSpec, RunOptions, build, export
+
+pytest.importorskip("tensorflow")
+
+
+@pytest.fixture(scope="module")
+def run(digits, tmp_path_factory):
+    """A finished run on the digits: the two of its files that exporting reads."""
+    folder = tmp_path_factory.mktemp("run")
+    network = build(NetworkSpec("resnet18", (8, 8, 1), 10, width=8), 1)
+    images, labels = digits.train
+    network.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
+    network.fit(images.astype("float32"), labels, epochs=25, batch_size=32, verbose=0)
+    network.save(folder / "model.keras")
+    (folder / "report.json").write_text(json.dumps({"options": asdict(RunOptions(dataset="digits"))}))
+    return folder
+
+
+def test_a_run_becomes_files_for_every_device(run_command, run, digits, tmp_path):
+    pytest.importorskip("tflite_micro", reason="TFLite Micro is not installed: pip install 'odn_keras[micro]'")
+    pytest.importorskip("ethosu", reason="Vela is not installed: pip install 'odn_keras[vela]'")
+    out = tmp_path / "out"
+    status, printed, _ = run_command(export, f"--run={run}", f"--out={out}", "--vela=ethos-u55-128")
+    assert status == 0
+    assert {path.name for path in out.iterdir()} == {
+        *("model.tflite", "android.tflite", "model_vela.tflite"),
+        *("model.cc", "model.h", "labels.txt", "export.json"),
+    }
+    result = json.loads((out / "export.json").read_text())
+    images, labels = digits.test
+    grey, rgb = result["files"]
+    assert grey["accuracy"] == LiteRTClassifier(out / "model.tflite").accuracy(images, labels) > 0.8
+    assert rgb["accuracy"] == LiteRTClassifier(out / "android.tflite").accuracy(np.repeat(images, 3, axis=-1), labels)
+    assert abs(grey["accuracy"] - rgb["accuracy"]) < 0.02
+    assert grey["bytes"] == (out / "model.tflite").stat().st_size
+    assert f"kArenaBytes = {result['microcontroller']['arena_bytes']};" in (out / "model.h").read_text()
+    assert result["ethos_u"]["cpu_operators"] == 0
+    assert all(str(path) in printed for path in out.iterdir())
+
+
+def test_quantisation_aware_training_and_float_files(run_command, run, digits, tmp_path):
+    pytest.importorskip("tensorflow_model_optimization", reason="pip install 'odn_keras[qat]'")
+    accuracies = {}
+    for quantize in ("qat", "float16"):
+        out = tmp_path / quantize
+        arguments = [f"--run={run}", f"--quantize={quantize}", "--targets=", f"--out={out}"]
+        assert run_command(export, *arguments)[0] == 0
+        assert {path.name for path in out.iterdir()} == {"model.tflite", "labels.txt", "export.json"}
+        accuracies[quantize] = LiteRTClassifier(out / "model.tflite").accuracy(*digits.test)
+    assert accuracies["qat"] > accuracies["float16"] - 0.05 > 0.75
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "give --run"),
+        (["--run=RUN", "--model=RUN/model.keras"], "give --run"),
+        (["--run=nowhere"], "no finished run"),
+        (["--model=nowhere.keras"], "no such file"),
+        (["--model=RUN/report.json"], "not a readable .keras file"),
+        (["--run=RUN", "--quantize=int4"], "int4"),
+        (["--run=RUN", "--targets=toaster"], "toaster"),
+        (["--run=RUN", "--quantize=float16", "--vela=ethos-u55-128"], "integer files only"),
+        (["--run=RUN", "--out=RUN/model.keras"], "must be a folder"),
+        (["--model=RUN/model.keras", "--dataset=parts", "--grayscale"], "3 classes"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(run_command, run, image_folder, monkeypatch, arguments, told):
+    monkeypatch.chdir(image_folder.parent)
+    before = sorted(run.iterdir())
+    status, _, error = run_command(export, *(argument.replace("RUN", str(run)) for argument in arguments))
+    assert status == 2
+    assert error.startswith("error: ") and error.count("\n") == 1 and told in error
+    assert sorted(run.iterdir()) == before
