@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "NetworkSpec": "architectures",
+    "Budget": "budget",
     "build": "builder",
     "load": "builder",
     "deepen": "builder",

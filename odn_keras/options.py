@@ -6,6 +6,7 @@ from typing import Any
 
 from odn_keras.architectures import BACKBONES, NetworkSpec
 from odn_keras.errors import InputError
+from odn_keras.footprint import parse_bytes
 
 
 def _option(default: Any, text: str, *, choices=None, least=None, above=None, most=None, below=None) -> Any:
@@ -76,6 +77,10 @@ class RunOptions(DataOptions):
 
     target_accuracy: float = _option(0.98, "Validation accuracy to reach.", above=0, most=1)
     max_depth: int | None = _option(None, "Deepest network tried; default: the whole backbone.")
+    max_flash: str | None = _option(
+        None, "Bytes the int8 file may have, as 256KB: the network grows no deeper, and is made smaller if need be."
+    )
+    max_arena: str | None = _option(None, "Bytes of working memory it may need in TFLite Micro; likewise.")
     epochs: int = _option(60, "Epochs of the whole run, at most.", least=1)
     cycle_epochs: int | None = _option(
         None, "Epochs of the first depth's learning-rate cycle; default: a third of --epochs.", least=1
@@ -106,6 +111,9 @@ class RunOptions(DataOptions):
 
     def __post_init__(self):
         super().__post_init__()
+        for limit in (self.max_flash, self.max_arena):
+            if limit is not None:
+                parse_bytes(limit)
         if self.max_depth is not None:
             NetworkSpec(self.backbone, (1, 1, 1), num_classes=2).check_depth(self.max_depth)
         if self.cycle_epochs is not None and self.cycle_epochs > self.epochs:

@@ -114,6 +114,12 @@ def table(report: dict) -> str:
             f"{report['memory_reduction']:.2%}",
         ),
         (
+            "TFLite Micro's arena (bytes)",
+            f"{report['predicted_arena_bytes']:,}",
+            f"{report['full_arena_bytes']:,}",
+            f"{1 - report['predicted_arena_bytes'] / report['full_arena_bytes']:.2%}",
+        ),
+        (
             "MACs per image",
             f"{report['macs']:,}",
             f"{report['full_macs']:,}",

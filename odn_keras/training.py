@@ -1,23 +1,25 @@
 """One run, from a dataset to a measured `.tflite`: what `python -m odn_keras.train` does."""
 
+import dataclasses
 import json
 import pathlib
 import sys
-from dataclasses import asdict
 from typing import Any
 
 import keras
 import numpy as np
 
-from odn_keras import builder, cost, distribution, report
+from odn_keras import builder, cost, distribution, footprint, report
 from odn_keras.architectures import NetworkSpec
 from odn_keras.batches import Batches, EvaluationBatches
+from odn_keras.budget import Budget
 from odn_keras.checkpoint import Checkpoint
 from odn_keras.data import Dataset, load
 from odn_keras.deploy.runtimes import LiteRTClassifier
 from odn_keras.deploy.tflite import MIN_CALIBRATION_IMAGES, export_tflite
 from odn_keras.errors import InputError
 from odn_keras.files import replacing
+from odn_keras.footprint import parse_bytes
 from odn_keras.growth import DepthGrowth
 from odn_keras.model import OptimallyDeepNetwork
 from odn_keras.options import RunOptions
@@ -57,18 +59,39 @@ def run(
     if found["report"]:
         return found["report"] if share.is_chief else None
     dataset = _load(options, share, folder)
+    fitted = _within_budget(options, dataset)
     if not share.is_chief:
-        _grow(options, found["precision"], dataset, share, folder)
+        _grow(fitted, found["precision"], dataset, share, folder)
         return None
     with folder.claimed(options, found["precision"], overwrite=overwrite, resume=resume):
-        model, growth = _grow(options, found["precision"], dataset, share, folder)
+        if fitted != options:
+            print(
+                f"within the budget: depth 1 to {fitted.max_depth} of {fitted.backbone} of width {fitted.width}, "
+                f"with a stem of stride {fitted.stem_stride}"
+            )
+        model, growth = _grow(fitted, found["precision"], dataset, share, folder)
         with distribution.local():
             network = _save(model.network, folder.path)
-            title = f"{options.dataset}, {options.backbone}, width {options.width}"
+            title = f"{fitted.dataset}, {fitted.backbone}, width {fitted.width}"
             report.draw_growth(growth, title, folder.path / "growth.png")
             result = _deploy(network, growth, model.spec, options, found["precision"], dataset, folder.path)
         folder.finish()
     return result
+
+
+def _within_budget(options: RunOptions, dataset: Dataset) -> RunOptions:
+    """The options with width, stem and deepest network such that `max_flash` and `max_arena` are kept."""
+    if options.max_flash is None and options.max_arena is None:
+        return options
+    flash, arena = (None if limit is None else parse_bytes(limit) for limit in (options.max_flash, options.max_arena))
+    budget = Budget(flash, arena)
+    spec, deepest = budget.fit(_spec(options, dataset))
+    deepest = min(deepest, options.max_depth or deepest)
+    return dataclasses.replace(options, width=spec.width, stem_stride=spec.stem_stride, max_depth=deepest)
+
+
+def _spec(options: RunOptions, dataset: Dataset) -> NetworkSpec:
+    return NetworkSpec(options.backbone, dataset.input_shape, dataset.num_classes, options.width, options.stem_stride)
 
 
 def new_model(options: RunOptions, dataset: Dataset, dtype: str, depth: int = 1) -> OptimallyDeepNetwork:
@@ -214,7 +237,8 @@ def _deploy(
     result = {
         "dataset": options.dataset,
         "backbone": options.backbone,
-        "width": options.width,
+        "width": spec.width,
+        "stem_stride": spec.stem_stride,
         "depth": builder.depth_of(network),
         "max_depth": spec.max_depth,
         "target_accuracy": options.target_accuracy,
@@ -231,10 +255,12 @@ def _deploy(
         "test_accuracy": float(np.mean(probabilities.argmax(axis=-1) == labels)),
         "int8_test_accuracy": classifier.accuracy(images, labels),
         "tflite_bytes": tflite_bytes,
+        "predicted_arena_bytes": footprint.arena_bytes(spec, builder.depth_of(network)),
+        "full_arena_bytes": footprint.arena_bytes(spec, spec.max_depth),
         "float_full_bytes": full_bytes,
         "memory_reduction": 1 - tflite_bytes / full_bytes,
-        "input_quantization": asdict(classifier.input),
-        "output_quantization": asdict(classifier.output),
+        "input_quantization": dataclasses.asdict(classifier.input),
+        "output_quantization": dataclasses.asdict(classifier.output),
         "input": {
             "feed": "pixel p (0..255) as the int8 number p - 128",
             "largest_error_steps": classifier.input_error(),
@@ -249,7 +275,7 @@ def _deploy(
         "backend": keras.backend.backend(),
         "precision": dtype,
         "learning_rate_scale": growth.rate_scale,
-        "options": asdict(options),
+        "options": dataclasses.asdict(options),
         "versions": report.versions(),
     }
     report.write_json(result, out / "report.json")

@@ -51,6 +51,8 @@ WORDS = {
         ["digits", "digits", "digits", "no_such", "a/b/c", ".", "/dev/null", "x.npz", "mnist:9.9.9", "digits.npz"]
     ),
     "data_dir": st.sampled_from(["/proc", "/nowhere", ""]),
+    "max_flash": st.sampled_from(["100", "8KB", "1MB", "-1KB", "8 kb", "1e5"]),
+    "max_arena": st.sampled_from(["100", "4KB", "64KB", "KB", "0"]),
     "backbone": st.sampled_from(["resnet18", "resnet34", "resnet50", "vgg"]),
     "freeze": st.sampled_from(["prefix", "none", "all"]),
     "precision": st.sampled_from(["auto", "float32", "mixed_bfloat16", "float16"]),
