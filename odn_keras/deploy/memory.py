@@ -5,10 +5,9 @@ brings a plan: the metadata buffer `OfflineMemoryAllocation` (TFLite Micro's doc
 planner takes a quarter more than need be for residual networks.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from odn_keras.errors import InputError
 
@@ -105,6 +104,7 @@ def compact(content: bytes) -> bytes:
     Raises:
         InputError: where it is no `.tflite` file of one graph, or a float one.
     """
+    import numpy as np
     from ai_edge_litert import schema_py_generated as schema
 
     model = read_model(content)
@@ -201,6 +201,7 @@ def read_model(content: bytes):
 def write_model(model) -> bytes:
     """The reverse, its buffers aligned as devices need them."""
     import flatbuffers
+    import numpy as np
     from ai_edge_litert import schema_py_generated as schema
 
     class Aligned(schema.BufferT):
@@ -228,4 +229,4 @@ def _bytes(tensor) -> int:
     from ai_edge_litert import schema_py_generated as schema
 
     width = {schema.TensorType.INT8: 1, schema.TensorType.UINT8: 1, schema.TensorType.INT32: 4}[tensor.type]
-    return width * int(np.prod(tensor.shape))
+    return width * math.prod(int(n) for n in tensor.shape)
