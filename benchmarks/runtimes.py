@@ -63,11 +63,10 @@ def main() -> None:
     def row(name: str, path: pathlib.Path, runtime: str, count: int, compare: bool = True) -> tuple[float, int]:
         """Prints one line; returns milliseconds and bytes."""
         classifier = open_classifier(path, runtime)
-        some = np.repeat(images[:count], classifier.input_shape[-1] // images.shape[-1], axis=-1)
-        measured, size = measure(classifier, some, labels[:count]), path.stat().st_size
+        measured, size = measure(classifier, images[:count], labels[:count]), path.stat().st_size
         line = f"{name:<28}{size:>12,}{count:>8,}{measured.median_ms:>10.3f}"
         if compare:
-            answers = classifier.predict(some)
+            answers = classifier.predict(images[:count])
             steps = np.abs(answers - reference[:count]).max() * 256
             other = np.mean(answers.argmax(axis=-1) != reference[:count].argmax(axis=-1))
             line += f"{measured.accuracy:>10.4f}{steps:>14.1f} steps{other:>13.2%}"

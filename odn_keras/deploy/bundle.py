@@ -107,11 +107,8 @@ def check_choices(quantize: str, targets: tuple[str, ...], vela: str | None) -> 
 
 def _measured(path: pathlib.Path, dataset: Dataset) -> dict[str, Any]:
     """Size, and accuracy and latency in LiteRT."""
-    classifier = LiteRTClassifier(path)
-    images, labels = dataset.test
-    if classifier.input_shape[-1] != dataset.input_shape[-1]:
-        images = np.repeat(images[:], classifier.input_shape[-1], axis=-1)
-    return {"file": path.name, "bytes": path.stat().st_size, **dataclasses.asdict(measure(classifier, images, labels))}
+    measured = measure(LiteRTClassifier(path), *dataset.test)
+    return {"file": path.name, "bytes": path.stat().st_size, **dataclasses.asdict(measured)}
 
 
 def _microcontroller(path: pathlib.Path, dataset: Dataset, out: pathlib.Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import pathlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ class Quantization:
 
 
 class Classifier(abc.ABC):
-    """A classifier in some runtime, one image at a time.
+    """A classifier in some runtime, one image at a time. One of RGB images takes grey ones as well.
 
     Attributes:
         input_shape: (height, width, channels).
@@ -47,18 +48,25 @@ class Classifier(abc.ABC):
 
     def predict(self, images: Images) -> np.ndarray:
         """Raw uint8 pixels of shape (n, height, width, channels) -> class probabilities, float32 (n, classes)."""
-        return np.stack([self.run(pixels) for pixels in self._one_by_one(images)])
+        return np.stack([self.run(pixels) for pixels in self.one_by_one(images)])
 
     def accuracy(self, images: Images, labels: np.ndarray) -> float:
         """Fraction of the images, in memory or on disk, whose most probable class is the label."""
         return float(np.mean(self.predict(images).argmax(axis=-1) == labels))
 
-    def _one_by_one(self, images: Images):
-        if images.dtype != np.uint8 or tuple(images.shape[1:]) != self.input_shape:
+    def one_by_one(self, images: Images) -> Iterator[np.ndarray]:
+        """The images, from memory or from disk, each as `run` takes it.
+
+        Raises:
+            InputError: where they are no uint8 images of the input's shape.
+        """
+        height, width, channels = self.input_shape
+        if images.dtype != np.uint8 or tuple(images.shape[1:]) not in {self.input_shape, (height, width, 1)}:
             expected = ", ".join(map(str, self.input_shape))
             raise InputError(f"images must be uint8 of shape (n, {expected}), got {images.dtype} {images.shape}")
         for start in range(0, len(images), READ_BATCH):
-            yield from images[start : start + READ_BATCH]
+            batch = images[start : start + READ_BATCH]
+            yield from np.repeat(batch, channels // batch.shape[-1], axis=-1)
 
 
 class TensorClassifier(Classifier):
@@ -107,7 +115,7 @@ class TensorClassifier(Classifier):
         """Raw uint8 pixels of shape (n, height, width, channels) -> integer outputs of shape (n, classes)."""
         if self.dtypes[1] == np.float32:
             raise InputError(f"{self._path} is a float file: it has no quantised outputs")
-        return np.stack([self._run(pixels) for pixels in self._one_by_one(images)])
+        return np.stack([self._run(pixels) for pixels in self.one_by_one(images)])
 
     def _run(self, pixels: np.ndarray) -> np.ndarray:
         tensor = pixels[np.newaxis].astype(np.int16) + SMALLEST[self.dtypes[0]]
@@ -194,7 +202,7 @@ class Measurement:
 def measure(classifier: Classifier, images: Images, labels: np.ndarray) -> Measurement:
     """Classifies images one by one, by the clock."""
     right, milliseconds = 0, []
-    for pixels, label in zip(classifier._one_by_one(images), labels, strict=True):
+    for pixels, label in zip(classifier.one_by_one(images), labels, strict=True):
         began = time.perf_counter()
         probabilities = classifier.run(pixels)
         milliseconds.append(1000 * (time.perf_counter() - began))

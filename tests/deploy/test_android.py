@@ -53,7 +53,7 @@ def test_a_grey_network_takes_grey_as_rgb(trained, digits):
 
 
 def test_the_file_answers_as_the_network_and_has_the_labels(file, trained, digits):
-    images = np.repeat(digits.test[0], 3, axis=-1)
+    images = digits.test[0]
     expected = trained.predict(digits.test[0].astype(np.float32), verbose=0).argmax(axis=-1)
     classifier = LiteRTClassifier(file)
     assert classifier.dtypes == [np.uint8, np.uint8] and classifier.input_error() <= 1
