@@ -15,13 +15,14 @@ EXTRAS = {
         "tensorflow-datasets==4.9.10",
         "importlib_resources",  # imported by tensorflow-datasets 4.9.10, which does not declare it
         "ai-edge-litert==2.3.0",
+        "flatbuffers>=25",
     ],
     "jax": ["jax>=0.10,<0.12"],
     "torch": ["torch==2.13.0"],
     # Quantisation-aware training, on the legacy Keras that tensorflow-model-optimization is built on.
     "qat": ["tensorflow-model-optimization==0.8.1", "tf_keras>=2.21,<2.22"],
     # What a microcontroller computes and how much memory it takes; a nightly build, there is no other.
-    "micro": ["tflite-micro==0.dev20261023182759"],
+    "micro": ["tflite-micro==0.dev20261023182759", "ai-edge-litert==2.3.0", "flatbuffers>=25"],
     # Arm's compiler for Ethos-U NPUs.
     "vela": ["ethos-u-vela==5.2.0"],
     # Android's image classifier; wants absl-py 2, tensorflow-model-optimization 1: not beside `qat`.

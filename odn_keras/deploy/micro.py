@@ -96,6 +96,10 @@ def _runs(path: str | os.PathLike, arena_bytes: int) -> bool:
 
 
 if __name__ == "__main__":
+    import resource
+
     from tflite_micro import runtime
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is an answer
 
     runtime.Interpreter.from_bytes(pathlib.Path(sys.argv[1]).read_bytes(), arena_size=int(sys.argv[2])).invoke()

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 
+from odn_keras.deploy.memory import without_plan
 from odn_keras.errors import InputError
 from odn_keras.files import replacing
 
@@ -49,7 +50,10 @@ def compile_for_ethos_u(path: str | os.PathLike, configuration: str, target: str
     path = pathlib.Path(path)
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        arguments = [path, f"--accelerator-config={configuration}", f"--output-dir={folder}"]
+        source = folder / path.name
+        # Vela would keep the memory plan of other tensors than it ends up with
+        source.write_bytes(without_plan(path.read_bytes()))
+        arguments = [source, f"--accelerator-config={configuration}", f"--output-dir={folder}"]
         result = subprocess.run(
             [sys.executable, "-m", "ethosu.vela", *map(str, arguments)], capture_output=True, text=True
         )
