@@ -17,8 +17,6 @@ from odn_keras import cli
 from odn_keras.architectures import NetworkSpec
 from odn_keras.errors import InputError
 
-flags.DEFINE_string("run", None, "The folder of a finished run.", required=True)
-
 WARMUP_EPOCHS = 3
 PAPER_WIDTH = 64
 
@@ -53,6 +51,10 @@ def paper_macs(published: Published, spec: NetworkSpec, images: int) -> int:
     return images * sum(count * cost.training_macs(build(spec, depth)) for depth, count in epochs.items())
 
 
+def define_flags() -> None:
+    flags.DEFINE_string("run", None, "The folder of a finished run.", required=True)
+
+
 def main() -> None:
     folder = pathlib.Path(flags.FLAGS.run)
     try:
@@ -81,4 +83,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

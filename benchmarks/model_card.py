@@ -11,8 +11,10 @@ from absl import flags
 from odn_keras import cli
 from odn_keras.errors import InputError
 
-flags.DEFINE_string("run", None, "The folder of a finished and exported run.", required=True)
-flags.DEFINE_string("name", None, "What the files are called in tflite_models/.", required=True)
+
+def define_flags() -> None:
+    flags.DEFINE_string("run", None, "The folder of a finished and exported run.", required=True)
+    flags.DEFINE_string("name", None, "What the files are called in tflite_models/.", required=True)
 
 
 def main() -> None:
@@ -42,4 +44,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

@@ -17,13 +17,6 @@ from odn_keras import cli
 from odn_keras.errors import InputError
 from odn_keras.options import RunOptions
 
-flags.DEFINE_string("run", None, "The folder of a finished run.", required=True)
-flags.DEFINE_string("data_dir", None, "Where TensorFlow Datasets keeps its data; default: as the run.")
-flags.DEFINE_integer("epochs", 3, "Epochs of fine-tuning.", lower_bound=1)
-flags.DEFINE_float("learning_rate", 1e-3, "Of Adam, at the start of the fine-tuning.")
-flags.DEFINE_integer("batch_size", 128, "Images of a step of the fine-tuning.", lower_bound=1)
-flags.DEFINE_integer("seed", 0, "Of the fine-tuning's shuffling.")
-
 
 def accuracy(path: pathlib.Path, images, labels) -> float:
     """Of a file that takes pixels as float32, or as int8 less 128."""
@@ -71,6 +64,15 @@ def fine_tuned(network, dataset, epochs: int, learning_rate: float, batch_size: 
     return network
 
 
+def define_flags() -> None:
+    flags.DEFINE_string("run", None, "The folder of a finished run.", required=True)
+    flags.DEFINE_string("data_dir", None, "Where TensorFlow Datasets keeps its data; default: as the run.")
+    flags.DEFINE_integer("epochs", 3, "Epochs of fine-tuning.", lower_bound=1)
+    flags.DEFINE_float("learning_rate", 1e-3, "Of Adam, at the start of the fine-tuning.")
+    flags.DEFINE_integer("batch_size", 128, "Images of a step of the fine-tuning.", lower_bound=1)
+    flags.DEFINE_integer("seed", 0, "Of the fine-tuning's shuffling.")
+
+
 def main() -> None:
     values = flags.FLAGS
     folder = pathlib.Path(values.run)
@@ -111,4 +113,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

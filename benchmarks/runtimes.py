@@ -19,10 +19,6 @@ from odn_keras import cli
 from odn_keras.errors import InputError
 from odn_keras.options import DataOptions
 
-flags.DEFINE_string("run", None, "The folder of a finished and exported run.", required=True)
-flags.DEFINE_string("data_dir", None, "Where TensorFlow Datasets keeps its data; default: as the run.")
-flags.DEFINE_integer("images", 1000, "Test images to classify; in TFLite Micro a tenth of them.", lower_bound=10)
-
 FILES = {"litert": "model.tflite", "tflite_micro": "model.tflite", "mediapipe": "android.tflite"}
 MODULES = {"litert": "ai_edge_litert", "tflite_micro": "tflite_micro", "mediapipe": "mediapipe"}
 FULL_IMAGES = 100
@@ -43,6 +39,12 @@ def _full_network(report: dict[str, Any], dataset, path: pathlib.Path) -> None:
 
     spec = NetworkSpec(report["backbone"], dataset.input_shape, dataset.num_classes, report["width"])
     export_tflite(build(spec, spec.max_depth), None, path, quantize="none")
+
+
+def define_flags() -> None:
+    flags.DEFINE_string("run", None, "The folder of a finished and exported run.", required=True)
+    flags.DEFINE_string("data_dir", None, "Where TensorFlow Datasets keeps its data; default: as the run.")
+    flags.DEFINE_integer("images", 1000, "Test images to classify; in TFLite Micro a tenth of them.", lower_bound=10)
 
 
 def main() -> None:
@@ -92,4 +94,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

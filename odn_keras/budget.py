@@ -41,7 +41,8 @@ class Budget:
         """The spec, or the nearest to it of which at least one block fits, and its deepest network that fits.
 
         Where the spec itself is too large its stem gets stride 2, which quarters the activations and leaves the
-        weights; where that is not enough it becomes narrower as well.
+        weights; where that is not enough it becomes narrower. A spec of which one block fits is kept, although with
+        stride 2 a deeper one might fit.
 
         Raises:
             InputError: where nothing fits.
@@ -51,9 +52,9 @@ class Budget:
                 return candidate, depth
         flash, arena = footprint.flash_bytes(candidate, 1), footprint.arena_bytes(candidate, 1)
         raise InputError(
-            f"no network of {spec.backbone} for images of {spec.input_shape} fits {self}: the smallest, one block of "
-            f"width {candidate.width} behind a stem of stride {candidate.stem_stride}, needs {flash:,} bytes of flash "
-            f"and an arena of {arena:,}"
+            f"no network of {spec.backbone} for images of {spec.input_shape} fits {self}: the smallest tried, "
+            f"one block of width {candidate.width} behind a stem of stride {candidate.stem_stride}, needs {flash:,} "
+            f"bytes of flash and an arena of {arena:,}"
         )
 
     def __str__(self) -> str:
@@ -63,6 +64,6 @@ class Budget:
 
 def _candidates(spec: NetworkSpec) -> Iterator[NetworkSpec]:
     """The spec and what it is replaced by, the most wanted first."""
-    yield spec
     for width in (spec.width, *(width for width in NARROWER if width < spec.width)):
-        yield dataclasses.replace(spec, width=width, stem_stride=2)
+        for stride in dict.fromkeys((spec.stem_stride, 2)):
+            yield dataclasses.replace(spec, width=width, stem_stride=stride)

@@ -23,11 +23,16 @@ def test_what_does_not_fit_becomes_smaller(flash, arena):
     if budget.fits(SPEC, 1):
         assert spec == SPEC
     else:
-        assert spec.stem_stride == 2 and spec.width <= SPEC.width
+        assert spec.stem_stride == 2 or spec.width < SPEC.width
+
+
+def test_flash_alone_does_not_cost_resolution():
+    spec, _ = Budget(max_flash=40 * KB).fit(SPEC)
+    assert spec.stem_stride == 1 and spec.width < SPEC.width
 
 
 def test_where_nothing_fits_the_smallest_is_told():
-    with pytest.raises(InputError, match=r"max_flash=1,024: the smallest, one block of width 4 .* needs"):
+    with pytest.raises(InputError, match=r"max_flash=1,024: the smallest tried, one block of width 4 .* needs"):
         Budget(max_flash=KB).fit(SPEC)
 
 
