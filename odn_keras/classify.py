@@ -46,7 +46,7 @@ def labels_of(model: pathlib.Path, given: pathlib.Path | None, classes: int) -> 
 
 def _read(path: pathlib.Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig").rstrip()
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read the labels in {path} ({error})") from error
 

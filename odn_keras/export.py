@@ -69,8 +69,8 @@ def _options_of_run(folder: pathlib.Path) -> DataOptions:
     """The dataset of a finished run, but for what the user gives otherwise."""
     try:
         stored = json.loads((folder / "report.json").read_text(encoding="utf-8"))["options"]
-        ran_on = {field.name: stored[field.name] for field in dataclasses.fields(DataOptions)}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        ran_on = {field.name: stored.get(field.name, field.default) for field in dataclasses.fields(DataOptions)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{folder} holds no finished run ({error})") from error
     return DataOptions(**{**ran_on, **cli.option_values(DataOptions, given_only=True)})
 

@@ -46,10 +46,11 @@ def test_a_run_becomes_files_for_every_device(run_command, run, digits, tmp_path
 
 def test_quantisation_aware_training_and_float_files(run_command, run, digits, tmp_path):
     pytest.importorskip("tensorflow_model_optimization", reason="pip install 'odn_keras[qat]'")
-    accuracies = {}
+    accuracies, out = {}, tmp_path / "out"
+    out.mkdir()
+    (out / "model.cc").write_text("of an earlier export")
     for quantize in ("qat", "float16"):
-        out = tmp_path / quantize
-        arguments = [f"--run={run}", f"--quantize={quantize}", "--targets=", f"--out={out}"]
+        arguments = [f"--run={run}", f"--quantize={quantize}", "--targets=android", f"--out={out}"]
         assert run_command(export, *arguments)[0] == 0
         assert {path.name for path in out.iterdir()} == {"model.tflite", "labels.txt", "export.json"}
         accuracies[quantize] = LiteRTClassifier(out / "model.tflite").accuracy(*digits.test)

@@ -44,6 +44,10 @@ def export_android(
     """
     if len(labels) != network.output_shape[-1]:
         raise InputError(f"the network has {network.output_shape[-1]} outputs, got {len(labels)} labels")
+    if network.input_shape[-1] not in (1, 3):
+        raise InputError(
+            f"Android's library wants grey or RGB images, the network takes {network.input_shape[-1]} channels"
+        )
     if network.input_shape[-1] == 1:
         network = with_rgb_input(network)
         calibration_images = np.repeat(calibration_images, 3, axis=-1)

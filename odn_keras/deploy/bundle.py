@@ -21,6 +21,7 @@ from odn_keras.errors import InputError
 from odn_keras.files import replacing
 
 MODEL, ANDROID, VELA, LABELS = "model.tflite", "android.tflite", "model_vela.tflite", "labels.txt"
+FILES = (MODEL, ANDROID, VELA, LABELS, "model.cc", "model.h")
 CALIBRATION_IMAGES = 1000
 COMPARED_IMAGES = 20  # in TFLite Micro's portable kernels, which take their time
 TARGETS = ("microcontroller", "android")
@@ -48,7 +49,7 @@ def export(
         out: the folder, made if need be.
         quantize: one of `QUANTIZATIONS`, or `"qat"` for quantisation-aware training.
         targets: `"microcontroller"` for `model.cc` and `model.h`, with the arena measured in TFLite Micro; `"android"`
-            for `android.tflite`, of three channels and with metadata. For integer files only.
+            for `android.tflite`, of three channels and with metadata, with `"int8"` only. For integer files only.
         vela: an Ethos-U configuration such as `"ethos-u55-128"`, for `model_vela.tflite`.
         name: of the model, in Android's metadata.
 
@@ -65,6 +66,8 @@ def export(
             f"{dataset.name} has images of {dataset.input_shape} in {dataset.num_classes} classes"
         )
     out.mkdir(parents=True, exist_ok=True)
+    for name_of_earlier in (*FILES, "export.json"):
+        (out / name_of_earlier).unlink(missing_ok=True)
     path = out / MODEL
     calibration = dataset.train[0][:CALIBRATION_IMAGES]
     with replacing(out / LABELS) as temporary:
@@ -76,7 +79,7 @@ def export(
     result: dict[str, Any] = {"dataset": dataset.name, "quantize": quantize, "files": [_measured(path, dataset)]}
     if quantize in INTEGER and "microcontroller" in targets:
         result["microcontroller"] = _microcontroller(path, dataset, out)
-    if quantize in INTEGER and "android" in targets:
+    if quantize == "int8" and "android" in targets:  # fine-tuned weights are in their int8 file only
         export_android(network, calibration, dataset.class_names, out / ANDROID, name=name)
         result["files"].append(_measured(out / ANDROID, dataset))
     if vela:

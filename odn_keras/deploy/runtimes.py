@@ -61,7 +61,8 @@ class Classifier(abc.ABC):
             InputError: where they are no uint8 images of the input's shape.
         """
         height, width, channels = self.input_shape
-        if images.dtype != np.uint8 or tuple(images.shape[1:]) not in {self.input_shape, (height, width, 1)}:
+        accepted = {self.input_shape, (height, width, 1)} if channels == 3 else {self.input_shape}
+        if images.dtype != np.uint8 or tuple(images.shape[1:]) not in accepted:
             expected = ", ".join(map(str, self.input_shape))
             raise InputError(f"images must be uint8 of shape (n, {expected}), got {images.dtype} {images.shape}")
         for start in range(0, len(images), READ_BATCH):
