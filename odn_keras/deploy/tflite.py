@@ -66,8 +66,14 @@ def exportable(network: keras.Model) -> keras.Model:
     """A copy of the network in float32 and plain Keras layers.
 
     Raises:
-        InputError: for weights that are not finite.
+        InputError: for weights that are not finite, and for networks that are not functional or have recurrent layers,
+            on which the converter would crash.
     """
+    if isinstance(network, keras.Sequential) or not hasattr(network, "operations"):
+        raise InputError(f"export takes a functional keras.Model, got a {type(network).__name__}")
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.RNN):
+            raise InputError(f"layer {layer.name!r} of type {type(layer).__name__} is not of an image classifier")
     if not all(np.isfinite(weights).all() for weights in network.get_weights()):
         raise InputError("the network has weights that are NaN or infinite: it cannot be exported")
     return with_dtype(network, "float32")

@@ -119,6 +119,19 @@ def test_a_uint8_file_takes_pixels_as_they_are(trained, digits, file, tmp_path):
     np.testing.assert_array_equal(answers.astype(int) - 128, LiteRTClassifier(file).predict_quantized(images))
 
 
+def test_a_network_that_the_converter_would_crash_on_is_refused(tmp_path):
+    import keras
+
+    inputs = keras.Input((8, 8, 1))
+    rows = keras.layers.Reshape((8, 8))(inputs)
+    recurrent = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.LSTM(4)(rows)))
+    sequential = keras.Sequential([inputs, keras.layers.Flatten(), keras.layers.Dense(2)])
+    for network in (recurrent, sequential):
+        with pytest.raises(InputError, match=r"LSTM|functional"):
+            export_tflite(network, np.zeros((100, 8, 8, 1), np.uint8), tmp_path / "model.tflite")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("choice", [{"quantize": "int4"}, {"integer_type": "int16"}])
 def test_an_unknown_choice_is_refused(trained, digits, tmp_path, choice):
     with pytest.raises(InputError, match="must be one of"):
