@@ -7,7 +7,6 @@ and in the run's network, after a warm-up that trains all depths jointly; the wa
 full network, which is the least it can cost.
 """
 
-import json
 import pathlib
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from absl import flags
 from odn_keras import cli
 from odn_keras.architectures import NetworkSpec
 from odn_keras.errors import InputError
+from odn_keras.run_folder import finished_report
 
 WARMUP_EPOCHS = 3
 PAPER_WIDTH = 64
@@ -57,11 +57,8 @@ def define_flags() -> None:
 
 def main() -> None:
     folder = pathlib.Path(flags.FLAGS.run)
-    try:
-        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-        classes = len((folder / "labels.txt").read_text(encoding="utf-8").splitlines())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder} holds no finished run ({error})") from error
+    report = finished_report(folder)
+    classes = len((folder / "labels.txt").read_text(encoding="utf-8").splitlines())
     published = PUBLISHED.get(report["dataset"])
     if published is None:
         raise InputError(f"the paper logged no epochs for {report['dataset']}: only for {', '.join(PUBLISHED)}")

@@ -10,6 +10,7 @@ from absl import flags
 
 from odn_keras import cli
 from odn_keras.errors import InputError
+from odn_keras.run_folder import finished_report
 
 
 def define_flags() -> None:
@@ -19,12 +20,11 @@ def define_flags() -> None:
 
 def main() -> None:
     folder = pathlib.Path(flags.FLAGS.run)
+    report = finished_report(folder)
     try:
-        report, export = (
-            json.loads((folder / name).read_text(encoding="utf-8")) for name in ("report.json", "export/export.json")
-        )
+        export = json.loads((folder / "export" / "export.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{folder} holds no finished and exported run ({error})") from error
+        raise InputError(f"{folder} is not exported ({error})") from error
     stem = "" if report["stem_stride"] == 1 else ", stem of stride 2"
     depth = f"{report['depth']} of {report['max_depth']}, width {report['width']}{stem}"
     arena = export["microcontroller"]["arena_bytes"]

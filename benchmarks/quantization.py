@@ -7,37 +7,14 @@ is also fine-tuned alike (same images, optimizer, schedule and epochs, the best 
 plainly. Validation images choose; the test images are looked at once, at the end.
 """
 
-import json
 import pathlib
 import tempfile
 
 from absl import flags
 
 from odn_keras import cli
-from odn_keras.errors import InputError
 from odn_keras.options import RunOptions
-
-
-def accuracy(path: pathlib.Path, images, labels) -> float:
-    """Of a file that takes pixels as float32, or as int8 less 128."""
-    import numpy as np
-    from ai_edge_litert.interpreter import Interpreter
-
-    from odn_keras import LiteRTClassifier
-    from odn_keras.quiet import quiet
-
-    with quiet():
-        interpreter = Interpreter(str(path))
-        interpreter.allocate_tensors()
-    (image,), (output,) = interpreter.get_input_details(), interpreter.get_output_details()
-    if image["dtype"] == np.int8:
-        return LiteRTClassifier(path).accuracy(images, labels)
-    right = 0
-    for pixels, label in zip(images, labels, strict=True):
-        interpreter.set_tensor(image["index"], pixels[np.newaxis].astype(np.float32))
-        interpreter.invoke()
-        right += int(interpreter.get_tensor(output["index"]).argmax() == label)
-    return right / len(labels)
+from odn_keras.run_folder import finished_report
 
 
 def fine_tuned(network, dataset, epochs: int, learning_rate: float, batch_size: int, seed: int):
@@ -76,18 +53,16 @@ def define_flags() -> None:
 def main() -> None:
     values = flags.FLAGS
     folder = pathlib.Path(values.run)
-    try:
-        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-        options = RunOptions(**{**report["options"], **({"data_dir": values.data_dir} if values.data_dir else {})})
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{folder} holds no finished run ({error})") from error
+    report = finished_report(folder)
+    options = RunOptions(**{**report["options"], **({"data_dir": values.data_dir} if values.data_dir else {})})
     cli.import_keras()
     cli.wake_backend()
-    from odn_keras import export_tflite, load, training
+    from odn_keras import LiteRTClassifier, data, export_tflite, load
     from odn_keras.deploy.qat import export_qat
+    from odn_keras.deploy.tflite import CALIBRATION_IMAGES
 
-    network, dataset = load(folder / "model.keras"), training.load(options)
-    calibration = dataset.train[0][: training.CALIBRATION_IMAGES]
+    network, dataset = load(folder / "model.keras"), data.load(options)
+    calibration = dataset.train[0][:CALIBRATION_IMAGES]
     tuning = {name: values[name].value for name in ("epochs", "learning_rate", "batch_size", "seed")}
     longer = fine_tuned(network, dataset, **tuning)
     with tempfile.TemporaryDirectory() as temporary:
@@ -108,7 +83,7 @@ def main() -> None:
         print(f"{options.dataset}, depth {report['depth']}, width {options.width}, {report['params']:,} parameters")
         print(f"{'':<28}{'validation':>12}{'test':>10}{'bytes':>12}")
         for name, path, size in rows:
-            found = [accuracy(path, *split) for split in (dataset.validation, dataset.test)]
+            found = [LiteRTClassifier(path).accuracy(*split) for split in (dataset.validation, dataset.test)]
             print(f"{name:<28}{found[0]:>12.4f}{found[1]:>10.4f}{size:>12,}", flush=True)
 
 

@@ -8,7 +8,6 @@ network has random weights, which take as long as others. Outputs are compared w
 
 import dataclasses
 import importlib.util
-import json
 import pathlib
 import tempfile
 from typing import Any
@@ -18,6 +17,7 @@ from absl import flags
 from odn_keras import cli
 from odn_keras.errors import InputError
 from odn_keras.options import DataOptions
+from odn_keras.run_folder import finished_report
 
 FILES = {"litert": "model.tflite", "tflite_micro": "model.tflite", "mediapipe": "android.tflite"}
 MODULES = {"litert": "ai_edge_litert", "tflite_micro": "tflite_micro", "mediapipe": "mediapipe"}
@@ -25,10 +25,7 @@ FULL_IMAGES = 100
 
 
 def _read(folder: pathlib.Path) -> dict[str, Any]:
-    try:
-        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder} holds no finished run ({error})") from error
+    report = finished_report(folder)
     if not (folder / "export" / FILES["litert"]).is_file():
         raise InputError(f"{folder} is not exported: python -m odn_keras.export --run={folder}")
     return report

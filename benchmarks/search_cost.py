@@ -19,7 +19,6 @@ Accuracies are of validation images, medians over the seeds; ratios are theirs b
 """
 
 import itertools
-import json
 import math
 import pathlib
 import statistics
@@ -35,7 +34,7 @@ from benchmarks.outcome import PAPER_MARGIN, Outcome, reached
 from odn_keras import cli
 from odn_keras.architectures import NetworkSpec
 from odn_keras.errors import InputError
-from odn_keras.files import replacing
+from odn_keras.files import replacing, write_json
 from odn_keras.options import RunOptions
 
 ABLATIONS: dict[str, dict[str, Any]] = {
@@ -296,8 +295,7 @@ def main() -> None:
         raise InputError(f"sweep_depth must be below the full depth {full_depth}, got {values.sweep_depth}")
     folder = pathlib.Path(values.out or pathlib.Path("runs", "search_cost", pathlib.Path(options.dataset).stem))
     result = measure(options, Jobs(folder / "trainings", options, options.max_depth or full_depth, values.workers))
-    with replacing(folder / "search_cost.json") as temporary:
-        temporary.write_text(json.dumps(result, indent=2))
+    write_json(result, folder / "search_cost.json")
     print(f"\n  {folder / 'search_cost.json'}\n  {folder / 'trainings' / 'search_cost.png'}")
 
 

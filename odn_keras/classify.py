@@ -15,12 +15,12 @@ import zipfile
 
 import numpy as np
 
+from odn_keras.deploy.metadata import LABELS
 from odn_keras.deploy.runtimes import open_classifier
 from odn_keras.errors import InputError
 from odn_keras.images import read_image
 
 BAD_INPUT = 2
-LABELS = "labels.txt"
 
 
 def labels_of(model: pathlib.Path, given: pathlib.Path | None, classes: int) -> list[str]:

@@ -8,14 +8,13 @@ them. Exit status: 0, or 2 for bad input.
 """
 
 import dataclasses
-import json
 import pathlib
 
 from absl import flags
 
 from odn_keras import cli
 from odn_keras.errors import InputError
-from odn_keras.files import replacing
+from odn_keras.files import write_json
 from odn_keras.options import DataOptions
 
 
@@ -50,8 +49,7 @@ def main() -> None:
     )
     if values.report:
         what = {"file": str(path), "bytes": path.stat().st_size, "runtime": values.runtime, "dataset": options.dataset}
-        with replacing(values.report) as temporary:
-            temporary.write_text(json.dumps({**what, **dataclasses.asdict(measured)}, indent=2) + "\n")
+        write_json({**what, **dataclasses.asdict(measured)}, values.report)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ the arena measured, and android.tflite for Android and the browser. Exit status:
 """
 
 import dataclasses
-import json
 import pathlib
 
 from absl import flags
@@ -17,6 +16,7 @@ from absl import flags
 from odn_keras import cli
 from odn_keras.errors import InputError
 from odn_keras.options import DataOptions
+from odn_keras.run_folder import finished_report
 
 MODEL = "model.keras"
 FOLDER = "export"
@@ -67,11 +67,8 @@ def main() -> None:
 
 def _options_of_run(folder: pathlib.Path) -> DataOptions:
     """The dataset of a finished run, but for what the user gives otherwise."""
-    try:
-        stored = json.loads((folder / "report.json").read_text(encoding="utf-8"))["options"]
-        ran_on = {field.name: stored.get(field.name, field.default) for field in dataclasses.fields(DataOptions)}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{folder} holds no finished run ({error})") from error
+    stored = finished_report(folder)["options"]
+    ran_on = {field.name: stored.get(field.name, field.default) for field in dataclasses.fields(DataOptions)}
     return DataOptions(**{**ran_on, **cli.option_values(DataOptions, given_only=True)})
 
 

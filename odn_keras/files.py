@@ -1,10 +1,12 @@
 """Writing files so that a crash never leaves half of one."""
 
 import contextlib
+import json
 import os
 import pathlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 TEMPORARY_PREFIX = ".writing-"
 
@@ -33,6 +35,18 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_json(value: Any, path: str | os.PathLike) -> None:
+    """Writes a value as JSON that a person can read too."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def write_lines(lines: Iterable[str], path: str | os.PathLike) -> None:
+    """Writes a text file of these lines."""
+    with replacing(path) as temporary:
+        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def _umask() -> int:

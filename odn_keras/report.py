@@ -1,7 +1,6 @@
 """What a run leaves behind: `report.json`, `history.csv`, `growth.png` and the table on the terminal."""
 
 import csv
-import json
 import os
 import platform
 from importlib import metadata
@@ -39,11 +38,6 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def write_json(report: dict, path: str | os.PathLike) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(report, indent=2) + "\n")
 
 
 def write_history(history: dict[str, list[float]], stages: list[Stage], path: str | os.PathLike) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import filelock
 
 from odn_keras.errors import InputError
-from odn_keras.files import TEMPORARY_PREFIX, replacing
+from odn_keras.files import TEMPORARY_PREFIX, write_json
 from odn_keras.options import RunOptions
 
 RUN_FILES = ("model.tflite", "model.keras", "labels.txt", "history.csv", "growth.png", "report.json")
@@ -111,9 +111,7 @@ class RunFolder:
     def _begin(self, options: RunOptions, precision: str) -> None:
         shutil.rmtree(self.checkpoint, ignore_errors=True)
         self.checkpoint.mkdir()
-        with replacing(self._record) as temporary:
-            record = {"options": asdict(options), "precision": precision}
-            temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        write_json({"options": asdict(options), "precision": precision}, self._record)
         for name in reversed(RUN_FILES):
             (self.path / name).unlink(missing_ok=True)
 
@@ -130,3 +128,18 @@ class RunFolder:
                 raise InputError(
                     f"the run in {self.path} has --{name}={before[name]}, not {now}: --resume changes nothing"
                 )
+
+
+def finished_report(path: str | pathlib.Path) -> dict[str, Any]:
+    """The report of the finished run in a folder.
+
+    Raises:
+        InputError: where there is none.
+    """
+    try:
+        report = RunFolder(pathlib.Path(path)).report()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} holds no finished run ({error})") from error
+    if report is None:
+        raise InputError(f"{path} holds no finished run")
+    return report

@@ -16,9 +16,9 @@ from odn_keras.budget import Budget
 from odn_keras.checkpoint import Checkpoint
 from odn_keras.data import Dataset, load
 from odn_keras.deploy.runtimes import LiteRTClassifier
-from odn_keras.deploy.tflite import MIN_CALIBRATION_IMAGES, export_tflite
+from odn_keras.deploy.tflite import CALIBRATION_IMAGES, MIN_CALIBRATION_IMAGES, export_tflite
 from odn_keras.errors import InputError
-from odn_keras.files import replacing
+from odn_keras.files import replacing, write_json, write_lines
 from odn_keras.footprint import parse_bytes
 from odn_keras.growth import DepthGrowth
 from odn_keras.model import OptimallyDeepNetwork
@@ -27,7 +27,6 @@ from odn_keras.recipes import Augmentation, precision, sgd
 from odn_keras.run_folder import RunFolder
 from odn_keras.stages import TrainingDiverged
 
-CALIBRATION_IMAGES = 1000
 EVALUATION_BATCH = 500
 
 
@@ -195,8 +194,7 @@ class _Recorder(keras.callbacks.Callback):
         self._growth, self._class_names, self._out = growth, class_names, out
 
     def on_train_begin(self, logs=None):
-        with replacing(self._out / "labels.txt") as temporary:
-            temporary.write_text("".join(f"{name}\n" for name in self._class_names), encoding="utf-8")
+        write_lines(self._class_names, self._out / "labels.txt")
 
     def on_epoch_end(self, epoch, logs=None):
         report.write_history(self.model.history.history, self._growth.stages, self._out / "history.csv")
@@ -278,5 +276,5 @@ def _deploy(
         "options": dataclasses.asdict(options),
         "versions": report.versions(),
     }
-    report.write_json(result, out / "report.json")
+    write_json(result, out / "report.json")
     return result

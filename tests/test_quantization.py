@@ -6,8 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks.quantization import accuracy
-from odn_keras import NetworkSpec, build, export_tflite
+from odn_keras import LiteRTClassifier, NetworkSpec, build, export_tflite
 
 pytest.importorskip("ai_edge_litert")
 pytestmark = pytest.mark.one_backend
@@ -23,7 +22,7 @@ def test_every_kind_of_file_is_fed_its_kind_of_pixels(digits, tmp_path, quantize
     images, labels = digits.test
     expected = np.mean(network.predict(images.astype("float32"), verbose=0).argmax(-1) == labels)
     assert expected > 0.4
-    assert accuracy(tmp_path / "model.tflite", images, labels) == pytest.approx(expected, abs=0.02)
+    assert LiteRTClassifier(tmp_path / "model.tflite").accuracy(images, labels) == pytest.approx(expected, abs=0.02)
 
 
 def test_a_folder_without_a_run_is_refused_in_one_line(tmp_path):

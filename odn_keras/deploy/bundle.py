@@ -2,8 +2,9 @@
 
 import dataclasses
 import importlib.util
-import json
+import os
 import pathlib
+import tempfile
 from typing import Any
 
 import keras
@@ -12,17 +13,17 @@ import numpy as np
 from odn_keras.data import Dataset
 from odn_keras.deploy.android import export_android
 from odn_keras.deploy.c_array import write_c_array
+from odn_keras.deploy.metadata import LABELS
 from odn_keras.deploy.micro import MicroClassifier, measure_arena
 from odn_keras.deploy.qat import export_qat
 from odn_keras.deploy.runtimes import LiteRTClassifier, measure
-from odn_keras.deploy.tflite import QUANTIZATIONS, export_tflite
+from odn_keras.deploy.tflite import CALIBRATION_IMAGES, QUANTIZATIONS, export_tflite
 from odn_keras.deploy.vela import compile_for_ethos_u
 from odn_keras.errors import InputError
-from odn_keras.files import replacing
+from odn_keras.files import TEMPORARY_PREFIX, write_json, write_lines
 
-MODEL, ANDROID, VELA, LABELS = "model.tflite", "android.tflite", "model_vela.tflite", "labels.txt"
-FILES = (MODEL, ANDROID, VELA, LABELS, "model.cc", "model.h")
-CALIBRATION_IMAGES = 1000
+MODEL, ANDROID, VELA, REPORT = "model.tflite", "android.tflite", "model_vela.tflite", "export.json"
+FILES = (MODEL, ANDROID, VELA, LABELS, "model.cc", "model.h", REPORT)
 COMPARED_IMAGES = 20  # in TFLite Micro's portable kernels, which take their time
 TARGETS = ("microcontroller", "android")
 CHOICES = (*QUANTIZATIONS, "qat")
@@ -65,13 +66,23 @@ def export(
             f"the network takes images of {network.input_shape[1:]} and has {network.output_shape[-1]} outputs, "
             f"{dataset.name} has images of {dataset.input_shape} in {dataset.num_classes} classes"
         )
-    out.mkdir(parents=True, exist_ok=True)
-    for name_of_earlier in (*FILES, "export.json"):
-        (out / name_of_earlier).unlink(missing_ok=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=out.parent) as name_of_folder:
+        folder = pathlib.Path(name_of_folder)
+        result = _write(network, dataset, folder, quantize, targets, vela, name)
+        out.mkdir(exist_ok=True)
+        for file in FILES:  # all of them or none; those of an earlier export go
+            if (folder / file).exists():
+                os.replace(folder / file, out / file)
+            else:
+                (out / file).unlink(missing_ok=True)
+    return result
+
+
+def _write(network, dataset, out, quantize, targets, vela, name) -> dict[str, Any]:
     path = out / MODEL
     calibration = dataset.train[0][:CALIBRATION_IMAGES]
-    with replacing(out / LABELS) as temporary:
-        temporary.write_text("".join(f"{label}\n" for label in dataset.class_names), encoding="utf-8")
+    write_lines(dataset.class_names, out / LABELS)
     if quantize == "qat":
         export_qat(network, dataset.train, dataset.validation, path)
     else:
@@ -84,8 +95,7 @@ def export(
         result["files"].append(_measured(out / ANDROID, dataset))
     if vela:
         result["ethos_u"] = dataclasses.asdict(compile_for_ethos_u(path, vela, out / VELA))
-    with replacing(out / "export.json") as temporary:
-        temporary.write_text(json.dumps(result, indent=2) + "\n")
+    write_json(result, out / REPORT)
     return result
 
 

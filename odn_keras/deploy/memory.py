@@ -52,7 +52,6 @@ def plan(tensors: Sequence[Tensor]) -> list[int]:
     >>> plan([Tensor(16, 0, 1), Tensor(16, 1, 2), Tensor(32, 2, 3)])
     [0, 32, 0]
     """
-    least = least_bytes(tensors)
     orders = (
         lambda tensor: (-tensor.size, tensor.first),
         lambda tensor: (tensor.first, -tensor.size),
@@ -60,14 +59,11 @@ def plan(tensors: Sequence[Tensor]) -> list[int]:
         lambda tensor: (-tensor.size, -tensor.first),
         lambda tensor: (-tensor.last, -tensor.size),
     )
-    best: list[int] | None = None
-    for order in orders:
-        offsets = _place(tensors, sorted(range(len(tensors)), key=lambda index: order(tensors[index])))
-        if best is None or arena_bytes(tensors, offsets) < arena_bytes(tensors, best):
-            best = offsets
-        if arena_bytes(tensors, best) == least:
-            break
-    return best or []
+
+    def placed(order) -> list[int]:
+        return _place(tensors, sorted(range(len(tensors)), key=lambda index: order(tensors[index])))
+
+    return min(map(placed, orders), key=lambda offsets: arena_bytes(tensors, offsets))
 
 
 def arena_bytes(tensors: Sequence[Tensor], offsets: Sequence[int]) -> int:

@@ -34,11 +34,10 @@ class MicroClassifier(TensorClassifier):
         from tflite_micro import runtime
 
         content = pathlib.Path(path).read_bytes()
+        arena_bytes = arena_bytes or PLENTY * (_least(content) + KIB)
         try:
             with quiet(show_on_failure=False):
-                self._interpreter = runtime.Interpreter.from_bytes(
-                    content, arena_size=arena_bytes or PLENTY * (_least(content) + KIB)
-                )
+                self._interpreter = runtime.Interpreter.from_bytes(content, arena_size=arena_bytes)
         except RuntimeError as error:
             raise InputError(f"TFLite Micro cannot run {path} in an arena of {arena_bytes} bytes ({error})") from error
         details = self._interpreter.get_input_details(0), self._interpreter.get_output_details(0)

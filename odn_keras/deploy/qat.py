@@ -17,6 +17,7 @@ from odn_keras.batches import Batches
 from odn_keras.deploy import tensorflow_process
 from odn_keras.deploy.memory import compact
 from odn_keras.deploy.tflite import (
+    CALIBRATION_IMAGES,
     INTEGER_TYPES,
     calibration_samples,
     check_pixels,
@@ -29,7 +30,6 @@ from odn_keras.normalization import BatchNormalization
 from odn_keras.quiet import quiet
 from odn_keras.spool import Images
 
-RANGE_IMAGES = 1000  # training images on which the activations' first ranges are measured
 INFERENCE_BATCH = 100
 SMALLEST_CHANNEL = 1e-3  # range of a channel's weights, by that of the layer's
 
@@ -152,7 +152,7 @@ def _checked(network: keras.Model, split: Split, which: str) -> Split:
             f"{which} labels must be from 0 to {classes - 1}, as the network has {classes} classes, "
             f"got {labels.min()} to {labels.max()}"
         )
-    check_pixels(images[:RANGE_IMAGES], without_rescaling(network)[1], which)
+    check_pixels(images[:CALIBRATION_IMAGES], without_rescaling(network)[1], which)
     on_other_backend = keras.backend.backend() != "tensorflow"  # the data go to another process, as a whole
     return images[:] if on_other_backend else images, labels
 
@@ -175,7 +175,7 @@ def _tune_and_convert(
         return images * rescaling.scale + rescaling.offset if rescaling else images
 
     with quiet():
-        samples = np.concatenate([image for (image,) in calibration_samples(train[0][:RANGE_IMAGES], rescaling)])
+        samples = np.concatenate([image for (image,) in calibration_samples(train[0][:CALIBRATION_IMAGES], rescaling)])
         quantized = _quantize(build_twin(network), samples)
     batches = Batches(train, network.output_shape[-1], batch_size, seed)
     _fine_tune(quantized, batches, validation, prepare, epochs, learning_rate, verbose)

@@ -15,6 +15,7 @@ from odn_keras.files import replacing
 from odn_keras.quiet import quiet
 
 MIN_CALIBRATION_IMAGES = 100
+CALIBRATION_IMAGES = 1000  # what the commands take
 QUANTIZATIONS = ("int8", "float16", "dynamic", "none")
 INTEGER_TYPES = ("int8", "uint8")
 
