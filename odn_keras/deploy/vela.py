@@ -61,7 +61,7 @@ def compile_for_ethos_u(path: str | os.PathLike, configuration: str, target: str
         if result.returncode or not summaries:
             lines = (result.stderr or result.stdout).strip().splitlines()
             reason = lines[-1] if lines else f"status {result.returncode}"
-            raise InputError(f"Vela cannot compile {path} for {configuration} ({reason})")
+            raise InputError(f"Vela cannot compile {path.name} for {configuration} ({reason})")
         with summaries[0].open(newline="") as file:
             (row,) = csv.DictReader(file)
         with replacing(target) as temporary:
