@@ -47,6 +47,18 @@ def digits():
 
 
 @pytest.fixture(scope="session")
+def trained_on_digits(digits):
+    """A small network that has learned the digits."""
+    from odn_keras import NetworkSpec, build
+
+    network = build(NetworkSpec("resnet18", (8, 8, 1), 10, width=16), 2)
+    images, labels = digits.train
+    network.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
+    network.fit(images.astype("float32"), labels, epochs=10, batch_size=64, verbose=0)
+    return network
+
+
+@pytest.fixture(scope="session")
 def real_data_dir():
     folder = os.environ.get("TFDS_DATA_DIR")
     if not folder:

@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from odn_keras import InputError, LiteRTClassifier, NetworkSpec, build, load_dataset
+from odn_keras import InputError, LiteRTClassifier, load_dataset
 from odn_keras.deploy.android import export_android, with_rgb_input
 
 pytest.importorskip("tensorflow")
@@ -29,43 +29,34 @@ except InputError as error:
 
 
 @pytest.fixture(scope="module")
-def trained(digits):
-    network = build(NetworkSpec("resnet18", (8, 8, 1), 10, width=16), 2)
-    images, labels = digits.train
-    network.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
-    network.fit(images.astype("float32"), labels, epochs=5, batch_size=64, verbose=0)
-    return network
-
-
-@pytest.fixture(scope="module")
-def file(trained, digits, tmp_path_factory):
+def file(trained_on_digits, digits, tmp_path_factory):
     path = tmp_path_factory.mktemp("android") / "digits.tflite"
     labels = [f"Ziffer {number}, ü" for number in range(10)]
-    size = export_android(trained, digits.train[0][:500], labels, path, name="Digits")
+    size = export_android(trained_on_digits, digits.train[0][:500], labels, path, name="Digits")
     assert size == path.stat().st_size
     return path
 
 
-def test_a_grey_network_takes_grey_as_rgb(trained, digits):
+def test_a_grey_network_takes_grey_as_rgb(trained_on_digits, digits):
     images = digits.test[0][:50].astype(np.float32)
-    answers = with_rgb_input(trained).predict(np.repeat(images, 3, axis=-1), verbose=0)
-    np.testing.assert_allclose(answers, trained.predict(images, verbose=0), atol=1e-5)
+    answers = with_rgb_input(trained_on_digits).predict(np.repeat(images, 3, axis=-1), verbose=0)
+    np.testing.assert_allclose(answers, trained_on_digits.predict(images, verbose=0), atol=1e-5)
 
 
-def test_the_file_answers_as_the_network_and_has_the_labels(file, trained, digits):
+def test_the_file_answers_as_the_network_and_has_the_labels(file, trained_on_digits, digits):
     images = digits.test[0]
-    expected = trained.predict(digits.test[0].astype(np.float32), verbose=0).argmax(axis=-1)
+    expected = trained_on_digits.predict(digits.test[0].astype(np.float32), verbose=0).argmax(axis=-1)
     classifier = LiteRTClassifier(file)
     assert classifier.dtypes == [np.uint8, np.uint8] and classifier.input_error() <= 1
     assert np.mean(classifier.predict(images).argmax(axis=-1) == expected) > 0.98
     assert zipfile.ZipFile(file).read("labels.txt").decode().splitlines()[3] == "Ziffer 3, ü"
 
 
-def test_labels_must_match_and_the_first_layer_be_a_convolution(trained, digits, tmp_path):
+def test_labels_must_match_and_the_first_layer_be_a_convolution(trained_on_digits, digits, tmp_path):
     import keras
 
     with pytest.raises(InputError, match="10 outputs, got 9 labels"):
-        export_android(trained, digits.train[0][:100], ["?"] * 9, tmp_path / "model.tflite")
+        export_android(trained_on_digits, digits.train[0][:100], ["?"] * 9, tmp_path / "model.tflite")
     inputs = keras.Input((8, 8, 1))
     dense = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
     with pytest.raises(InputError, match="begin with a Conv2D"):

@@ -8,18 +8,9 @@ tf = pytest.importorskip("tensorflow")
 
 
 @pytest.fixture(scope="module")
-def trained(digits):
-    network = build(NetworkSpec("resnet18", (8, 8, 1), 10, width=16), 2)
-    images, labels = digits.train
-    network.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
-    network.fit(images.astype("float32"), labels, epochs=10, batch_size=64, verbose=0)
-    return network
-
-
-@pytest.fixture(scope="module")
-def file(trained, digits, tmp_path_factory):
+def file(trained_on_digits, digits, tmp_path_factory):
     path = tmp_path_factory.mktemp("export") / "model.tflite"
-    size = export_tflite(trained, digits.train[0][:500], path)
+    size = export_tflite(trained_on_digits, digits.train[0][:500], path)
     assert size == path.stat().st_size
     return path
 
@@ -31,9 +22,9 @@ def test_a_device_feeds_raw_pixels(file):
         assert abs(stands_for - pixel / 255) <= 1 / 255
 
 
-def test_int8_agrees_with_float(file, trained, digits):
+def test_int8_agrees_with_float(file, trained_on_digits, digits):
     images, labels = digits.test
-    float_probabilities = trained.predict(images.astype("float32"), verbose=0)
+    float_probabilities = trained_on_digits.predict(images.astype("float32"), verbose=0)
     classifier = LiteRTClassifier(file)
     probabilities = classifier.predict(images)
     assert np.mean(float_probabilities.argmax(-1) == labels) > 0.9
@@ -82,9 +73,9 @@ def test_a_network_for_scaled_images_takes_raw_pixels_too(tmp_path, digits):
     ("shape", "message"),
     [((99, 8, 8, 1), "at least 100.*got 99"), ((500, 8, 8, 3), r"\(n, 8, 8, 1\)"), ((500, 8, 8), r"\(500, 8, 8\)")],
 )
-def test_bad_calibration_images_are_refused_and_nothing_is_written(trained, tmp_path, shape, message):
+def test_bad_calibration_images_are_refused_and_nothing_is_written(trained_on_digits, tmp_path, shape, message):
     with pytest.raises(InputError, match=message):
-        export_tflite(trained, np.zeros(shape, np.uint8), tmp_path / "model.tflite")
+        export_tflite(trained_on_digits, np.zeros(shape, np.uint8), tmp_path / "model.tflite")
     assert not list(tmp_path.iterdir())
 
 
@@ -100,19 +91,19 @@ def test_a_broken_network_is_not_exported(tmp_path):
     ("quantize", "share", "tolerance"), [("none", 4, 1e-4), ("float16", 2, 0.01), ("dynamic", 1, 0.03)]
 )
 def test_a_float_file_takes_raw_pixels_and_answers_as_the_network(
-    trained, digits, tmp_path, quantize, share, tolerance
+    trained_on_digits, digits, tmp_path, quantize, share, tolerance
 ):
     path = tmp_path / "model.tflite"
-    size = export_tflite(trained, None, path, quantize=quantize)
-    assert size == pytest.approx(share * trained.count_params() + 6_000, abs=5_000)
+    size = export_tflite(trained_on_digits, None, path, quantize=quantize)
+    assert size == pytest.approx(share * trained_on_digits.count_params() + 6_000, abs=5_000)
     images = digits.test[0][:50]
-    expected = trained.predict(images.astype(np.float32), verbose=0)
+    expected = trained_on_digits.predict(images.astype(np.float32), verbose=0)
     np.testing.assert_allclose(LiteRTClassifier(path).predict(images), expected, atol=tolerance)
 
 
-def test_a_uint8_file_takes_pixels_as_they_are(trained, digits, file, tmp_path):
+def test_a_uint8_file_takes_pixels_as_they_are(trained_on_digits, digits, file, tmp_path):
     path = tmp_path / "model.tflite"
-    export_tflite(trained, digits.train[0][:500], path, integer_type="uint8")
+    export_tflite(trained_on_digits, digits.train[0][:500], path, integer_type="uint8")
     images = digits.test[0][:50]
     answers = LiteRTClassifier(path).predict_quantized(images)
     assert answers.dtype == np.uint8
@@ -133,6 +124,6 @@ def test_a_network_that_the_converter_would_crash_on_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("choice", [{"quantize": "int4"}, {"integer_type": "int16"}])
-def test_an_unknown_choice_is_refused(trained, digits, tmp_path, choice):
+def test_an_unknown_choice_is_refused(trained_on_digits, digits, tmp_path, choice):
     with pytest.raises(InputError, match="must be one of"):
-        export_tflite(trained, digits.train[0][:100], tmp_path / "model.tflite", **choice)
+        export_tflite(trained_on_digits, digits.train[0][:100], tmp_path / "model.tflite", **choice)
