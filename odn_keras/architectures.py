@@ -63,6 +63,7 @@ class NetworkSpec:
         width: channels of the stem; the stages have 1, 2, 4 and 8 times as many (bottlenecks: times four more).
         stem_stride: 1, or 2 to quarter the activation memory.
         input_scale: what the inputs are multiplied by inside the network; the default expects raw pixels 0..255.
+        exits: depths at which a deeper network has a head of its own, besides the one at its end.
 
     Raises:
         InputError: for a value out of range.
@@ -74,6 +75,7 @@ class NetworkSpec:
     width: int = 64
     stem_stride: int = 1
     input_scale: float = 1 / 255
+    exits: tuple[int, ...] = ()
 
     def __post_init__(self):
         object.__setattr__(self, "input_shape", tuple(int(n) for n in self.input_shape))
@@ -87,6 +89,10 @@ class NetworkSpec:
             raise InputError(f"width must be at least 1, got {self.width}")
         if self.stem_stride not in (1, 2):
             raise InputError(f"stem_stride must be 1 or 2, got {self.stem_stride}")
+        for depth in self.exits:
+            if depth not in range(1, self.max_depth + 1):
+                raise InputError(f"{self.backbone} can have exits at depths 1 to {self.max_depth}, got {depth!r}")
+        object.__setattr__(self, "exits", tuple(sorted(set(self.exits))))
 
     @property
     def blocks(self) -> tuple[BlockSpec, ...]:
@@ -96,6 +102,10 @@ class NetworkSpec:
     def max_depth(self) -> int:
         """Number of residual blocks of the full backbone."""
         return len(self.blocks)
+
+    def exits_before(self, depth: int) -> tuple[int, ...]:
+        """The exits that a network of that depth has besides its end, the shallowest first."""
+        return tuple(exit for exit in self.exits if exit < depth)
 
     def check_depth(self, depth: int) -> None:
         """Raises `InputError` where the backbone has no such depth."""

@@ -4,6 +4,7 @@ Layers are named by their place (`stem_conv`, `block3_conv1`, `head`, ...), and 
 these names.
 """
 
+import dataclasses
 import os
 import warnings
 
@@ -15,6 +16,7 @@ from odn_keras.errors import InputError
 from odn_keras.normalization import BatchNormalization
 
 HEAD = "head"
+EXIT = "block{}_exit"  # the head at an inner depth
 
 
 def build(spec: NetworkSpec, depth: int, dtype: str | None = None) -> keras.Model:
@@ -27,7 +29,7 @@ def build(spec: NetworkSpec, depth: int, dtype: str | None = None) -> keras.Mode
 
     Returns:
         A functional model: images of shape (batch, *spec.input_shape) -> class probabilities (batch, num_classes),
-        always float32.
+        always float32. With `spec.exits` before its end it has a list of such outputs, the shallowest first.
 
     Raises:
         InputError: where the backbone has no such depth.
@@ -42,11 +44,13 @@ def build(spec: NetworkSpec, depth: int, dtype: str | None = None) -> keras.Mode
     x = layers.Rescaling(spec.input_scale, name="rescaling", dtype=dtype)(inputs)
     x = _conv_bn(x, spec.width, 3, spec.stem_stride, "stem", "", dtype)
     x = layers.ReLU(name="stem_relu", dtype=dtype)(x)
+    exits = []
     for index, block in enumerate(spec.blocks[:depth], start=1):
         x = _residual_block(x, block, spec.width, f"block{index}", dtype)
-    x = layers.GlobalAveragePooling2D(name="pool", dtype=dtype)(x)
-    outputs = layers.Dense(spec.num_classes, activation="softmax", name=HEAD, dtype="float32")(x)
-    return keras.Model(inputs, outputs, name=f"{spec.backbone}_depth{depth}")
+        if index in spec.exits_before(depth):
+            exits.append(_classify(x, spec.num_classes, f"block{index}_exit_pool", EXIT.format(index), dtype))
+    end = _classify(x, spec.num_classes, "pool", HEAD, dtype)
+    return keras.Model(inputs, [*exits, end] if exits else end, name=f"{spec.backbone}_depth{depth}")
 
 
 def load(path: str | os.PathLike) -> keras.Model:
@@ -86,6 +90,10 @@ def deepen(network: keras.Model, spec: NetworkSpec, *, freeze_prefix: bool = Tru
     depth = depth_of(network)
     deeper = build(spec, depth + 1, dtype=network.get_layer("stem_conv").dtype_policy.name)
     fresh = transfer_weights(network, deeper)
+    exit = EXIT.format(depth)
+    if exit in fresh:  # the end of before
+        deeper.get_layer(exit).set_weights(network.get_layer(HEAD).get_weights())
+        fresh.remove(exit)
     set_frozen(deeper, depth if freeze_prefix else None)
     return deeper, fresh
 
@@ -96,7 +104,7 @@ def depth_of(network: keras.Model) -> int:
 
 
 def set_frozen(network: keras.Model, depth: int | None) -> None:
-    """Freezes the stem and the first `depth` blocks, thaws the rest; `None` thaws everything.
+    """Freezes the stem and the first `depth` blocks with their exits, thaws the rest; `None` thaws everything.
 
     A frozen layer is not trained and its BatchNorm uses its moving statistics, also in training. The network must be
     compiled (again) for this to take effect.
@@ -123,6 +131,28 @@ def transfer_weights(source: keras.Model, target: keras.Model) -> list[str]:
         else:
             fresh.append(layer.name)
     return fresh
+
+
+def at_exit(network: keras.Model, spec: NetworkSpec, depth: int) -> keras.Model:
+    """The network up to one of its exits, or to its end, cut out: a copy with a single output.
+
+    Args:
+        network: a network made by `build` from the spec, left unchanged.
+        spec: the architecture.
+        depth: of the exit.
+
+    Raises:
+        InputError: where it has no exit there.
+    """
+    exits = (*spec.exits_before(depth_of(network)), depth_of(network))
+    if depth not in exits:
+        raise InputError(f"the network has exits at {', '.join(map(str, exits))}, none at {depth}")
+    dtype = network.get_layer("stem_conv").dtype_policy.name
+    shorter = build(dataclasses.replace(spec, exits=()), depth, dtype)
+    transfer_weights(network, shorter)
+    if depth != exits[-1]:
+        shorter.get_layer(HEAD).set_weights(network.get_layer(EXIT.format(depth)).get_weights())
+    return shorter
 
 
 def with_dtype(network: keras.Model, dtype: str) -> keras.Model:
@@ -154,6 +184,11 @@ def _conv_bn(x, filters: int, kernel: int, stride: int, place: str, which: str, 
         dtype=dtype,
     )(x)
     return BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{place}_bn{which}", dtype=dtype)(x)
+
+
+def _classify(x, classes: int, pool: str, head: str, dtype: str):
+    x = layers.GlobalAveragePooling2D(name=pool, dtype=dtype)(x)
+    return layers.Dense(classes, activation="softmax", name=head, dtype="float32")(x)
 
 
 def _residual_block(x, block: BlockSpec, width: int, place: str, dtype: str):

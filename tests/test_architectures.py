@@ -24,6 +24,7 @@ def test_only_the_first_block_of_a_later_stage_halves_the_resolution():
         ({"num_classes": 1}, "got 1"),
         ({"stem_stride": 3}, "got 3"),
         ({"input_shape": (28, 28)}, "28"),
+        ({"exits": (2, 9)}, "exits at depths 1 to 8, got 9"),
     ],
 )
 def test_a_bad_spec_is_refused_with_the_value(changed, message):

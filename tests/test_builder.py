@@ -1,10 +1,12 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from odn_keras import InputError, NetworkSpec, build, deepen, load
+from odn_keras import InputError, NetworkSpec, at_exit, build, deepen, load
 from odn_keras.architectures import BACKBONES
 from odn_keras.builder import depth_of, set_frozen, with_dtype
 
@@ -20,6 +22,10 @@ def specs_and_depths(draw, deepest=None):
         stem_stride=draw(st.sampled_from([1, 2])),
     )
     return spec, draw(st.integers(1, deepest or spec.max_depth - 1))
+
+
+def outputs(network, images):
+    return [keras.ops.convert_to_numpy(output) for output in keras.tree.flatten(network(images, training=False))]
 
 
 def features(network, depth, images):
@@ -144,3 +150,31 @@ def test_code_in_a_keras_file_is_not_run(tmp_path):
     keras.Model(inputs, keras.layers.Lambda(lambda x: x * 2)(inputs)).save(tmp_path / "code.keras")
     with pytest.raises(InputError, match=r"code\.keras is not"):
         load(tmp_path / "code.keras")
+
+
+@settings(max_examples=8, deadline=None)
+@given(specs_and_depths(deepest=4), st.data())
+def test_exits_answer_as_before_while_the_network_deepens_and_can_be_cut_out(case, data):
+    spec, depth = case
+    spec = dataclasses.replace(spec, exits=tuple(data.draw(st.sets(st.integers(1, spec.max_depth)))))
+    network = build(spec, depth)
+    scramble(network)
+    deeper, fresh = deepen(network, spec)
+    images = np.random.default_rng(1).integers(0, 256, (3, *spec.input_shape)).astype("float32")
+    before, after = outputs(network, images), outputs(deeper, images)
+    kept = [exit for exit in (*spec.exits_before(depth), depth) if exit in spec.exits_before(depth + 1)]
+
+    assert len(after) == len(kept) + 1
+    assert not any("exit" in name for name in fresh)
+    for exit, output in zip((*spec.exits_before(depth), depth), before, strict=True):
+        if exit in kept:
+            np.testing.assert_array_equal(after[kept.index(exit)], output)
+        np.testing.assert_allclose(outputs(at_exit(network, spec, exit), images)[0], output, atol=1e-6)
+    frozen = {layer.name for layer in deeper.layers if layer.weights and not layer.trainable}
+    assert {f"block{exit}_exit" for exit in kept} <= frozen
+
+
+def test_a_depth_without_exit_cannot_be_cut_out():
+    spec = NetworkSpec("resnet18", (8, 8, 1), 2, width=2, exits=(1, 3))
+    with pytest.raises(InputError, match="exits at 1, 4, none at 3"):
+        at_exit(build(dataclasses.replace(spec, exits=(1,)), 4), dataclasses.replace(spec, exits=(1,)), 3)
