@@ -28,12 +28,20 @@ class BlockSpec:
         """Output channels as a multiple of the network's width."""
         return self.multiplier * (4 if self.kind == "bottleneck" else 1)
 
-    def convolutions(self, width: int) -> list[tuple[int, int, int]]:
-        """(kernel size, filters, stride) of the block's convolutions in order, without its shortcut's."""
-        inner, out = self.multiplier * width, self.out_multiplier * width
-        if self.kind == "bottleneck":
-            return [(1, inner, 1), (3, inner, self.stride), (1, out, 1)]
-        return [(3, inner, self.stride), (3, out, 1)]
+    def inner(self, width: int) -> tuple[int, ...]:
+        """Channels of the block's inner layers, those between its convolutions, in a network of that width."""
+        return (self.multiplier * width,) * (2 if self.kind == "bottleneck" else 1)
+
+    def convolutions(self, width: int, inner: tuple[int, ...] = ()) -> list[tuple[int, int, int]]:
+        """(kernel size, filters, stride) of the block's convolutions in order, without its shortcut's.
+
+        Args:
+            width: of the network.
+            inner: channels of the inner layers, where they are others than the width says.
+        """
+        filters = (*(inner or self.inner(width)), self.out_multiplier * width)
+        kernels, strides = ((1, 3, 1), (1, self.stride, 1)) if self.kind == "bottleneck" else ((3, 3), (self.stride, 1))
+        return list(zip(kernels, filters, strides, strict=True))
 
 
 def _stages(kind: str, counts: tuple[int, ...]) -> tuple[BlockSpec, ...]:
@@ -64,6 +72,8 @@ class NetworkSpec:
         stem_stride: 1, or 2 to quarter the activation memory.
         input_scale: what the inputs are multiplied by inside the network; the default expects raw pixels 0..255.
         exits: depths at which a deeper network has a head of its own, besides the one at its end.
+        inner: for each of the first blocks the channels of its inner layers, one for a basic block and two for a
+            bottleneck, where they are others than the width says; `()` in it for a block as the width says.
 
     Raises:
         InputError: for a value out of range.
@@ -76,6 +86,7 @@ class NetworkSpec:
     stem_stride: int = 1
     input_scale: float = 1 / 255
     exits: tuple[int, ...] = ()
+    inner: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self):
         object.__setattr__(self, "input_shape", tuple(int(n) for n in self.input_shape))
@@ -93,6 +104,15 @@ class NetworkSpec:
             if depth not in range(1, self.max_depth + 1):
                 raise InputError(f"{self.backbone} can have exits at depths 1 to {self.max_depth}, got {depth!r}")
         object.__setattr__(self, "exits", tuple(sorted(set(self.exits))))
+        object.__setattr__(self, "inner", tuple(tuple(int(n) for n in channels) for channels in self.inner))
+        if len(self.inner) > self.max_depth:
+            raise InputError(f"{self.backbone} has {self.max_depth} blocks, got inner channels of {len(self.inner)}")
+        for number, (block, channels) in enumerate(zip(self.blocks, self.inner, strict=False), start=1):
+            if channels and (len(channels) != len(block.inner(1)) or min(channels) < 1):
+                raise InputError(
+                    f"inner channels of block {number} of {self.backbone} are {len(block.inner(1))} "
+                    f"numbers of at least 1, got {channels}"
+                )
 
     @property
     def blocks(self) -> tuple[BlockSpec, ...]:
@@ -102,6 +122,11 @@ class NetworkSpec:
     def max_depth(self) -> int:
         """Number of residual blocks of the full backbone."""
         return len(self.blocks)
+
+    def convolutions(self, number: int) -> list[tuple[int, int, int]]:
+        """(kernel size, filters, stride) of the convolutions of block `number`, from 1, without its shortcut's."""
+        inner = self.inner[number - 1] if number <= len(self.inner) else ()
+        return self.blocks[number - 1].convolutions(self.width, inner)
 
     def exits_before(self, depth: int) -> tuple[int, ...]:
         """The exits that a network of that depth has besides its end, the shallowest first."""

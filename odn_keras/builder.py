@@ -11,7 +11,8 @@ import warnings
 import keras
 from keras import layers
 
-from odn_keras.architectures import BlockSpec, NetworkSpec
+from odn_keras.architectures import NetworkSpec
+from odn_keras.elastic import ElasticWidth
 from odn_keras.errors import InputError
 from odn_keras.normalization import BatchNormalization
 
@@ -19,13 +20,14 @@ HEAD = "head"
 EXIT = "block{}_exit"  # the head at an inner depth
 
 
-def build(spec: NetworkSpec, depth: int, dtype: str | None = None) -> keras.Model:
+def build(spec: NetworkSpec, depth: int, dtype: str | None = None, *, elastic: bool = False) -> keras.Model:
     """Builds the network of the given depth.
 
     Args:
         spec: the architecture.
         depth: number of residual blocks, 1 to `spec.max_depth`.
         dtype: a Keras dtype policy such as `"mixed_bfloat16"`; default: the global one.
+        elastic: whether the blocks' inner layers can leave channels out (see `odn_keras.elastic`).
 
     Returns:
         A functional model: images of shape (batch, *spec.input_shape) -> class probabilities (batch, num_classes),
@@ -45,8 +47,8 @@ def build(spec: NetworkSpec, depth: int, dtype: str | None = None) -> keras.Mode
     x = _conv_bn(x, spec.width, 3, spec.stem_stride, "stem", "", dtype)
     x = layers.ReLU(name="stem_relu", dtype=dtype)(x)
     exits = []
-    for index, block in enumerate(spec.blocks[:depth], start=1):
-        x = _residual_block(x, block, spec.width, f"block{index}", dtype)
+    for index in range(1, depth + 1):
+        x = _residual_block(x, spec, index, dtype, elastic)
         if index in spec.exits_before(depth):
             exits.append(_classify(x, spec.num_classes, f"block{index}_exit_pool", EXIT.format(index), dtype))
     end = _classify(x, spec.num_classes, "pool", HEAD, dtype)
@@ -191,14 +193,17 @@ def _classify(x, classes: int, pool: str, head: str, dtype: str):
     return layers.Dense(classes, activation="softmax", name=head, dtype="float32")(x)
 
 
-def _residual_block(x, block: BlockSpec, width: int, place: str, dtype: str):
-    out = block.out_multiplier * width
+def _residual_block(x, spec: NetworkSpec, number: int, dtype: str, elastic: bool):
+    place, stride, convolutions = f"block{number}", spec.blocks[number - 1].stride, spec.convolutions(number)
+    out = convolutions[-1][1]
     shortcut = x
-    if block.stride != 1 or x.shape[-1] != out:
-        shortcut = _conv_bn(x, out, 1, block.stride, f"{place}_shortcut", "", dtype)
-    for number, (kernel, filters, stride) in enumerate(block.convolutions(width), start=1):
-        if number > 1:
-            x = layers.ReLU(name=f"{place}_relu{number - 1}", dtype=dtype)(x)
-        x = _conv_bn(x, filters, kernel, stride, place, str(number), dtype)
+    if stride != 1 or x.shape[-1] != out:
+        shortcut = _conv_bn(x, out, 1, stride, f"{place}_shortcut", "", dtype)
+    for layer, (kernel, filters, stride) in enumerate(convolutions, start=1):
+        if layer > 1:
+            x = layers.ReLU(name=f"{place}_relu{layer - 1}", dtype=dtype)(x)
+            if elastic:
+                x = ElasticWidth(name=f"{place}_elastic{layer - 1}", dtype=dtype)(x)
+        x = _conv_bn(x, filters, kernel, stride, place, str(layer), dtype)
     x = layers.Add(name=f"{place}_add", dtype=dtype)([x, shortcut])
     return layers.ReLU(name=f"{place}_relu", dtype=dtype)(x)

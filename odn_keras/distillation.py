@@ -134,6 +134,13 @@ class Distiller(keras.Model):
         return super().compute_metrics(x, y, end, sample_weight)
 
 
+def trained_model(network: keras.Model, teacher: keras.Model | None, distillation: Distillation) -> keras.Model:
+    """What is compiled and fitted to train a network: itself, or a `Distiller` where there is anything to distil."""
+    if teacher is None and len(network.outputs) == 1:
+        return network
+    return Distiller(network, teacher, distillation)
+
+
 def distill(
     student: keras.Model,
     teacher: keras.Model,

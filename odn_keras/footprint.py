@@ -106,9 +106,9 @@ def _graph(spec: NetworkSpec, depth: int) -> _Graph:
         return graph.add([source], height * width * filters), (height, width, filters)
 
     x, shape = convolve(0, spec.input_shape, 3, spec.width, spec.stem_stride)
-    for block in spec.blocks[:depth]:
+    for number, block in enumerate(spec.blocks[:depth], start=1):
         source, source_shape = x, shape
-        for kernel, filters, stride in block.convolutions(spec.width):
+        for kernel, filters, stride in spec.convolutions(number):
             x, shape = convolve(x, shape, kernel, filters, stride)
         if shape != source_shape:
             source, _ = convolve(source, source_shape, 1, shape[2], block.stride)

@@ -15,11 +15,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import keras
-import numpy as np
 
 from odn_keras.errors import InputError
 
-SETTLE, CYCLE = "settle", "cycle"
+SETTLE, CYCLE, SHRINK = "settle", "cycle", "shrink"
 FREEZE_POLICIES = ("prefix", "none")
 SETTLE_EPOCHS = 1
 ANNEALING = (
@@ -60,7 +59,8 @@ class Stage:
 
     Attributes:
         depth: number of residual blocks.
-        phase: `"settle"` (newest block and head only) or `"cycle"` (everything, one cycle of the learning rate).
+        phase: `"settle"` (newest block and head only), `"cycle"` (everything, one cycle of the learning rate) or
+            `"shrink"` (the same at the depth found, at smaller and smaller random widths of its blocks).
         first_epoch: epochs of the whole run before this stage.
         end_epoch: the epoch of the whole run at which it ends at the latest.
         values: the monitored metric after each epoch.
@@ -112,11 +112,14 @@ class DepthGrowth(keras.callbacks.Callback):
         slack: how far from the target a forecast must be for its depth to be left: by a factor of
             exp(slack * (1 - progress)**2) in the error. The smaller, the cheaper the search, and the likelier it goes
             too deep.
+        shrink_epochs: of `fit`'s epochs, how many at the end train the depth found at smaller widths too, by
+            progressive shrinking, so that `odn_keras.specialize` can cut smaller networks out of it.
         verbose: 0 is silent, 1 prints one headline per stage.
 
     Attributes:
         stages: the `Stage`s so far, in order.
-        best: the best value of the metric in the run, at any depth.
+        best: the best value of the metric in the run, at any depth; once widths shrink, the last one.
+        improved: whether `best` is the value of the latest epoch.
         target_met: whether `best` is at least the target.
         rate_scale: what all learning rates are multiplied by: 1, or 0.1 after a divergence.
 
@@ -133,6 +136,7 @@ class DepthGrowth(keras.callbacks.Callback):
         cycle_epochs: int | None = None,
         freeze: str = "prefix",
         slack: float = 0.3,
+        shrink_epochs: int = 0,
         verbose: int = 1,
     ):
         super().__init__()
@@ -144,14 +148,17 @@ class DepthGrowth(keras.callbacks.Callback):
             raise InputError(f"slack must be at least 0, got {slack}")
         if cycle_epochs is not None and cycle_epochs < 1:
             raise InputError(f"cycle_epochs must be at least 1, got {cycle_epochs}")
+        if shrink_epochs < 0:
+            raise InputError(f"shrink_epochs must be at least 0, got {shrink_epochs}")
         self.target, self.monitor, self.max_depth = target, monitor, max_depth
         self.cycle_epochs, self.freeze, self.slack, self.verbose = cycle_epochs, freeze, slack, verbose
+        self.shrink_epochs = shrink_epochs
         self._forget()
 
     def _forget(self) -> None:
         self.stages: list[Stage] = []
         self.best, self.best_depth = -math.inf, 0
-        self.best_weights: list[np.ndarray] | None = None
+        self.improved = False
         self.rate_scale = 1.0
 
     @property
@@ -163,12 +170,17 @@ class DepthGrowth(keras.callbacks.Callback):
         if self.max_depth is not None and not depth <= self.max_depth <= deepest:
             raise InputError(f"max_depth must be {depth} (the present depth) to {deepest}, got {self.max_depth}")
         self._deepest = self.max_depth or deepest
-        self._epochs = epochs
+        self._epochs = epochs - self.shrink_epochs
         self._first_epoch, self._steps = first_epoch, steps
-        budget = epochs - first_epoch
+        budget = self._epochs - first_epoch
+        if budget < 1:
+            raise InputError(
+                f"shrink_epochs ({self.shrink_epochs}) must be less than the epochs of fit ({epochs - first_epoch})"
+            )
         self._cycle_epochs = self.cycle_epochs or math.ceil(budget / 3)
         if self._cycle_epochs > budget:
-            raise InputError(f"cycle_epochs ({self.cycle_epochs}) must be at most the epochs of fit ({budget})")
+            left = f" without shrink_epochs ({self.shrink_epochs})" if self.shrink_epochs else ""
+            raise InputError(f"cycle_epochs ({self.cycle_epochs}) must be at most the epochs of fit{left} ({budget})")
         self._forget()
         return self._cycle(depth, first_epoch)
 
@@ -178,8 +190,12 @@ class DepthGrowth(keras.callbacks.Callback):
         epoch = stage.first_epoch + stage.epochs
         if stage.phase == SETTLE:
             return self._cycle(stage.depth, epoch)
-        if self.target_met or not self._deeper_fits(stage):
+        if stage.phase == SHRINK:
             return None
+        if self.target_met or not self._deeper_fits(stage):
+            if not self.shrink_epochs:
+                return None
+            return Stage(self.best_depth, SHRINK, epoch, epoch + self.shrink_epochs)
         if self.freeze == "prefix":
             return Stage(stage.depth + 1, SETTLE, epoch, epoch + SETTLE_EPOCHS)
         return self._cycle(stage.depth + 1, epoch)
@@ -228,21 +244,21 @@ class DepthGrowth(keras.callbacks.Callback):
 
     def settings(self) -> dict[str, Any]:
         """What decides, as JSON: a training can be resumed only under the same."""
-        names = ("target", "monitor", "max_depth", "cycle_epochs", "freeze", "slack")
+        names = ("target", "monitor", "max_depth", "cycle_epochs", "freeze", "slack", "shrink_epochs")
         return {name: getattr(self, name) for name in names}
 
     def state(self) -> dict[str, Any]:
-        """What has been seen and decided so far, as JSON; the best weights are kept beside it."""
+        """What has been seen and decided so far, as JSON."""
         return {
             "stages": [asdict(stage) for stage in self.stages],
             "best": self.best,
             "best_depth": self.best_depth,
         }
 
-    def restore(self, state: dict[str, Any], best_weights: list[np.ndarray] | None) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Returns to an earlier `state`."""
         self.stages = [Stage(**stage) for stage in state["stages"]]
-        self.best, self.best_depth, self.best_weights = state["best"], state["best_depth"], best_weights
+        self.best, self.best_depth = state["best"], state["best_depth"]
 
     def on_train_begin(self, logs=None):
         if not self.stages:
@@ -262,6 +278,8 @@ class DepthGrowth(keras.callbacks.Callback):
             raise InputError(f"DepthGrowth monitors an accuracy, at most 1, but {self.monitor!r} is {value:g}")
         stage.values.append(value)
         stage.forecasts.append(self._forecast(stage, self._full_length(stage)))
-        if value > self.best or (value == self.best and stage.depth == self.best_depth):
-            self.best, self.best_depth, self.best_weights = value, stage.depth, self.model.get_weights()
+        tie = value == self.best and stage.depth == self.best_depth
+        self.improved = value > self.best or tie or stage.phase == SHRINK
+        if self.improved:
+            self.best, self.best_depth = value, stage.depth
         self._lengthen_if_short(stage)

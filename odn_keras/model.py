@@ -1,14 +1,16 @@
 """`OptimallyDeepNetwork`: what a Keras user compiles and fits."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import keras
 
 from odn_keras import builder, recipes
 from odn_keras.architectures import NetworkSpec
 from odn_keras.checkpoint import Checkpoint
+from odn_keras.distillation import Distillation, check_teacher, trained_model
 from odn_keras.errors import InputError
 from odn_keras.growth import DepthGrowth
 from odn_keras.stages import GrowingFit
@@ -38,6 +40,11 @@ class OptimallyDeepNetwork:
         input_scale: what inputs are multiplied by first; the default expects raw pixels 0..255, use 1.0 for images
             that are scaled already.
         dtype: a Keras dtype policy; default: the global one.
+        exits: depths at which a deeper network has a head of its own besides the one at its end, or `"all"`. Then the
+            network has several outputs, the shallowest first, all trained together; metrics are those of the end.
+        teacher: a classifier of the same images and classes, from which all outputs learn besides the labels; it is
+            frozen. Default: inner exits learn from the end.
+        distillation: how much is learned from whom; default: `Distillation()`.
 
     Attributes:
         network: the current network, a plain functional `keras.Model`.
@@ -58,9 +65,18 @@ class OptimallyDeepNetwork:
         depth: int = 1,
         input_scale: float = 1 / 255,
         dtype: str | None = None,
+        exits: Sequence[int] | Literal["all"] = (),
+        teacher: keras.Model | None = None,
+        distillation: Distillation | None = None,
     ):
-        self.spec = NetworkSpec(backbone, input_shape, num_classes, width, stem_stride, input_scale)
+        spec = NetworkSpec(backbone, input_shape, num_classes, width, stem_stride, input_scale)
+        depths = tuple(range(1, spec.max_depth + 1)) if exits == "all" else tuple(exits)
+        self.spec = dataclasses.replace(spec, exits=depths)
+        if teacher is not None:
+            check_teacher(teacher, self.spec.input_shape, num_classes)
         self.network = builder.build(self.spec, depth, dtype)
+        self._teacher, self._distillation = teacher, distillation or Distillation()
+        self._fitted = self.network  # what Keras fits
         self._compile_arguments: dict[str, Any] | None = None
 
     @property
@@ -91,7 +107,12 @@ class OptimallyDeepNetwork:
             **kwargs,
         }
         optimizer = recipes.fresh_optimizer(self._compile_arguments["optimizer"])
-        self.network.compile(**{**self._compile_arguments, "optimizer": optimizer})
+        self._fitted = trained_model(self.network, self._teacher, self._distillation)
+        self._fitted.compile(**{**self._compile_arguments, "optimizer": optimizer})
+
+    def evaluate(self, *args, **kwargs):
+        """As `keras.Model.evaluate`; loss and metrics are those of the network's end, and the accuracy of each exit."""
+        return self._fitted.evaluate(*args, **kwargs)
 
     def fit(
         self,
@@ -126,7 +147,7 @@ class OptimallyDeepNetwork:
         data = {"x": x, "y": y, "batch_size": batch_size, "steps_per_epoch": steps_per_epoch, **kwargs}
         data |= {"validation_data": validation_data, "validation_split": validation_split}
         if not growths:
-            return self.network.fit(
+            return self._fitted.fit(
                 **data, epochs=epochs, initial_epoch=initial_epoch, callbacks=callbacks, verbose=verbose
             )
         if len(growths) > 1 or len(checkpoints) > 1:
@@ -161,12 +182,14 @@ class OptimallyDeepNetwork:
             steps_per_epoch or _count_steps(x, batch_size, validation_split),
             initial_epoch,
             epochs,
-            verbose=1 if verbose == "auto" else verbose,
+            1 if verbose == "auto" else verbose,
+            self._teacher,
+            self._distillation,
         )
         try:
             return growing.run()
         finally:
-            self.network = growing.network
+            self.network, self._fitted = growing.network, growing.fitted
 
 
 def _count_steps(x, batch_size: int | None, validation_split: float) -> int:

@@ -12,11 +12,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from odn_keras import averaging, builder, cost, recipes
+from odn_keras import averaging, builder, cost, elastic, recipes, subnetwork
 from odn_keras.architectures import NetworkSpec
 from odn_keras.checkpoint import Checkpoint, Snapshot
+from odn_keras.distillation import Distillation, trained_model
 from odn_keras.errors import InputError
-from odn_keras.growth import SETTLE, DepthGrowth, Stage
+from odn_keras.growth import CYCLE, SETTLE, SHRINK, DepthGrowth, Stage
 
 RETRY_RATE = 0.1
 LOSS_CHECKED_EVERY = 100  # steps: to read the loss is to wait for the device
@@ -39,9 +40,13 @@ class GrowingFit:
         data: arguments of `keras.Model.fit` that say what to train and validate on.
         steps: training steps of an epoch.
         initial_epoch, epochs, verbose: as in `keras.Model.fit`.
+        teacher: of all outputs; default: the end of the network teaches its exits and, while its widths shrink, the
+            network that was found teaches the smaller ones.
+        distillation: how much is learned from whom.
 
     Attributes:
         network: the present network.
+        fitted: what Keras fits: the network, or a `Distiller` around it.
         first_step: steps of the present epoch that were done before an interruption.
     """
 
@@ -58,8 +63,13 @@ class GrowingFit:
         initial_epoch: int,
         epochs: int,
         verbose,
+        teacher: keras.Model | None,
+        distillation: Distillation,
     ):
-        self.network, self.spec = network, spec
+        self.network, self.spec, self.fitted = network, spec, network
+        self._teacher, self._distillation = teacher, distillation
+        self._found: keras.Model | None = None  # teaches while widths shrink
+        self._best_weights: list[np.ndarray] | None = None
         self._compile_arguments = compile_arguments
         self._growth, self._checkpoint = growth, checkpoint
         self._data, self._steps = dict(data), steps
@@ -120,7 +130,6 @@ class GrowingFit:
             self._listeners.finish()
         finally:
             self._settle()
-            self._listeners.set_model(self.network)
         return self._history
 
     def _present_or_next(self) -> Stage | None:
@@ -141,7 +150,7 @@ class GrowingFit:
         epoch = stage.first_epoch + stage.epochs
         until = epoch + 1 if self.first_step else stage.end_epoch  # the rest of an interrupted epoch is its own fit
         self.on_epoch_begin(epoch)  # now already, for Keras asks for the number of batches first
-        self.network.fit(**self._data, initial_epoch=epoch, epochs=until, callbacks=self._listeners)
+        self.fitted.fit(**self._data, initial_epoch=epoch, epochs=until, callbacks=self._listeners)
 
     # What the listeners call.
 
@@ -152,11 +161,21 @@ class GrowingFit:
         if self._seek:
             self._seek(epoch, self.first_step)
 
+    def on_step_begin(self, step: int) -> None:
+        """Draws the widths that the step trains, if they shrink; by epoch and step, so that a run can be resumed."""
+        stage = self._growth.stages[-1]
+        if stage.phase != SHRINK:
+            return
+        self._listeners.set_model(self._listeners.model)  # on JAX the variables lie elsewhere between steps
+        smallest = list(elastic.shrinking(stage.end_epoch - stage.first_epoch))[stage.epochs]
+        elastic.draw_widths(self.network, smallest, np.random.default_rng([stage.first_epoch + stage.epochs, step]))
+
     def on_validation_begin(self) -> None:
         """Puts the averaged weights in, which stay until the next epoch begins: what is judged is what is kept."""
         network = self.network
+        elastic.widen(network)
         self._trained_weights = network.get_weights()
-        network.optimizer.finalize_variable_values(network.trainable_variables)
+        self.fitted.optimizer.finalize_variable_values(network.trainable_variables)
         network.set_weights(network.get_weights())  # no longer the optimizer's arrays: JAX's steps delete what they get
         averaging.recalibrate(network, averaging.some_batches(self._data["x"], self._data["batch_size"]))
 
@@ -193,34 +212,51 @@ class GrowingFit:
             return math.inf
         classes = self.spec.num_classes
         surely_wrong = -math.log(keras.config.epsilon()) * (1 - 1 / classes)
-        return (math.log(classes) + surely_wrong) / 2
+        return getattr(self.fitted, "loss_scale", 1) * (math.log(classes) + surely_wrong) / 2
 
     def on_epoch_end(self, epoch: int) -> None:
         now = time.perf_counter()
         stage = self._growth.stages[-1]
         stage.seconds, self._clock = stage.seconds + now - self._clock, now
         self.first_step = 0
+        if self._growth.improved:
+            self._best_weights = self.network.get_weights()
         self._keep(self._snapshot(epoch + 1))
         if self._checkpoint and self._checkpoint.stop_requested:
             self._checkpoint.stop()
         if self._growth.is_over(stage) or stage.end_epoch != self._planned_end:
-            self.network.stop_training = True
+            self.fitted.stop_training = True
 
     # Stages.
 
     def _enter_new(self, stage: Stage) -> None:
-        """Makes the network what a new stage needs: deeper, frozen, compiled."""
+        """Makes the network what a new stage needs: deeper, or elastic, frozen, compiled."""
         self._clock = time.perf_counter()
         growth = self._growth
         growth.stages.append(stage)
         self._trained_weights = None  # it goes on from the averaged ones
-        if stage.depth > builder.depth_of(self.network):
+        if stage.phase == SHRINK:
+            self._make_elastic(stage.depth)
+        elif stage.depth > builder.depth_of(self.network):
             self.network, stage.fresh_layers = builder.deepen(self.network, self.spec)
             self._listeners.expanded()
         self._prepare(stage)
         stage.training_macs_per_image = cost.training_macs(self.network)
+        if teacher := self._teacher or self._found:
+            stage.training_macs_per_image += cost.macs(teacher)
         if growth.verbose:
             print(_headline(stage, self.spec.max_depth, growth), flush=True)
+
+    def _make_elastic(self, depth: int) -> None:
+        """Goes on with the best network so far, its channels in the order of their importance; keeps it as teacher."""
+        self._rebuild(depth)
+        if self._best_weights is not None:
+            self.network.set_weights(self._best_weights)
+        subnetwork.sort_channels(self.network, self.spec)
+        self._found = builder.at_exit(self.network, self.spec, depth)
+        found = self.network
+        self.network = builder.build(self.spec, depth, self._dtype(), elastic=True)
+        builder.transfer_weights(found, self.network)
 
     def _prepare(self, stage: Stage) -> None:
         """Freezes and compiles the network as the stage wants it."""
@@ -234,25 +270,33 @@ class GrowingFit:
         optimizer = recipes.fresh_optimizer(template, schedule, self._growth.rate_scale, momentum)
         optimizer.iterations.assign(0 if recipes.peak_of(template) is not None else stage.first_epoch * steps)
         self._compile(optimizer)
-        self._listeners.set_model(self.network)
 
     def _settle(self) -> None:
         """Ends on the weights of the best epoch, thawed and compiled as the user compiled it."""
         growth = self._growth
-        if growth.best_weights is not None:
-            self._rebuild(growth.best_depth)
-            self.network.set_weights(growth.best_weights)
+        if self._best_weights is not None:
+            shrunk = growth.stages[-1].phase == SHRINK and growth.stages[-1].epochs > 0
+            self._rebuild(growth.best_depth, elastic_width=shrunk)
+            self.network.set_weights(self._best_weights)
+        if elastic.elastic_layers(self.network):
+            trained = self.network
+            self._rebuild(builder.depth_of(trained))
+            builder.transfer_weights(trained, self.network)
         builder.set_frozen(self.network, None)
+        self._found = None
         self._compile(recipes.fresh_optimizer(self._compile_arguments["optimizer"]))
 
     def _compile(self, optimizer: keras.optimizers.Optimizer) -> None:
         optimizer.build(self.network.trainable_variables)
-        self.network.compile(**{**self._compile_arguments, "optimizer": optimizer})
+        self.fitted = trained_model(self.network, self._teacher or self._found, self._distillation)
+        self.fitted.compile(**{**self._compile_arguments, "optimizer": optimizer})
+        self._listeners.set_model(self.fitted)
 
-    def _rebuild(self, depth: int) -> None:
-        """Replaces the network by a fresh one, unless it has that depth."""
-        if depth != builder.depth_of(self.network):
-            self.network = builder.build(self.spec, depth, self._dtype())
+    def _rebuild(self, depth: int, *, elastic_width: bool = False) -> None:
+        """Replaces the network by a fresh one, unless it is of that kind."""
+        is_elastic = bool(elastic.elastic_layers(self.network))
+        if (depth, elastic_width) != (builder.depth_of(self.network), is_elastic):
+            self.network = builder.build(self.spec, depth, self._dtype(), elastic=elastic_width)
 
     def _dtype(self) -> str:
         return self.network.get_layer("stem_conv").dtype_policy.name
@@ -265,7 +309,8 @@ class GrowingFit:
             self._checkpoint.save(snapshot)
 
     def _snapshot(self, epoch: int, step: int = 0) -> Snapshot:
-        network = self._listeners.model  # on JAX only this property has the present weights in the middle of an epoch
+        # On JAX the present weights are there only after this, in the middle of an epoch.
+        fitted = self._listeners.model
         growth = self._growth
         return Snapshot(
             epoch,
@@ -279,25 +324,30 @@ class GrowingFit:
                 "random": random.getstate(),
             },
             {
-                "weights": network.get_weights(),
+                "weights": self.network.get_weights(),
                 "trained": self._trained_weights or [],
-                "optimizer": [np.array(variable) for variable in network.optimizer.variables],
-                "metrics": [np.array(variable) for variable in network.metrics_variables] if step else [],
-                "best": growth.best_weights or [],
+                "optimizer": [np.array(variable) for variable in fitted.optimizer.variables],
+                "metrics": [np.array(variable) for variable in fitted.metrics_variables] if step else [],
+                "best": self._best_weights or [],
+                "found": self._found.get_weights() if self._found else [],
             },
         )
 
     def _restore(self, snapshot: Snapshot) -> None:
         """Makes everything what it was at the snapshot, but for the learning rate if that was lowered since."""
         growth, state = self._growth, snapshot.state
-        growth.restore(state["growth"], snapshot.arrays["best"] or None)
+        growth.restore(state["growth"])
+        self._best_weights = snapshot.arrays["best"] or None
         growth.rate_scale = min(growth.rate_scale, state["rate_scale"])
         stage = growth.stages[-1]
-        self._rebuild(stage.depth)
+        self._rebuild(stage.depth, elastic_width=stage.phase == SHRINK)
+        if stage.phase == SHRINK:
+            self._found = builder.at_exit(self.network, self.spec, stage.depth)
+            self._found.set_weights(snapshot.arrays["found"])
         self._prepare(stage)
         self.network.set_weights(snapshot.arrays["weights"])
         self._trained_weights = snapshot.arrays["trained"] or None
-        for variable, value in zip(self.network.optimizer.variables, snapshot.arrays["optimizer"], strict=True):
+        for variable, value in zip(self.fitted.optimizer.variables, snapshot.arrays["optimizer"], strict=True):
             variable.assign(value)
         self.first_step, self._interrupted_metrics = snapshot.step, snapshot.arrays["metrics"]
         self._history.epoch = list(range(self._initial_epoch, snapshot.epoch))
@@ -367,6 +417,7 @@ class _OneTraining(keras.callbacks.CallbackList):
         super().on_epoch_begin(epoch, logs)
 
     def on_train_batch_begin(self, batch, logs=None):
+        self._growing.on_step_begin(batch + self._growing.first_step)
         super().on_train_batch_begin(batch + self._growing.first_step, logs)
 
     def on_train_batch_end(self, batch, logs=None):
@@ -398,7 +449,11 @@ def _copy(history: dict[str, list]) -> dict[str, list[float]]:
 def _headline(stage: Stage, deepest: int, growth: DepthGrowth) -> str:
     length = stage.end_epoch - stage.first_epoch
     epochs = f"{length} {'epoch' if length == 1 else 'epochs'}"
-    what = f"{epochs} for the new block to settle" if stage.phase == SETTLE else f"a learning-rate cycle of {epochs}"
+    what = {
+        SETTLE: f"{epochs} for the new block to settle",
+        CYCLE: f"a learning-rate cycle of {epochs}",
+        SHRINK: f"{epochs} at smaller and smaller widths",
+    }[stage.phase]
     lines = [""]
     earlier = growth.stages[-2] if len(growth.stages) > 1 else None
     if earlier and earlier.depth < stage.depth:

@@ -180,7 +180,7 @@ def _grow(
             callbacks=callbacks,
         )
     except TrainingDiverged as error:
-        if growth.best_weights is None:
+        if not growth.best_depth:
             raise
         raise TrainingDiverged(f"{error}; the best weights before that are in {folder.path / 'model.keras'}") from error
     return model, growth

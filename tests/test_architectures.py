@@ -24,6 +24,8 @@ def test_only_the_first_block_of_a_later_stage_halves_the_resolution():
         ({"num_classes": 1}, "got 1"),
         ({"stem_stride": 3}, "got 3"),
         ({"input_shape": (28, 28)}, "28"),
+        ({"inner": ((64,), (64, 64))}, r"block 2 of resnet18 are 1 numbers of at least 1, got \(64, 64\)"),
+        ({"inner": ((0,),)}, "got"),
         ({"exits": (2, 9)}, "exits at depths 1 to 8, got 9"),
     ],
 )
