@@ -260,7 +260,7 @@ def _deploy(
         "input_quantization": dataclasses.asdict(classifier.input),
         "output_quantization": dataclasses.asdict(classifier.output),
         "input": {
-            "feed": "pixel p (0..255) as the int8 number p - 128",
+            "feed": classifier.feed(),
             "largest_error_steps": classifier.input_error(),
         },
         "images": {

@@ -49,8 +49,11 @@ def digits():
 @pytest.fixture(scope="session")
 def trained_on_digits(digits):
     """A small network that has learned the digits."""
+    import keras
+
     from odn_keras import NetworkSpec, build
 
+    keras.utils.set_random_seed(0)  # `seeded` comes after what is made once a session
     network = build(NetworkSpec("resnet18", (8, 8, 1), 10, width=16), 2)
     images, labels = digits.train
     network.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)

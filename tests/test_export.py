@@ -38,6 +38,9 @@ def test_a_run_becomes_files_for_every_device(run_command, run, digits, tmp_path
     assert grey["accuracy"] == LiteRTClassifier(out / "model.tflite").accuracy(images, labels) > 0.8
     assert rgb["accuracy"] == LiteRTClassifier(out / "android.tflite").accuracy(np.repeat(images, 3, axis=-1), labels)
     assert abs(grey["accuracy"] - rgb["accuracy"]) < 0.02
+    assert grey["input"]["feed"] == "pixel p (0..255) as the int8 number p - 128"
+    assert rgb["input"]["feed"] == "pixel p (0..255) as the uint8 number p"
+    assert max(grey["input"]["largest_error_steps"], rgb["input"]["largest_error_steps"]) < 1
     assert grey["bytes"] == (out / "model.tflite").stat().st_size
     assert f"kArenaBytes = {result['microcontroller']['arena_bytes']};" in (out / "model.h").read_text()
     assert result["ethos_u"]["cpu_operators"] == 0
@@ -53,6 +56,8 @@ def test_quantisation_aware_training_and_float_files(run_command, run, digits, t
         arguments = [f"--run={run}", f"--quantize={quantize}", "--targets=android", f"--out={out}"]
         assert run_command(export, *arguments)[0] == 0
         assert {path.name for path in out.iterdir()} == {"model.tflite", "labels.txt", "export.json"}
+        feed = json.loads((out / "export.json").read_text())["files"][0]["input"]["feed"]
+        assert feed.endswith("p - 128" if quantize == "qat" else "float32 number p")
         accuracies[quantize] = LiteRTClassifier(out / "model.tflite").accuracy(*digits.test)
     assert accuracies["qat"] > accuracies["float16"] - 0.05 > 0.75
 

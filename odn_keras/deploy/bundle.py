@@ -17,7 +17,7 @@ from odn_keras.deploy.metadata import LABELS
 from odn_keras.deploy.micro import MicroClassifier, measure_arena
 from odn_keras.deploy.qat import export_qat
 from odn_keras.deploy.runtimes import LiteRTClassifier, measure
-from odn_keras.deploy.tflite import CALIBRATION_IMAGES, QUANTIZATIONS, export_tflite
+from odn_keras.deploy.tflite import CALIBRATION_IMAGES, QUANTIZATIONS, export_tflite, input_range
 from odn_keras.deploy.vela import compile_for_ethos_u
 from odn_keras.errors import InputError
 from odn_keras.files import TEMPORARY_PREFIX, write_json, write_lines
@@ -87,12 +87,14 @@ def _write(network, dataset, out, quantize, targets, vela, name) -> dict[str, An
         export_qat(network, dataset.train, dataset.validation, path)
     else:
         export_tflite(network, calibration, path, quantize=quantize)
-    result: dict[str, Any] = {"dataset": dataset.name, "quantize": quantize, "files": [_measured(path, dataset)]}
+    pixels = input_range(network)
+    files = [_measured(path, dataset, pixels)]
+    result: dict[str, Any] = {"dataset": dataset.name, "quantize": quantize, "files": files}
     if quantize in INTEGER and "microcontroller" in targets:
         result["microcontroller"] = _microcontroller(path, dataset, out)
     if quantize == "int8" and "android" in targets:  # fine-tuned weights are in their int8 file only
         export_android(network, calibration, dataset.class_names, out / ANDROID, name=name)
-        result["files"].append(_measured(out / ANDROID, dataset))
+        files.append(_measured(out / ANDROID, dataset, pixels))
     if vela:
         result["ethos_u"] = dataclasses.asdict(compile_for_ethos_u(path, vela, out / VELA))
     write_json(result, out / REPORT)
@@ -118,10 +120,14 @@ def check_choices(quantize: str, targets: tuple[str, ...], vela: str | None) -> 
             raise InputError(f"this export needs {package}: pip install 'odn_keras[{extra}]'")
 
 
-def _measured(path: pathlib.Path, dataset: Dataset) -> dict[str, Any]:
-    """Size, and accuracy and latency in LiteRT."""
-    measured = measure(LiteRTClassifier(path), *dataset.test)
-    return {"file": path.name, "bytes": path.stat().st_size, **dataclasses.asdict(measured)}
+def _measured(path: pathlib.Path, dataset: Dataset, pixels: tuple[float, float]) -> dict[str, Any]:
+    """Size, how to feed it, and accuracy and latency in LiteRT."""
+    classifier = LiteRTClassifier(path)
+    fed: dict[str, Any] = {"feed": classifier.feed()}
+    if classifier.dtypes[0] != np.float32:
+        fed |= {"largest_error_steps": classifier.input_error(*pixels), **dataclasses.asdict(classifier.input)}
+    measured = dataclasses.asdict(measure(classifier, *dataset.test))
+    return {"file": path.name, "bytes": path.stat().st_size, "input": fed, **measured}
 
 
 def _microcontroller(path: pathlib.Path, dataset: Dataset, out: pathlib.Path) -> dict[str, Any]:

@@ -130,7 +130,9 @@ def check_layers(network: keras.Model) -> None:
             continue
         if type(layer) not in TWINS:
             known = ", ".join(dict.fromkeys(layer_type.__name__ for layer_type in TWINS))
-            raise InputError(f"{what} cannot be trained quantisation-aware: only {known}, and a Rescaling first")
+            raise InputError(
+                f"{what} cannot be trained quantisation-aware: only {known}, and first a Rescaling to 0..1 or -1..1"
+            )
         if calls[layer.name] > 1:
             raise InputError(f"{what} is called {calls[layer.name]} times: give every call a layer of its own")
         activation = layer.get_config().get("activation", "linear")

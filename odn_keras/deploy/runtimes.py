@@ -100,11 +100,19 @@ class TensorClassifier(Classifier):
     def _invoke(self, tensor: np.ndarray) -> np.ndarray:
         """Input of shape (1, height, width, channels) -> output of shape (1, classes)."""
 
-    def input_error(self) -> float:
-        """How far the input is from taking pixel p as p - 128 (uint8: p), at worst, in quantisation steps."""
+    def input_error(self, low: float = 0.0, high: float = 1.0) -> float:
+        """How far pixel p is from p - 128 (uint8: p) in an integer file's input, at worst, in quantisation steps.
+
+        Pixels 0 and 255 stand for `low` and `high` there: see `odn_keras.deploy.tflite.input_range`.
+        """
         pixels = np.arange(256)
         real = self.input.scale * (pixels + SMALLEST[self.dtypes[0]] - self.input.zero_point)
-        return float(np.abs(real - pixels / 255).max() / self.input.scale)
+        return float(np.abs(real - (low + (high - low) * pixels / 255)).max() / self.input.scale)
+
+    def feed(self) -> str:
+        """In words, how `run` feeds an image, and a device should."""
+        shift = SMALLEST[self.dtypes[0]]
+        return f"pixel p (0..255) as the {np.dtype(self.dtypes[0])} number p{f' - {-shift}' if shift else ''}"
 
     def run(self, pixels: np.ndarray) -> np.ndarray:
         raw = self._run(pixels)

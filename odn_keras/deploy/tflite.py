@@ -30,13 +30,16 @@ def export_tflite(
 ) -> int:
     """Converts a network to TFLite, of batch 1.
 
-    With `"int8"` a device feeds raw pixels: a network that begins with `Rescaling` (as all of `odn_keras.build`'s do)
-    loses that layer, and the input's quantisation takes its place, so that pixel p is the int8 number p - 128, or the
-    uint8 number p; and the file brings a memory plan for TFLite Micro (see `odn_keras.deploy.memory`). The other files
-    take and give float32; they keep the layer, and so take raw pixels as well.
+    With `"int8"` a device feeds raw pixels: pixel p is the int8 number p - 128, or the uint8 number p. A network that
+    begins with a `Rescaling` of pixels to 0..1 (as all of `odn_keras.build`'s do) or to -1..1 loses that layer, and the
+    input's quantisation takes its place (see `input_range`). Any other network is converted as it is; its input's
+    quantisation covers 0..255 if the calibration images are integers, and for floats no more than their own range: then
+    the number to feed is the image's value divided by the input's scale, plus its zero point. The file brings a memory
+    plan for TFLite Micro (see `odn_keras.deploy.memory`). The other files take and give float32; they keep the layer,
+    and so take raw pixels as well.
 
     Args:
-        network: a functional classifier of one image input.
+        network: a functional classifier of one image input and one output.
         calibration_images: at least 100 training images as the network takes them, of shape (n, height, width,
             channels); 500 to 1,000 are good. Activation ranges are measured on them. Only `"int8"` needs them.
         path: the file to write.
@@ -55,9 +58,10 @@ def export_tflite(
         raise InputError(f"quantize must be one of {', '.join(QUANTIZATIONS)}, got {quantize!r}")
     if integer_type not in INTEGER_TYPES:
         raise InputError(f"integer_type must be one of {', '.join(INTEGER_TYPES)}, got {integer_type!r}")
+    network = exportable(network)
     images = _checked(calibration_images, network.input_shape[1:]) if quantize == "int8" else np.zeros(0)
     with quiet():
-        content = tensorflow_process.call(_convert, exportable(network), images, quantize, integer_type)
+        content = tensorflow_process.call(_convert, network, images, quantize, integer_type)
     with replacing(path) as temporary:
         temporary.write_bytes(content)
     return pathlib.Path(path).stat().st_size
@@ -67,11 +71,16 @@ def exportable(network: keras.Model) -> keras.Model:
     """A copy of the network in float32 and plain Keras layers.
 
     Raises:
-        InputError: for weights that are not finite, and for networks that are not functional or have recurrent layers,
-            on which the converter would crash.
+        InputError: for weights that are not finite, and for networks that are not functional, have several inputs or
+            outputs, or have recurrent layers, on which the converter would crash.
     """
     if isinstance(network, keras.Sequential) or not hasattr(network, "operations"):
         raise InputError(f"export takes a functional keras.Model, got a {type(network).__name__}")
+    if len(network.inputs) != 1 or len(network.outputs) != 1:
+        raise InputError(
+            "export takes a network of one input and one output, "
+            f"this one has {len(network.inputs)} and {len(network.outputs)}"
+        )
     for layer in network.layers:
         if isinstance(layer, keras.layers.RNN):
             raise InputError(f"layer {layer.name!r} of type {type(layer).__name__} is not of an image classifier")
@@ -111,11 +120,23 @@ def _convert(network: keras.Model, images: np.ndarray, quantize: str, integer_ty
 
 
 def without_rescaling(network: keras.Model) -> tuple[keras.Model, keras.layers.Rescaling | None]:
-    """Splits a leading `Rescaling` off: the rest of the network, and that layer."""
+    """Splits a leading `Rescaling` of pixels to 0..1 or -1..1 off: the rest of the network, and that layer.
+
+    A network that does not begin so, or of which some branch takes the pixels as they are, comes back whole.
+    """
     first = network.layers[1]
-    if not isinstance(first, keras.layers.Rescaling):
+    if not isinstance(first, keras.layers.Rescaling) or np.ndim(first.scale) or first.offset not in (0, -1):
         return network, None
-    return keras.Model(first.output, network.output), first
+    try:
+        return keras.Model(first.output, network.output), first
+    except ValueError:  # Keras finds a way from the input to the output around the layer
+        return network, None
+
+
+def input_range(network: keras.Model) -> tuple[float, float]:
+    """What pixels 0 and 255 stand for in the input's quantisation of the network's int8 file."""
+    _, rescaling = without_rescaling(network)
+    return (float(rescaling.offset), 1.0) if rescaling else (0.0, 255.0)
 
 
 def check_pixels(images: np.ndarray, rescaling: keras.layers.Rescaling | None, which: str) -> None:
@@ -124,21 +145,28 @@ def check_pixels(images: np.ndarray, rescaling: keras.layers.Rescaling | None, w
     Raises:
         InputError: where they go too far.
     """
-    if rescaling and images.max() * rescaling.scale > 1.01:
+    if rescaling and images.max() > 1.01 * _white(rescaling):
         raise InputError(
-            f"the network takes pixels from 0 to {1 / rescaling.scale:g}, the {which} images go to {images.max():g}"
+            f"the network takes pixels from 0 to {_white(rescaling):g}, the {which} images go to {images.max():g}"
         )
 
 
 def calibration_samples(images: np.ndarray, rescaling: keras.layers.Rescaling | None) -> Iterator[list[np.ndarray]]:
     """The images one by one, as the network takes them.
 
-    Behind a rescaling the input's range must be that of all pixels, or a device could not feed p - 128: two corner
-    pixels of the first image see to it.
+    The input's range must be that of all pixels, or a device could not feed p - 128: two corner pixels of the first
+    image see to it. Of floats without rescaling it is not known.
     """
+    white = _white(rescaling) if rescaling else 255.0 if images.dtype.kind in "iu" else None
     images = images.astype(np.float32)
+    if white:
+        images[0, 0, 0], images[0, -1, -1] = 0.0, white
     if rescaling:
-        images[0, 0, 0], images[0, -1, -1] = 0.0, 1 / rescaling.scale
         images = images * rescaling.scale + rescaling.offset
     for image in images:
         yield [image[np.newaxis]]
+
+
+def _white(rescaling: keras.layers.Rescaling) -> float:
+    """The pixel of which the layer makes 1."""
+    return (1 - rescaling.offset) / rescaling.scale

@@ -1,8 +1,11 @@
+import keras
 import numpy as np
 import pytest
+from keras import layers
 
 from odn_keras import InputError, NetworkSpec, build, export_tflite
 from odn_keras.deploy.runtimes import LiteRTClassifier
+from odn_keras.deploy.tflite import input_range
 
 tf = pytest.importorskip("tensorflow")
 
@@ -110,15 +113,66 @@ def test_a_uint8_file_takes_pixels_as_they_are(trained_on_digits, digits, file, 
     np.testing.assert_array_equal(answers.astype(int) - 128, LiteRTClassifier(file).predict_quantized(images))
 
 
-def test_a_network_that_the_converter_would_crash_on_is_refused(tmp_path):
-    import keras
+def leading(*arguments, **options):
+    return lambda pixels: layers.Conv2D(4, 3)(layers.Rescaling(*arguments, **options)(pixels))
 
+
+def bypassed(pixels):
+    bright = layers.Conv2D(4, 3, padding="same")(layers.Rescaling(1 / 255)(pixels))
+    return layers.Concatenate()([bright, pixels])
+
+
+def behind_a_convolution(pixels):
+    return layers.Rescaling(1 / 255)(layers.Conv2D(4, 3)(pixels))
+
+
+def called_twice(pixels):
+    rescaling = layers.Rescaling(1 / 16)
+    return layers.Conv2D(4, 3)(rescaling(rescaling(pixels)))
+
+
+@pytest.mark.parametrize(
+    ("body", "expected", "steps"),
+    [
+        (leading(1 / 255), (0, 1), 0.01),
+        (leading(1 / 127.5, offset=-1), (-1, 1), 0.51),  # 0 becomes a step; it lies between two
+        (leading(1 / 58, offset=-2.1), (0, 255), 0.01),
+        (leading([1 / 255, 1 / 127, 1 / 100], [0.0, -1.0, 0.2]), (0, 255), 0.01),
+        (layers.Conv2D(4, 3), (0, 255), 0.01),
+        (behind_a_convolution, (0, 255), 0.01),
+        (called_twice, (0, 255), 0.01),
+        (bypassed, (0, 255), 3),  # the converter gives all that is concatenated one range
+    ],
+)
+def test_wherever_the_rescaling_is_raw_pixels_are_fed(tmp_path, body, expected, steps):
+    pixels = keras.Input((8, 8, 3))
+    features = layers.GlobalAveragePooling2D()(body(pixels))
+    network = keras.Model(pixels, layers.Dense(3, activation="softmax")(features))
+    images = np.random.default_rng(0).integers(3, 240, (150, 8, 8, 3)).astype(np.uint8)
+    export_tflite(network, images, tmp_path / "model.tflite")
+    classifier = LiteRTClassifier(tmp_path / "model.tflite")
+    assert input_range(network) == expected and classifier.input_error(*expected) <= steps
+    answers = network.predict(images[:50].astype(np.float32), verbose=0)
+    assert np.abs(classifier.predict(images[:50]) - answers).max() < 0.03
+
+
+def test_floats_without_rescaling_have_their_own_range(tmp_path):
+    pixels = keras.Input((8, 8, 1))
+    network = keras.Model(pixels, layers.Dense(2)(layers.Flatten()(pixels)))
+    images = np.random.default_rng(0).uniform(-3, 1, (100, 8, 8, 1))
+    export_tflite(network, images, tmp_path / "model.tflite")
+    classifier = LiteRTClassifier(tmp_path / "model.tflite")
+    assert classifier.input.scale == pytest.approx(4 / 255, rel=0.01) and classifier.input.zero_point == 63
+
+
+def test_a_network_that_the_converter_would_crash_on_is_refused(tmp_path):
     inputs = keras.Input((8, 8, 1))
-    rows = keras.layers.Reshape((8, 8))(inputs)
-    recurrent = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.LSTM(4)(rows)))
-    sequential = keras.Sequential([inputs, keras.layers.Flatten(), keras.layers.Dense(2)])
-    for network in (recurrent, sequential):
-        with pytest.raises(InputError, match=r"LSTM|functional"):
+    rows = layers.Reshape((8, 8))(inputs)
+    recurrent = keras.Model(inputs, layers.Dense(2)(layers.LSTM(4)(rows)))
+    sequential = keras.Sequential([inputs, layers.Flatten(), layers.Dense(2)])
+    two = keras.Model(inputs, [layers.Dense(2)(layers.Flatten()(inputs)), layers.Flatten()(inputs)])
+    for network in (recurrent, sequential, two):
+        with pytest.raises(InputError, match=r"LSTM|functional|1 and 2"):
             export_tflite(network, np.zeros((100, 8, 8, 1), np.uint8), tmp_path / "model.tflite")
     assert not list(tmp_path.iterdir())
 
