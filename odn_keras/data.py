@@ -29,6 +29,7 @@ from odn_keras import npz, spool
 from odn_keras.errors import InputError
 from odn_keras.images import read_image
 from odn_keras.options import DataOptions
+from odn_keras.quiet import quiet
 from odn_keras.spool import Images
 
 MAX_VALIDATION_IMAGES = 10_000
@@ -360,7 +361,11 @@ def _folder_part(files: list[_ImageFile], first: _ImageFile, image_size, graysca
 
 def _open_tfds(name: str, data_dir: str | None, image_size, grayscale) -> _Source:
     try:
-        import tensorflow_datasets as tfds
+        with quiet(show_on_failure=False):
+            import tensorflow as tf
+            import tensorflow_datasets as tfds
+
+            tf.zeros(())  # the first tensor has greetings too
     except ImportError as error:
         raise InputError(
             f"dataset {name!r} comes from TensorFlow Datasets: pip install 'odn_keras[tensorflow]' ({error})"

@@ -23,7 +23,7 @@ def define_flags() -> None:
 
     cli.define_option_flags(DataOptions)
     flags.adopt_module_key_flags(cli)
-    flags.DEFINE_string("tflite", None, "The file.", required=True)
+    flags.DEFINE_string("tflite", None, "The file.")
     flags.DEFINE_enum("runtime", "litert", list(RUNTIMES), "What runs it.")
     flags.DEFINE_integer("images", None, "Measure on the first so many test images; default: all.", lower_bound=1)
     flags.DEFINE_string("report", None, "A JSON file to write the measurement to.")
@@ -35,7 +35,11 @@ def main() -> None:
 
     values = flags.FLAGS
     options = DataOptions(**cli.option_values(DataOptions))
+    if not values.tflite:
+        raise InputError("give --tflite, the file to measure")
     path = pathlib.Path(values.tflite)
+    if values.report and not pathlib.Path(values.report).parent.is_dir():
+        raise InputError(f"--report cannot be written: there is no folder {pathlib.Path(values.report).parent}")
     classifier = open_classifier(path, values.runtime)
     dataset = data.load(options)
     images, labels = dataset.test

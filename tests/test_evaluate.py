@@ -1,5 +1,7 @@
 import json
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
@@ -22,7 +24,9 @@ def test_accuracy_latency_and_size_are_told_and_written(run_command, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        ([], "give --tflite"),
         (["--tflite=nowhere.tflite"], "no such file"),
+        (["--tflite=nowhere.tflite", "--report=nowhere/report.json"], "no folder nowhere"),
         ([f"--tflite={MODELS / 'README.md'}"], "not a readable .tflite file"),
         ([f"--tflite={MODELS / 'mnist.tflite'}"], "images must be uint8 of shape"),
         ([f"--tflite={MODELS / 'digits.tflite'}", "--dataset=parts"], "has 10 classes, parts has 3"),
@@ -35,3 +39,11 @@ def test_what_does_not_fit_is_refused_in_one_line(run_command, image_folder, mon
     status, _, error = run_command(evaluate, *arguments)
     assert status == 2
     assert error.startswith("error: ") and error.count("\n") == 1 and told in error
+
+
+def test_it_prints_the_measurement_and_nothing_else(real_data_dir):
+    """No greetings of the libraries that read the data."""
+    arguments = [f"--tflite={MODELS / 'mnist.tflite'}", "--dataset=mnist", f"--data_dir={real_data_dir}", "--images=10"]
+    command = [sys.executable, "-m", "odn_keras.evaluate", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stderr == "" and len(result.stdout.splitlines()) == 3

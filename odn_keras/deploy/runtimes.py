@@ -148,7 +148,8 @@ class LiteRTClassifier(TensorClassifier):
         if not pathlib.Path(path).is_file():
             raise InputError(f"no such file: {path}")
         try:
-            interpreter = importlib.import_module(f"{self.module}.interpreter")
+            with quiet(show_on_failure=False):  # some releases greet when they are imported
+                interpreter = importlib.import_module(f"{self.module}.interpreter")
         except ImportError as error:
             raise InputError(f"running .tflite files needs {self.package}: pip install it ({error})") from error
         try:
