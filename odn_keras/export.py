@@ -29,7 +29,7 @@ def define_flags() -> None:
     flags.DEFINE_string("model", None, "A .keras file instead, and the dataset flags.")
     flags.DEFINE_string("out", None, "Where the files go; default: the folder export/ of the run, or beside the model.")
     flags.DEFINE_string("quantize", "int8", "int8, qat (quantisation-aware training), float16, dynamic or none.")
-    flags.DEFINE_list("targets", ["microcontroller", "android"], "What else to write for an integer file.")
+    flags.DEFINE_list("targets", None, "microcontroller, android or both; default: all that --quantize allows.")
     flags.DEFINE_string("vela", None, "Compile for an Ethos-U too, such as ethos-u55-128.")
 
 
@@ -48,7 +48,8 @@ def main() -> None:
     from odn_keras.builder import load
     from odn_keras.deploy import bundle
 
-    bundle.check_choices(values.quantize, tuple(values.targets), values.vela)
+    targets = None if values.targets is None else tuple(values.targets)
+    bundle.check_choices(values.quantize, targets, values.vela)
     network = load(model)
     cli.wake_backend()
     result = bundle.export(
@@ -56,7 +57,7 @@ def main() -> None:
         data.load(options),
         out,
         quantize=values.quantize,
-        targets=tuple(values.targets),
+        targets=targets,
         vela=values.vela,
         name=pathlib.Path(options.dataset).stem,
     )

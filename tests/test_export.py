@@ -53,12 +53,14 @@ def test_quantisation_aware_training_and_float_files(run_command, run, digits, t
     out.mkdir()
     (out / "model.cc").write_text("of an earlier export")
     for quantize in ("qat", "float16"):
-        arguments = [f"--run={run}", f"--quantize={quantize}", "--targets=android", f"--out={out}"]
+        arguments = [f"--run={run}", f"--quantize={quantize}", "--targets=", f"--out={out}"]
         assert run_command(export, *arguments)[0] == 0
         assert {path.name for path in out.iterdir()} == {"model.tflite", "labels.txt", "export.json"}
         feed = json.loads((out / "export.json").read_text())["files"][0]["input"]["feed"]
         assert feed.endswith("p - 128" if quantize == "qat" else "float32 number p")
         accuracies[quantize] = LiteRTClassifier(out / "model.tflite").accuracy(*digits.test)
+    status, _, error = run_command(export, f"--run={run}", "--quantize=qat", "--targets=", "--train_images=127")
+    assert status == 2 and "at least 128 training images, digits has 127" in error
     assert accuracies["qat"] > accuracies["float16"] - 0.05 > 0.75
 
 
@@ -73,6 +75,8 @@ def test_quantisation_aware_training_and_float_files(run_command, run, digits, t
         (["--run=RUN", "--quantize=int4"], "int4"),
         (["--run=RUN", "--targets=toaster"], "toaster"),
         (["--run=RUN", "--quantize=float16", "--vela=ethos-u55-128"], "integer files only"),
+        (["--run=RUN", "--quantize=none", "--targets=microcontroller"], "int8 or qat, not none"),
+        (["--run=RUN", "--quantize=qat", "--targets=android"], "quantised as int8, not qat"),
         (["--run=RUN", "--out=RUN/model.keras"], "must be a folder"),
         (["--model=RUN/model.keras", "--dataset=parts", "--grayscale"], "3 classes"),
     ],

@@ -15,10 +15,10 @@ from odn_keras.deploy.android import export_android
 from odn_keras.deploy.c_array import write_c_array
 from odn_keras.deploy.metadata import LABELS
 from odn_keras.deploy.micro import MicroClassifier, measure_arena
-from odn_keras.deploy.qat import export_qat
+from odn_keras.deploy.qat import BATCH_SIZE, export_qat
 from odn_keras.deploy.runtimes import LiteRTClassifier, measure
 from odn_keras.deploy.tflite import CALIBRATION_IMAGES, QUANTIZATIONS, export_tflite, input_range
-from odn_keras.deploy.vela import compile_for_ethos_u
+from odn_keras.deploy.vela import check_configuration, compile_for_ethos_u
 from odn_keras.errors import InputError
 from odn_keras.files import TEMPORARY_PREFIX, write_json, write_lines
 
@@ -27,7 +27,7 @@ FILES = (MODEL, ANDROID, VELA, LABELS, "model.cc", "model.h", REPORT)
 COMPARED_IMAGES = 20  # in TFLite Micro's portable kernels, which take their time
 TARGETS = ("microcontroller", "android")
 CHOICES = (*QUANTIZATIONS, "qat")
-INTEGER = ("int8", "qat")
+TARGETS_OF = {"int8": TARGETS, "qat": ("microcontroller",)}  # fine-tuned weights are in their int8 file only
 
 
 def export(
@@ -36,7 +36,7 @@ def export(
     out: pathlib.Path,
     *,
     quantize: str = "int8",
-    targets: tuple[str, ...] = TARGETS,
+    targets: tuple[str, ...] | None = None,
     vela: str | None = None,
     name: str = "classifier",
 ) -> dict[str, Any]:
@@ -50,7 +50,8 @@ def export(
         out: the folder, made if need be.
         quantize: one of `QUANTIZATIONS`, or `"qat"` for quantisation-aware training.
         targets: `"microcontroller"` for `model.cc` and `model.h`, with the arena measured in TFLite Micro; `"android"`
-            for `android.tflite`, of three channels and with metadata, with `"int8"` only. For integer files only.
+            for `android.tflite`, of three channels and with metadata. Default: with `"int8"` both, with `"qat"` the
+            first, with the others none; no more is possible.
         vela: an Ethos-U configuration such as `"ethos-u55-128"`, for `model_vela.tflite`.
         name: of the model, in Android's metadata.
 
@@ -66,10 +67,16 @@ def export(
             f"the network takes images of {network.input_shape[1:]} and has {network.output_shape[-1]} outputs, "
             f"{dataset.name} has images of {dataset.input_shape} in {dataset.num_classes} classes"
         )
+    if quantize == "qat" and len(dataset.train[1]) < BATCH_SIZE:
+        raise InputError(
+            f"quantisation-aware training needs at least {BATCH_SIZE} training images, {dataset.name} has "
+            f"{len(dataset.train[1])}: quantize as int8"
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=out.parent) as name_of_folder:
         folder = pathlib.Path(name_of_folder)
-        result = _write(network, dataset, folder, quantize, targets, vela, name)
+        chosen = TARGETS_OF.get(quantize, ()) if targets is None else targets
+        result = _write(network, dataset, folder, quantize, chosen, vela, name)
         out.mkdir(exist_ok=True)
         for file in FILES:  # all of them or none; those of an earlier export go
             if (folder / file).exists():
@@ -90,9 +97,9 @@ def _write(network, dataset, out, quantize, targets, vela, name) -> dict[str, An
     pixels = input_range(network)
     files = [_measured(path, dataset, pixels)]
     result: dict[str, Any] = {"dataset": dataset.name, "quantize": quantize, "files": files}
-    if quantize in INTEGER and "microcontroller" in targets:
+    if "microcontroller" in targets:
         result["microcontroller"] = _microcontroller(path, dataset, out)
-    if quantize == "int8" and "android" in targets:  # fine-tuned weights are in their int8 file only
+    if "android" in targets:
         export_android(network, calibration, dataset.class_names, out / ANDROID, name=name)
         files.append(_measured(out / ANDROID, dataset, pixels))
     if vela:
@@ -101,23 +108,28 @@ def _write(network, dataset, out, quantize, targets, vela, name) -> dict[str, An
     return result
 
 
-def check_choices(quantize: str, targets: tuple[str, ...], vela: str | None) -> None:
-    """Raises `InputError` for arguments of `export` that are not known, or not together."""
+def check_choices(quantize: str, targets: tuple[str, ...] | None, vela: str | None) -> None:
+    """Raises `InputError` for arguments of `export` that are not known, or not together, or need what is missing."""
     if quantize not in CHOICES:
         raise InputError(f"quantize must be one of {', '.join(CHOICES)}, got {quantize!r}")
-    for target in targets:
+    possible = TARGETS_OF.get(quantize, ())
+    for target in targets or ():
         if target not in TARGETS:
             raise InputError(f"targets must be among {', '.join(TARGETS)}, got {target!r}")
-    if vela and quantize not in INTEGER:
+        if target not in possible:
+            allowing = " or ".join(choice for choice, allowed in TARGETS_OF.items() if target in allowed)
+            raise InputError(f"the target {target} needs a file quantised as {allowing}, not {quantize}")
+    if vela and quantize not in TARGETS_OF:
         raise InputError(f"Ethos-U takes integer files only: quantize as int8 or qat, not {quantize}")
     needed = {
-        "micro": ("tflite_micro", quantize in INTEGER and "microcontroller" in targets),
+        "micro": ("tflite_micro", "microcontroller" in (possible if targets is None else targets)),
         "qat": ("tensorflow_model_optimization", quantize == "qat"),
-        "vela": ("ethosu", bool(vela)),
     }
     for extra, (package, is_needed) in needed.items():
         if is_needed and importlib.util.find_spec(package) is None:
             raise InputError(f"this export needs {package}: pip install 'odn_keras[{extra}]'")
+    if vela:
+        check_configuration(vela)
 
 
 def _measured(path: pathlib.Path, dataset: Dataset, pixels: tuple[float, float]) -> dict[str, Any]:

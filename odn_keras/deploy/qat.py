@@ -30,6 +30,7 @@ from odn_keras.normalization import BatchNormalization
 from odn_keras.quiet import quiet
 from odn_keras.spool import Images
 
+BATCH_SIZE = 128  # images of a training step
 INFERENCE_BATCH = 100
 SMALLEST_CHANNEL = 1e-3  # range of a channel's weights, by that of the layer's
 
@@ -62,7 +63,7 @@ def export_qat(
     *,
     epochs: int = 3,
     learning_rate: float = 1e-3,
-    batch_size: int = 128,
+    batch_size: int = BATCH_SIZE,
     seed: int = 0,
     integer_type: str = "int8",
     verbose: int = 1,

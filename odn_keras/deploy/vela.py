@@ -34,6 +34,17 @@ class EthosU:
     cpu_operators: int
 
 
+def check_configuration(configuration: str) -> None:
+    """Raises `InputError` where Vela is not installed or does not know the accelerator."""
+    if importlib.util.find_spec("ethosu") is None:
+        raise InputError("compiling for Ethos-U needs Arm's Vela: pip install 'odn_keras[vela]'")
+    from ethosu.vela.architecture_features import Accelerator
+
+    known = Accelerator.member_list()
+    if configuration not in known:
+        raise InputError(f"Vela compiles for {', '.join(known)}, got {configuration!r}")
+
+
 def compile_for_ethos_u(path: str | os.PathLike, configuration: str, target: str | os.PathLike) -> EthosU:
     """Runs Vela.
 
@@ -45,8 +56,7 @@ def compile_for_ethos_u(path: str | os.PathLike, configuration: str, target: str
     Raises:
         InputError: where Vela is not installed, does not know the configuration or cannot compile the file.
     """
-    if importlib.util.find_spec("ethosu") is None:
-        raise InputError("compiling for Ethos-U needs Arm's Vela: pip install 'odn_keras[vela]'")
+    check_configuration(configuration)
     path = pathlib.Path(path)
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)

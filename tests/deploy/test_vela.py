@@ -3,7 +3,7 @@ import pathlib
 import pytest
 
 from odn_keras import InputError
-from odn_keras.deploy import memory
+from odn_keras.deploy import bundle, memory
 from odn_keras.deploy.vela import compile_for_ethos_u
 
 pytest.importorskip("ethosu", reason="Vela is not installed: pip install 'odn_keras[vela]'")
@@ -26,7 +26,12 @@ def test_every_operator_runs_on_the_npu(tmp_path):
 def test_what_vela_cannot_compile_is_refused_in_one_line(tmp_path, configuration):
     path = tmp_path / "model.tflite"
     path.write_bytes(b"no model" if configuration == "ethos-u55-128" else DIGITS.read_bytes())
-    with pytest.raises(InputError, match=r"Vela cannot compile|not a readable .tflite file") as refused:
+    with pytest.raises(InputError, match=r"Vela compiles for|not a readable .tflite file") as refused:
         compile_for_ethos_u(path, configuration, tmp_path / "compiled.tflite")
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "compiled.tflite").exists()
+
+
+def test_an_unknown_accelerator_is_told_before_anything_is_converted():
+    with pytest.raises(InputError, match="ethos-u55-128, .* got 'ethos-u1'"):
+        bundle.check_choices("int8", (), "ethos-u1")
