@@ -10,6 +10,7 @@ names are numbered. Exit status: 0, or 2 for bad input.
 
 import argparse
 import pathlib
+import signal
 import sys
 import zipfile
 
@@ -85,5 +86,14 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _end_as_filters_do() -> None:
+    """Lets Ctrl-C and a closed pipe end the process at once, without a traceback."""
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if hasattr(signal, "SIGPIPE"):  # Windows has none
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+
 if __name__ == "__main__":
+    _end_as_filters_do()
     sys.exit(main())

@@ -65,12 +65,17 @@ def run(main: Callable[[], int | None], define_flags: Callable[[], None] = lambd
         try:
             if len(arguments) > 1:
                 raise InputError(f"unknown argument {arguments[1]!r}: options begin with --, see --help")
-            return main()
+            status = main()
+            sys.stdout.flush()  # here, where it may fail
+            return status
         except InputError as error:
             return fail(str(error))
         except Stopped as stopped:
             print(f"\nstopped by {signal.Signals(stopped.number).name}{stopped.hint}", file=sys.stderr)
             return SIGNALLED + stopped.number
+        except BrokenPipeError:  # whoever read the output has gone: say no more, nor when Python ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return SIGNALLED + signal.SIGPIPE
         except OSError as error:  # a full disk, a folder that must not be read or written
             return fail(f"{error.strerror or error}: {error.filename or ''}")
 

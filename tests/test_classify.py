@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import zipfile
@@ -77,6 +78,29 @@ def test_bad_input_is_one_line(images, tmp_path, capsys, wrong):
     assert classify.main([str(argument) for argument in arguments]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1
+
+
+def heed_interrupts():
+    """What is started in the background, as these tests may be, has SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def test_interrupts_and_closed_pipes_are_no_errors(images):
+    files, _ = images
+    command = [sys.executable, "-m", "odn_keras.classify", MODEL, *files * 1000]
+    reading, writing = os.pipe()
+    os.close(reading)
+    result = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (result.returncode, result.stderr) == (-signal.SIGPIPE, "")
+
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts
+    )
+    assert process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate()
+    assert (process.returncode, error) == (-signal.SIGINT, "")
 
 
 def test_on_a_device_three_packages_are_enough(images, tmp_path):

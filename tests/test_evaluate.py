@@ -1,5 +1,7 @@
 import json
+import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -47,3 +49,12 @@ def test_it_prints_the_measurement_and_nothing_else(real_data_dir):
     command = [sys.executable, "-m", "odn_keras.evaluate", *arguments]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert result.stderr == "" and len(result.stdout.splitlines()) == 3
+
+
+def test_a_closed_pipe_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "odn_keras.evaluate", f"--tflite={MODELS / 'digits.tflite'}"]
+    result = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (result.returncode, result.stderr) == (128 + signal.SIGPIPE, "")

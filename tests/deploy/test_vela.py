@@ -33,5 +33,5 @@ def test_what_vela_cannot_compile_is_refused_in_one_line(tmp_path, configuration
 
 
 def test_an_unknown_accelerator_is_told_before_anything_is_converted():
-    with pytest.raises(InputError, match="ethos-u55-128, .* got 'ethos-u1'"):
+    with pytest.raises(InputError, match=r"ethos-u55-128, .* got 'ethos-u1'"):
         bundle.check_choices("int8", (), "ethos-u1")
