@@ -46,9 +46,10 @@ class RunFolder:
         """Whether a run was begun here and can be resumed."""
         return self._record.is_file()
 
-    def options(self) -> RunOptions:
-        """The options of the unfinished run."""
-        return RunOptions(**self._read_record()["options"])
+    def options(self) -> RunOptions | None:
+        """The options of the run that is here, finished or not; `None` without one."""
+        run = self._read_record() if self.unfinished else self.report()
+        return RunOptions(**run["options"]) if run else None
 
     def precision(self) -> str:
         """The dtype policy that the unfinished run trains under."""
@@ -70,8 +71,8 @@ class RunFolder:
             raise InputError(f"--out must be a folder, {self.path} is a file")
         if resume and overwrite:
             raise InputError("--resume goes on with a run, --overwrite replaces it: give one of them")
-        if resume and self.unfinished:
-            self._check_same(options)
+        if resume and (before := self.options()):
+            self._check_same(before, options)
         elif not overwrite and (self.unfinished or any((self.path / name).exists() for name in RUN_FILES)):
             go_on = ", go on with it with --resume" if self.unfinished else ""
             raise InputError(f"{self.path} holds another run: choose another --out, replace it with --overwrite{go_on}")
@@ -121,13 +122,11 @@ class RunFolder:
         except (OSError, ValueError) as error:
             raise InputError(f"{self._record} cannot be read: begin anew with --overwrite ({error})") from error
 
-    def _check_same(self, options: RunOptions) -> None:
-        before = asdict(self.options())
+    def _check_same(self, before: RunOptions, options: RunOptions) -> None:
         for name, now in asdict(options).items():
-            if now != before[name] and name not in FREE_TO_CHANGE:
-                raise InputError(
-                    f"the run in {self.path} has --{name}={before[name]}, not {now}: --resume changes nothing"
-                )
+            was = getattr(before, name)
+            if now != was and name not in FREE_TO_CHANGE:
+                raise InputError(f"the run in {self.path} has --{name}={was}, not {now}: --resume changes nothing")
 
 
 def finished_report(path: str | pathlib.Path) -> dict[str, Any]:

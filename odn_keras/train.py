@@ -85,9 +85,9 @@ def _options_and_folder() -> tuple[RunOptions, pathlib.Path]:
     if not values.out:
         raise InputError("--resume needs --out, the folder of the run to go on with")
     folder = RunFolder(pathlib.Path(values.out))
-    if folder.unfinished:
-        return dataclasses.replace(folder.options(), **given), folder.path
-    if not given and not folder.report():
+    if before := folder.options():
+        return dataclasses.replace(before, **given), folder.path
+    if not given:
         raise InputError(f"there is no run to go on with in {folder.path}: to begin one, give its options")
     return RunOptions(**given), folder.path
 

@@ -128,9 +128,9 @@ def training_batches(options: RunOptions, dataset: Dataset, share: distribution.
 
 def _look(folder: RunFolder, options: RunOptions, *, overwrite: bool, resume: bool) -> bytes:
     """What there is to know before the data are loaded, as JSON: the report of a finished run, else the precision."""
+    folder.check(options, overwrite=overwrite, resume=resume)
     if resume and (finished := folder.report()):
         return json.dumps({"report": finished}).encode()
-    folder.check(options, overwrite=overwrite, resume=resume)
     going_on = resume and folder.unfinished
     dtype = folder.precision() if going_on else precision(options.precision)
     return json.dumps({"report": None, "precision": dtype}).encode()

@@ -109,6 +109,8 @@ def test_resume_changes_nothing_and_begins_nothing_by_accident(tmp_path):
     status, _, error = finish(start(out, "--resume", "--overwrite", *RUN))
     assert status == 2 and "one of them" in error[0]
     assert finish(start(out, "--resume", *RUN))[0] == 3
+    status, printed, error = finish(start(out, "--resume", "--epochs=7"))
+    assert status == 2 and "--epochs=6, not 7" in error[0] and not printed
     process = start(out, *RUN, "--overwrite", "--epochs=200")
     wait_for(out, "checkpoint/epoch000001*", process)
     process.kill()
