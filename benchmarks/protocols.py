@@ -16,7 +16,6 @@ from odn_keras import (
     Batches,
     DepthGrowth,
     EvaluationBatches,
-    NetworkSpec,
     OptimallyDeepNetwork,
     RunOptions,
     build,
@@ -49,9 +48,7 @@ class Task:
 
     def __init__(self, dataset: Dataset, options: RunOptions, max_depth: int | None = None):
         self.dataset, self.options = dataset, options
-        self.spec = NetworkSpec(
-            options.backbone, dataset.input_shape, dataset.num_classes, options.width, options.stem_stride
-        )
+        self.spec = training.network_spec(options, dataset)
         self.max_depth = max_depth or self.spec.max_depth
         self.precision = precision(options.precision)
         self.validation = EvaluationBatches(dataset.validation, dataset.num_classes, EVALUATION_BATCH)

@@ -32,9 +32,9 @@ def _read(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def _full_network(report: dict[str, Any], dataset, path: pathlib.Path) -> None:
-    from odn_keras import NetworkSpec, build, export_tflite
+    from odn_keras import RunOptions, build, export_tflite, training
 
-    spec = NetworkSpec(report["backbone"], dataset.input_shape, dataset.num_classes, report["width"])
+    spec = training.network_spec(RunOptions(**report["options"]), dataset)
     export_tflite(build(spec, spec.max_depth), None, path, quantize="none")
 
 

@@ -2,10 +2,12 @@
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 from odn_keras import footprint
 from odn_keras.architectures import NetworkSpec
 from odn_keras.errors import InputError
+from odn_keras.footprint import parse_bytes
 
 NARROWER = (48, 32, 24, 16, 12, 8, 6, 4)
 
@@ -21,6 +23,53 @@ class Budget:
 
     max_flash: int | None = None
     max_arena: int | None = None
+
+    @classmethod
+    def parse(cls, max_flash: str | None, max_arena: str | None) -> "Budget | None":
+        """The budget of two flags, such as 256KB; `None` where neither is given.
+
+        Raises:
+            InputError: for what is no number of bytes.
+
+        >>> Budget.parse("256KB", None)
+        Budget(max_flash=262144, max_arena=None)
+        """
+        if max_flash is None and max_arena is None:
+            return None
+        return cls(*(None if limit is None else parse_bytes(limit) for limit in (max_flash, max_arena)))
+
+    def measured(self, flash: int, arena: int | None) -> dict[str, Any]:
+        """The limits against what a real file takes, as a report has it.
+
+        Args:
+            flash: bytes of the file.
+            arena: bytes of its arena; `None` where it could not be measured.
+
+        Returns:
+            The limits, the sizes, and in `exceeded` the names of the limits that are.
+
+        >>> Budget(max_flash=1000).measured(flash=1200, arena=None)["exceeded"]
+        ['max_flash']
+        """
+        sizes = {"max_flash": flash, "max_arena": arena}
+        limits = dataclasses.asdict(self)
+        exceeded = [name for name, size in sizes.items() if None not in (size, limits[name]) and size > limits[name]]
+        return {**limits, "flash_bytes": flash, "arena_bytes": arena, "exceeded": exceeded}
+
+    @staticmethod
+    def told(measured: dict[str, Any]) -> str:
+        """What `measured` returned, in one line for a person.
+
+        >>> budget = Budget(max_flash=1000, max_arena=500)
+        >>> Budget.told(budget.measured(flash=1200, arena=None))
+        'budget exceeded: file of 1,200 bytes (max_flash 1,000), arena not measured (max_arena 500)'
+        """
+        parts = []
+        for what, size, name in (("file", "flash_bytes", "max_flash"), ("arena", "arena_bytes", "max_arena")):
+            if measured[name] is not None:
+                taken = "not measured" if measured[size] is None else f"of {measured[size]:,} bytes"
+                parts.append(f"{what} {taken} ({name} {measured[name]:,})")
+        return f"budget {'exceeded' if measured['exceeded'] else 'kept'}: {', '.join(parts)}"
 
     def fits(self, spec: NetworkSpec, depth: int) -> bool:
         """Whether the network of that depth is predicted to keep within the limits."""

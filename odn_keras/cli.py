@@ -17,6 +17,7 @@ from odn_keras.options import DataOptions, RunOptions
 from odn_keras.quiet import quiet
 
 BAD_INPUT = 2
+OVER_BUDGET = 4
 SIGNALLED = 128  # plus the signal's number, as a shell reports a program that a signal ended
 
 

@@ -2,10 +2,12 @@
 
     python -m odn_keras.export --run=runs/mnist
     python -m odn_keras.export --run=runs/mnist --quantize=qat --vela=ethos-u55-128
+    python -m odn_keras.export --run=runs/mnist --max_flash=256KB --max_arena=64KB
     python -m odn_keras.export --model=my.keras --dataset=path/to/images --out=exported
 
 Writes model.tflite, labels.txt and export.json; for an integer file also model.cc and model.h for TFLite Micro, with
-the arena measured, and android.tflite for Android and the browser. Exit status: 0, or 2 for bad input.
+the arena measured, and android.tflite for Android and the browser. Exit status: 0, 4 where model.tflite or its arena
+exceeds --max_flash or --max_arena (all is written all the same), or 2 for bad input.
 """
 
 import dataclasses
@@ -14,6 +16,7 @@ import pathlib
 from absl import flags
 
 from odn_keras import cli
+from odn_keras.budget import Budget
 from odn_keras.errors import InputError
 from odn_keras.options import DataOptions
 from odn_keras.run_folder import finished_report
@@ -32,14 +35,18 @@ def define_flags() -> None:
     flags.DEFINE_list("targets", None, "microcontroller, android or both; default: all that --quantize allows.")
     flags.DEFINE_string("vela", None, "Compile for an Ethos-U too, such as ethos-u55-128.")
 
+    flags.DEFINE_string("max_flash", None, "Bytes that model.tflite may have, as 256KB.")
+    flags.DEFINE_string("max_arena", None, "Bytes of working memory it may need in TFLite Micro; likewise.")
 
-def main() -> None:
+
+def main() -> int:
     values = flags.FLAGS
     if bool(values.run) == bool(values.model):
         raise InputError("give --run, the folder of a finished run, or --model, a .keras file")
     model = pathlib.Path(values.run, MODEL) if values.run else pathlib.Path(values.model)
     options = _options_of_run(pathlib.Path(values.run)) if values.run else DataOptions(**cli.option_values(DataOptions))
     out = pathlib.Path(values.out) if values.out else model.parent / FOLDER
+    budget = Budget.parse(values.max_flash, values.max_arena)
     if out.exists() and not out.is_dir():
         raise InputError(f"--out must be a folder, {out} is a file")
 
@@ -49,7 +56,7 @@ def main() -> None:
     from odn_keras.deploy import bundle
 
     targets = None if values.targets is None else tuple(values.targets)
-    bundle.check_choices(values.quantize, targets, values.vela)
+    bundle.check_choices(values.quantize, targets, values.vela, budget)
     network = load(model)
     cli.wake_backend()
     result = bundle.export(
@@ -59,11 +66,13 @@ def main() -> None:
         quantize=values.quantize,
         targets=targets,
         vela=values.vela,
+        budget=budget,
         name=pathlib.Path(options.dataset).stem,
     )
     print(f"\n{bundle.table(result)}\n")
     for path in sorted(out.iterdir()):
         print(f"  {path}")
+    return cli.OVER_BUDGET if result["budget"] and result["budget"]["exceeded"] else 0
 
 
 def _options_of_run(folder: pathlib.Path) -> DataOptions:

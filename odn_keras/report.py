@@ -5,6 +5,7 @@ import os
 import platform
 from importlib import metadata
 
+from odn_keras.budget import Budget
 from odn_keras.files import replacing
 from odn_keras.growth import SETTLE, DepthGrowth, Stage
 
@@ -126,4 +127,6 @@ def table(report: dict) -> str:
     lines.append(f"validation accuracy {report['val_accuracy']:.4f} (target {report['target_accuracy']:.4f}: {met})")
     lines.append(f"test accuracy       {report['test_accuracy']:.4f} float, {report['int8_test_accuracy']:.4f} int8")
     lines.append(f"training            {report['epochs']} epochs, {report['training_macs']:.3g} MACs")
+    if report.get("budget"):
+        lines.append(Budget.told(report["budget"]))
     return "\n".join(lines)

@@ -4,8 +4,9 @@
     python -m odn_keras.train --flagfile=flags/mnist.txt
     python -m odn_keras.train --resume --out=runs/mnist
 
-Exit status: 0 target met, 3 target not met (the best network is exported all the same), 2 bad input, 130 and 143
-stopped by SIGINT and SIGTERM (--resume goes on).
+Exit status: 0 target met, 3 target not met (the best network is exported all the same), 4 the exported file or its
+measured arena exceeds --max_flash or --max_arena (whether the target was met or not), 2 bad input, 130 and 143 stopped
+by SIGINT and SIGTERM (--resume goes on).
 """
 
 import dataclasses
@@ -65,14 +66,15 @@ def main() -> int:
     print(f"\n{report.table(result)}\n")
     for name in RUN_FILES:
         print(f"  {out / name}")
+    over_budget = result.get("budget") and result["budget"]["exceeded"]
     if result["target_met"]:
-        return 0
+        return cli.OVER_BUDGET if over_budget else 0
     print(
         f"\nThe target was not met: {result['val_accuracy']:.4f} of {result['target_accuracy']:.4f}. "
         f"The best network is exported. Try more --epochs or --cycle_epochs, a larger --width, "
         "a deeper --backbone, or a lower target."
     )
-    return TARGET_NOT_MET
+    return cli.OVER_BUDGET if over_budget else TARGET_NOT_MET
 
 
 def _options_and_folder() -> tuple[RunOptions, pathlib.Path]:

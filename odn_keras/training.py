@@ -1,6 +1,7 @@
 """One run, from a dataset to a measured `.tflite`: what `python -m odn_keras.train` does."""
 
 import dataclasses
+import importlib.util
 import json
 import pathlib
 import sys
@@ -15,11 +16,11 @@ from odn_keras.batches import Batches, EvaluationBatches
 from odn_keras.budget import Budget
 from odn_keras.checkpoint import Checkpoint
 from odn_keras.data import Dataset, load
+from odn_keras.deploy.micro import measure_arena
 from odn_keras.deploy.runtimes import LiteRTClassifier
 from odn_keras.deploy.tflite import CALIBRATION_IMAGES, MIN_CALIBRATION_IMAGES, export_tflite
 from odn_keras.errors import InputError
 from odn_keras.files import replacing, write_json, write_lines
-from odn_keras.footprint import parse_bytes
 from odn_keras.growth import DepthGrowth
 from odn_keras.model import OptimallyDeepNetwork
 from odn_keras.options import RunOptions
@@ -80,16 +81,25 @@ def run(
 
 def _within_budget(options: RunOptions, dataset: Dataset) -> RunOptions:
     """The options with width, stem and deepest network such that `max_flash` and `max_arena` are kept."""
-    if options.max_flash is None and options.max_arena is None:
+    budget = Budget.parse(options.max_flash, options.max_arena)
+    if not budget:
         return options
-    flash, arena = (None if limit is None else parse_bytes(limit) for limit in (options.max_flash, options.max_arena))
-    budget = Budget(flash, arena)
-    spec, deepest = budget.fit(_spec(options, dataset))
+    spec, deepest = budget.fit(network_spec(options, dataset))
     deepest = min(deepest, options.max_depth or deepest)
     return dataclasses.replace(options, width=spec.width, stem_stride=spec.stem_stride, max_depth=deepest)
 
 
-def _spec(options: RunOptions, dataset: Dataset) -> NetworkSpec:
+def _measured_budget(options: RunOptions, path: pathlib.Path) -> dict[str, Any] | None:
+    """The budget against the exported file and, where TFLite Micro is installed, its arena."""
+    budget = Budget.parse(options.max_flash, options.max_arena)
+    if not budget:
+        return None
+    measurable = budget.max_arena is not None and importlib.util.find_spec("tflite_micro") is not None
+    return budget.measured(path.stat().st_size, measure_arena(path) if measurable else None)
+
+
+def network_spec(options: RunOptions, dataset: Dataset) -> NetworkSpec:
+    """The networks that the options ask for, whatever a budget makes of them."""
     return NetworkSpec(options.backbone, dataset.input_shape, dataset.num_classes, options.width, options.stem_stride)
 
 
@@ -229,7 +239,8 @@ def _deploy(
     classifier = LiteRTClassifier(out / "model.tflite")
     probabilities = network.predict(EvaluationBatches(dataset.test, dataset.num_classes, EVALUATION_BATCH), verbose=0)
 
-    full = builder.build(spec, spec.max_depth)
+    wanted = network_spec(options, dataset)
+    full = builder.build(wanted, wanted.max_depth)
     full_bytes = cost.float_bytes(cost.params(full))
     stages = report.stage_rows(growth.stages, len(dataset.train[0]))
     result = {
@@ -254,7 +265,8 @@ def _deploy(
         "int8_test_accuracy": classifier.accuracy(images, labels),
         "tflite_bytes": tflite_bytes,
         "predicted_arena_bytes": footprint.arena_bytes(spec, builder.depth_of(network)),
-        "full_arena_bytes": footprint.arena_bytes(spec, spec.max_depth),
+        "full_arena_bytes": footprint.arena_bytes(wanted, wanted.max_depth),
+        "budget": _measured_budget(options, out / "model.tflite"),
         "float_full_bytes": full_bytes,
         "memory_reduction": 1 - tflite_bytes / full_bytes,
         "input_quantization": dataclasses.asdict(classifier.input),

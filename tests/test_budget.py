@@ -1,8 +1,9 @@
+import importlib.util
 import json
 
 import pytest
 
-from odn_keras import Budget, InputError, NetworkSpec, footprint, train
+from odn_keras import Budget, InputError, NetworkSpec, build, cost, footprint, train
 
 SPEC = NetworkSpec("resnet18", (28, 28, 1), num_classes=10)
 KB = 1024
@@ -36,13 +37,36 @@ def test_where_nothing_fits_the_smallest_is_told():
         Budget(max_flash=KB).fit(SPEC)
 
 
+def test_limits_are_kept_up_to_the_byte():
+    budget = Budget(max_flash=1000, max_arena=500)
+    assert budget.measured(1000, 500)["exceeded"] == []
+    assert budget.measured(1001, 501)["exceeded"] == ["max_flash", "max_arena"]
+    assert budget.measured(1000, None)["exceeded"] == []
+    assert Budget.parse(None, None) is None
+
+
 def test_a_run_keeps_within_its_budget(run_command, tmp_path):
     out = tmp_path / "run"
-    arguments = ["--epochs=3", "--width=16", "--max_flash=12KB", "--max_arena=9KB", "--target_accuracy=1"]
+    arguments = ["--epochs=3", "--width=32", "--max_flash=12KB", "--max_arena=9KB", "--target_accuracy=1"]
     status, printed, _ = run_command(train, f"--out={out}", *arguments)
     assert status == 3 and "within the budget" in printed
     report = json.loads((out / "report.json").read_text())
     assert report["tflite_bytes"] <= 12 * KB and report["predicted_arena_bytes"] <= 9 * KB
+    wanted = NetworkSpec("resnet18", (8, 8, 1), num_classes=10, width=32)
+    assert report["width"] < 32 and report["full_params"] == cost.params(build(wanted, wanted.max_depth))
+    assert report["full_arena_bytes"] == footprint.arena_bytes(wanted, wanted.max_depth)
+    assert report["budget"]["flash_bytes"] == report["tflite_bytes"] and report["budget"]["exceeded"] == []
+    if importlib.util.find_spec("tflite_micro"):
+        assert report["budget"]["arena_bytes"] == pytest.approx(report["predicted_arena_bytes"], rel=0.02)
+    assert "budget kept: file of" in printed
+
+
+@pytest.mark.parametrize("target", ["0.05", "1"])
+def test_a_budget_that_the_real_file_exceeds_is_told(run_command, tmp_path, monkeypatch, target):
+    monkeypatch.setattr("odn_keras.footprint.flash_bytes", lambda spec, depth: 1)
+    arguments = ["--epochs=1", "--width=4", "--max_flash=2KB", f"--target_accuracy={target}"]
+    status, printed, _ = run_command(train, f"--out={tmp_path / 'run'}", *arguments)
+    assert status == 4 and "budget exceeded: file of" in printed and "(max_flash 2,048)" in printed
 
 
 @pytest.mark.parametrize(("flag", "told"), [("--max_flash=100", "no network"), ("--max_arena=much", "much")])

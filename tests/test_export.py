@@ -64,6 +64,18 @@ def test_quantisation_aware_training_and_float_files(run_command, run, digits, t
     assert accuracies["qat"] > accuracies["float16"] - 0.05 > 0.75
 
 
+def test_a_budget_is_held_against_the_real_file_and_arena(run_command, run, tmp_path):
+    pytest.importorskip("tflite_micro", reason="TFLite Micro is not installed: pip install 'odn_keras[micro]'")
+    arguments = [f"--run={run}", "--targets=", f"--out={tmp_path}"]
+    status, printed, _ = run_command(export, *arguments, "--max_flash=1MB", "--max_arena=1MB")
+    assert status == 0 and "budget kept" in printed
+    budget = json.loads((tmp_path / "export.json").read_text())["budget"]
+    assert budget["flash_bytes"] == (tmp_path / "model.tflite").stat().st_size
+    status, printed, _ = run_command(export, *arguments, f"--max_arena={budget['arena_bytes'] - 1}")
+    assert status == 4 and "budget exceeded: arena of" in printed
+    assert (tmp_path / "model.tflite").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -77,6 +89,8 @@ def test_quantisation_aware_training_and_float_files(run_command, run, digits, t
         (["--run=RUN", "--quantize=float16", "--vela=ethos-u55-128"], "integer files only"),
         (["--run=RUN", "--quantize=none", "--targets=microcontroller"], "int8 or qat, not none"),
         (["--run=RUN", "--quantize=qat", "--targets=android"], "quantised as int8, not qat"),
+        (["--run=RUN", "--max_flash=much"], "much"),
+        (["--run=RUN", "--quantize=none", "--max_arena=64KB"], "only integer files"),
         (["--run=RUN", "--out=RUN/model.keras"], "must be a folder"),
         (["--model=RUN/model.keras", "--dataset=parts", "--grayscale"], "3 classes"),
     ],

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from odn_keras.budget import Budget
 from odn_keras.data import Dataset
 from odn_keras.deploy.android import export_android
 from odn_keras.deploy.c_array import write_c_array
@@ -38,6 +39,7 @@ def export(
     quantize: str = "int8",
     targets: tuple[str, ...] | None = None,
     vela: str | None = None,
+    budget: Budget | None = None,
     name: str = "classifier",
 ) -> dict[str, Any]:
     """Writes `model.tflite` and, if it is an integer one, what the targets want besides.
@@ -53,6 +55,7 @@ def export(
             for `android.tflite`, of three channels and with metadata. Default: with `"int8"` both, with `"qat"` the
             first, with the others none; no more is possible.
         vela: an Ethos-U configuration such as `"ethos-u55-128"`, for `model_vela.tflite`.
+        budget: what `model.tflite` and its arena in TFLite Micro are held against; nothing is changed to keep it.
         name: of the model, in Android's metadata.
 
     Returns:
@@ -61,7 +64,7 @@ def export(
     Raises:
         InputError: where the network, the dataset and the choices do not fit together, or a tool is missing.
     """
-    check_choices(quantize, targets, vela)
+    check_choices(quantize, targets, vela, budget)
     if network.input_shape[1:] != dataset.input_shape or network.output_shape[1:] != (dataset.num_classes,):
         raise InputError(
             f"the network takes images of {network.input_shape[1:]} and has {network.output_shape[-1]} outputs, "
@@ -76,7 +79,7 @@ def export(
     with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=out.parent) as name_of_folder:
         folder = pathlib.Path(name_of_folder)
         chosen = TARGETS_OF.get(quantize, ()) if targets is None else targets
-        result = _write(network, dataset, folder, quantize, chosen, vela, name)
+        result = _write(network, dataset, folder, quantize, chosen, vela, budget, name)
         out.mkdir(exist_ok=True)
         for file in FILES:  # all of them or none; those of an earlier export go
             if (folder / file).exists():
@@ -86,7 +89,7 @@ def export(
     return result
 
 
-def _write(network, dataset, out, quantize, targets, vela, name) -> dict[str, Any]:
+def _write(network, dataset, out, quantize, targets, vela, budget, name) -> dict[str, Any]:
     path = out / MODEL
     calibration = dataset.train[0][:CALIBRATION_IMAGES]
     write_lines(dataset.class_names, out / LABELS)
@@ -97,18 +100,25 @@ def _write(network, dataset, out, quantize, targets, vela, name) -> dict[str, An
     pixels = input_range(network)
     files = [_measured(path, dataset, pixels)]
     result: dict[str, Any] = {"dataset": dataset.name, "quantize": quantize, "files": files}
+    arena = None
     if "microcontroller" in targets:
         result["microcontroller"] = _microcontroller(path, dataset, out)
+        arena = result["microcontroller"]["arena_bytes"]
+    elif _limits_arena(budget):
+        arena = measure_arena(path)
     if "android" in targets:
         export_android(network, calibration, dataset.class_names, out / ANDROID, name=name)
         files.append(_measured(out / ANDROID, dataset, pixels))
+    result["budget"] = budget.measured(path.stat().st_size, arena) if budget else None
     if vela:
         result["ethos_u"] = dataclasses.asdict(compile_for_ethos_u(path, vela, out / VELA))
     write_json(result, out / REPORT)
     return result
 
 
-def check_choices(quantize: str, targets: tuple[str, ...] | None, vela: str | None) -> None:
+def check_choices(
+    quantize: str, targets: tuple[str, ...] | None, vela: str | None, budget: Budget | None = None
+) -> None:
     """Raises `InputError` for arguments of `export` that are not known, or not together, or need what is missing."""
     if quantize not in CHOICES:
         raise InputError(f"quantize must be one of {', '.join(CHOICES)}, got {quantize!r}")
@@ -121,8 +131,11 @@ def check_choices(quantize: str, targets: tuple[str, ...] | None, vela: str | No
             raise InputError(f"the target {target} needs a file quantised as {allowing}, not {quantize}")
     if vela and quantize not in TARGETS_OF:
         raise InputError(f"Ethos-U takes integer files only: quantize as int8 or qat, not {quantize}")
+    if _limits_arena(budget) and quantize not in TARGETS_OF:
+        raise InputError(f"only integer files have an arena: quantize as int8 or qat, not {quantize}")
+    micro = _limits_arena(budget) or "microcontroller" in (possible if targets is None else targets)
     needed = {
-        "micro": ("tflite_micro", "microcontroller" in (possible if targets is None else targets)),
+        "micro": ("tflite_micro", micro),
         "qat": ("tensorflow_model_optimization", quantize == "qat"),
     }
     for extra, (package, is_needed) in needed.items():
@@ -130,6 +143,10 @@ def check_choices(quantize: str, targets: tuple[str, ...] | None, vela: str | No
             raise InputError(f"this export needs {package}: pip install 'odn_keras[{extra}]'")
     if vela:
         check_configuration(vela)
+
+
+def _limits_arena(budget: Budget | None) -> bool:
+    return budget is not None and budget.max_arena is not None
 
 
 def _measured(path: pathlib.Path, dataset: Dataset, pixels: tuple[float, float]) -> dict[str, Any]:
@@ -171,4 +188,6 @@ def table(result: dict[str, Any]) -> str:
             f"{npu['configuration']} (Vela's estimate): {npu['sram_bytes']:,} bytes of SRAM, {npu['flash_bytes']:,} of "
             f"flash, {npu['milliseconds']:.2f} ms, {npu['cpu_operators']} operators left to the CPU"
         )
+    if result["budget"]:
+        lines.append(Budget.told(result["budget"]))
     return "\n".join(lines)
