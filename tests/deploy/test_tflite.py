@@ -117,6 +117,10 @@ def leading(*arguments, **options):
     return lambda pixels: layers.Conv2D(4, 3)(layers.Rescaling(*arguments, **options)(pixels))
 
 
+def unscaled(pixels):
+    return layers.Conv2D(4, 3)(pixels)
+
+
 def bypassed(pixels):
     bright = layers.Conv2D(4, 3, padding="same")(layers.Rescaling(1 / 255)(pixels))
     return layers.Concatenate()([bright, pixels])
@@ -138,7 +142,7 @@ def called_twice(pixels):
         (leading(1 / 127.5, offset=-1), (-1, 1), 0.51),  # 0 becomes a step; it lies between two
         (leading(1 / 58, offset=-2.1), (0, 255), 0.01),
         (leading([1 / 255, 1 / 127, 1 / 100], [0.0, -1.0, 0.2]), (0, 255), 0.01),
-        (layers.Conv2D(4, 3), (0, 255), 0.01),
+        (unscaled, (0, 255), 0.01),
         (behind_a_convolution, (0, 255), 0.01),
         (called_twice, (0, 255), 0.01),
         (bypassed, (0, 255), 3),  # the converter gives all that is concatenated one range
