@@ -86,7 +86,8 @@ class GrowingFit:
         self._history.epoch = []
         self._listeners = _OneTraining(
             self,
-            [growth, self._history, *callbacks],
+            # Before the others, one of which may fail: the best weights must be those of the best depth.
+            [growth, keras.callbacks.LambdaCallback(on_epoch_end=self._keep_best), self._history, *callbacks],
             add_progbar=verbose != 0,
             verbose=verbose,
             epochs=epochs,
@@ -219,13 +220,15 @@ class GrowingFit:
         stage = self._growth.stages[-1]
         stage.seconds, self._clock = stage.seconds + now - self._clock, now
         self.first_step = 0
-        if self._growth.improved:
-            self._best_weights = self.network.get_weights()
         self._keep(self._snapshot(epoch + 1))
         if self._checkpoint and self._checkpoint.stop_requested:
             self._checkpoint.stop()
         if self._growth.is_over(stage) or stage.end_epoch != self._planned_end:
             self.fitted.stop_training = True
+
+    def _keep_best(self, epoch: int, logs: dict[str, Any]) -> None:
+        if self._growth.improved:
+            self._best_weights = self.network.get_weights()
 
     # Stages.
 

@@ -11,6 +11,8 @@ import pytest
 
 from odn_keras import Batches, Checkpoint, DepthGrowth, EvaluationBatches, InputError, OptimallyDeepNetwork, stages
 from odn_keras.checkpoint import KEPT
+from odn_keras.elastic import elastic_layers
+from odn_keras.growth import CYCLE, SHRINK
 from odn_keras.recipes import Augmentation
 from odn_keras.stages import TrainingDiverged
 
@@ -57,11 +59,11 @@ def interrupts_are_heeded():
 def train(digits):
     """Trains from the seed, growing, with a checkpoint in the folder if there is one: (model, history, growth)."""
 
-    def run(folder=None, *others, rate=0.1, epochs=EPOCHS, width=4, seekable=True):
+    def run(folder=None, *others, rate=0.1, epochs=EPOCHS, width=4, seekable=True, shrink_epochs=0, **network):
         keras.utils.set_random_seed(3)
-        model = OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=width)
+        model = OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=width, **network)
         model.compile(keras.optimizers.SGD(rate, momentum=0.9, nesterov=True), loss="categorical_crossentropy")
-        growth = DepthGrowth(0.99, cycle_epochs=2, verbose=0)
+        growth = DepthGrowth(0.99, cycle_epochs=2, shrink_epochs=shrink_epochs, verbose=0)
         split = digits.train[0][: 32 * STEPS], digits.train[1][: 32 * STEPS]
         batches = Batches(split, 10, 32, seed=3, augmentation=Augmentation(shift=1))
         checkpoints = [Checkpoint(folder)] if folder else []
@@ -99,7 +101,7 @@ def assert_identical(found, whole):
     assert model.depth == expected_model.depth
     for ours, theirs in zip(model.get_weights(), expected_model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    assert history.epoch == expected_history.epoch == list(range(EPOCHS))
+    assert history.epoch == expected_history.epoch == list(range(len(history.epoch)))
     for name, values in expected_history.history.items():
         assert history.history[name] == [float(value) for value in values], name
     for ours, theirs in zip(growth.stages, expected_growth.stages, strict=True):
@@ -110,6 +112,7 @@ def assert_identical(found, whole):
 @pytest.mark.one_backend
 def test_the_training_of_these_tests_expands(whole):
     assert len({stage.depth for stage in whole[2].stages}) >= 2
+    assert len(whole[1].epoch) == EPOCHS
 
 
 def once(*arguments):
@@ -134,6 +137,16 @@ def test_a_training_cut_off_anywhere_goes_on_to_the_same_bits(train, whole, tmp_
             train(tmp_path, CutAt(epoch, step, cut))
         random.seed(epoch)  # another process knows nothing of the first one's random numbers
     assert_identical(train(tmp_path), whole)
+
+
+def test_with_exits_and_shrinking_widths_it_goes_on_to_the_same_bits_too(train, tmp_path):
+    many = {"depth": 2, "exits": "all", "epochs": 4, "shrink_epochs": 2}
+    whole = train(**many)
+    assert [(stage.depth, stage.phase) for stage in whole[2].stages] == [(2, CYCLE), (2, SHRINK)]
+    assert len(whole[0].network.outputs) == 2 and not elastic_layers(whole[0].network)
+    with pytest.raises(Cut):
+        train(tmp_path, CutAt(3, 1, cut), **many)
+    assert_identical(train(tmp_path, **many), whole)
 
 
 @pytest.mark.one_backend

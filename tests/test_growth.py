@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from odn_keras import DepthGrowth, InputError, OptimallyDeepNetwork
-from odn_keras.growth import CYCLE, SETTLE, Stage, forecast
+from odn_keras.growth import CYCLE, SETTLE, SHRINK, Stage, forecast
 from odn_keras.stages import TrainingDiverged
 
 
@@ -76,6 +76,14 @@ def test_slack_keeps_a_depth_longer():
         for slack in (0.0, 0.5, 2.0)
     ]
     assert epochs == sorted(epochs) and epochs[0] < epochs[-1]
+
+
+def test_the_last_epochs_shrink_the_widths_of_the_best_depth():
+    growth = DepthGrowth(0.9, cycle_epochs=5, shrink_epochs=4, verbose=0)
+    assert decided(growth, annealed(lambda s: 0.99), epochs=20)[-2:] == [(1, CYCLE, 5), (1, SHRINK, 4)]
+    growth = DepthGrowth(0.9, cycle_epochs=5, shrink_epochs=4, verbose=0)
+    with pytest.raises(InputError, match=r"without shrink_epochs \(4\) \(4\)"):
+        growth.begin(1, 8, 0, 8, 100)
 
 
 def test_a_first_depth_that_is_good_enough_is_not_deepened():
@@ -260,6 +268,41 @@ def test_early_stopping_may_restore_although_the_best_depth_is_not_the_last(arra
     model.fit(images, labels, validation_data=validation, epochs=8, callbacks=callbacks, verbose=0)
     assert growth.stages[-1].depth == 2 and model.depth == growth.best_depth == 1
     assert model.evaluate(*validation, verbose=0)[1] == pytest.approx(growth.best, abs=1e-6)
+
+
+def test_exits_answer_and_are_logged_while_the_network_deepens(arrays):
+    (images, labels), validation = arrays
+    model = small_model(exits=[1])
+    growth = DepthGrowth(1.0, max_depth=2, cycle_epochs=3, verbose=0)
+    history = model.fit(images, labels, validation_data=validation, epochs=6, callbacks=[growth], verbose=0).history
+    logged = history["val_block1_exit_accuracy"]
+    assert len(logged) == sum(stage.epochs for stage in growth.stages if stage.depth == 2)
+    assert logged[0] > 0.2  # the head of before is the exit now: it does not start anew
+    assert model.depth == growth.best_depth == 2
+    exit, end = model.predict(validation[0], verbose=0)
+    accuracies = dict(zip(("loss", "end", "exit"), model.evaluate(*validation, verbose=0), strict=True))
+    assert accuracies["exit"] == pytest.approx(np.mean(exit.argmax(-1) == validation[1]), abs=1e-5)
+    assert accuracies["end"] == pytest.approx(np.mean(end.argmax(-1) == validation[1]), abs=1e-5)
+
+
+def test_a_teacher_is_listened_to_and_left_alone(arrays):
+    (images, labels), validation = arrays
+    teacher = small_model(depth=2)
+    teacher.fit(images, labels, epochs=2, verbose=0)
+    before = teacher.get_weights()
+    losses = {}
+    for name, given in (("taught", teacher.network), ("alone", None)):
+        keras.utils.set_random_seed(1)
+        model = small_model(teacher=given)
+        growth = DepthGrowth(1.0, max_depth=1, cycle_epochs=2, verbose=0)
+        history = model.fit(images, labels, validation_data=validation, epochs=2, callbacks=[growth], verbose=0)
+        losses[name] = history.history["loss"][0]
+        assert len(model.network.outputs) == 1
+    assert losses["taught"] != losses["alone"]
+    for was, weight in zip(before, teacher.get_weights(), strict=True):
+        np.testing.assert_array_equal(was, weight)
+    with pytest.raises(InputError, match="4 classes"):
+        OptimallyDeepNetwork("resnet18", (8, 8, 1), 4, teacher=teacher.network)
 
 
 def test_the_prefix_is_frozen_while_a_new_block_settles_and_thawed_afterwards(arrays):
