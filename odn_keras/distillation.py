@@ -141,6 +141,11 @@ def trained_model(network: keras.Model, teacher: keras.Model | None, distillatio
     return Distiller(network, teacher, distillation)
 
 
+def student(fitted: keras.Model) -> keras.Model:
+    """The network within what `trained_model` returned."""
+    return fitted.student if isinstance(fitted, Distiller) else fitted
+
+
 def distill(
     student: keras.Model,
     teacher: keras.Model,

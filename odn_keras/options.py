@@ -94,6 +94,18 @@ class RunOptions(DataOptions):
         0.3, "How far the forecast must fall short for a depth to be left; 0 leaves it soonest.", least=0
     )
 
+    exits: str | None = _option(
+        None,
+        "Depths that have a head of their own besides the network's end, as 2,4,6, or all: smaller networks for "
+        "odn_keras.specialize.",
+    )
+    shrink_epochs: int = _option(
+        0, "Of --epochs, how many at the end train smaller widths of the blocks too, for odn_keras.specialize.", least=0
+    )
+    teacher: str | None = _option(None, "A .keras classifier of the same images and classes to learn from as well.")
+    alpha: float = _option(0.5, "Weight of the teacher's probabilities, for exits those of the end.", least=0, most=1)
+    temperature: float = _option(2.0, "What both sides' logits are divided by for that.", above=0)
+
     batch_size: int = _option(128, "Images of a training step.", least=1)
     learning_rate: float = _option(0.1, "Peak learning rate of SGD with Nesterov momentum 0.9.", above=0)
     weight_decay: float = _option(0.005, "Decoupled weight decay (each step: times the learning rate).", least=0)
@@ -116,5 +128,26 @@ class RunOptions(DataOptions):
                 parse_bytes(limit)
         if self.max_depth is not None:
             NetworkSpec(self.backbone, (1, 1, 1), num_classes=2).check_depth(self.max_depth)
+        for depth in self.exit_depths:
+            if not 1 <= depth <= self._deepest:
+                raise InputError(f"exits must be depths from 1 to {self._deepest}, the deepest tried, got {depth}")
+        if self.shrink_epochs >= self.epochs:
+            raise InputError(f"shrink_epochs ({self.shrink_epochs}) must be less than epochs ({self.epochs})")
         if self.cycle_epochs is not None and self.cycle_epochs > self.epochs:
             raise InputError(f"cycle_epochs ({self.cycle_epochs}) must be at most epochs ({self.epochs})")
+
+    @property
+    def exit_depths(self) -> tuple[int, ...]:
+        """The depths that `exits` lists."""
+        if self.exits is None:
+            return ()
+        if self.exits == "all":
+            return tuple(range(1, self._deepest + 1))
+        try:
+            return tuple(int(depth) for depth in self.exits.split(","))
+        except ValueError:
+            raise InputError(f"exits must be depths such as 2,4,6, or all, got {self.exits!r}") from None
+
+    @property
+    def _deepest(self) -> int:
+        return self.max_depth or len(BACKBONES[self.backbone])

@@ -1,6 +1,7 @@
 """What a run leaves behind: `report.json`, `history.csv`, `growth.png` and the table on the terminal."""
 
 import csv
+import math
 import os
 import platform
 from importlib import metadata
@@ -42,13 +43,13 @@ def versions() -> dict[str, str]:
 
 
 def write_history(history: dict[str, list[float]], stages: list[Stage], path: str | os.PathLike) -> None:
-    """One line an epoch: epoch (from 1), depth, phase and the metrics."""
+    """One line an epoch: epoch (from 1), depth, phase and the metrics, empty where there is none."""
     places = [(stage.depth, stage.phase) for stage in stages for _ in stage.values]
     with replacing(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["epoch", "depth", "phase", *history])
         for epoch, (place, metrics) in enumerate(zip(places, zip(*history.values(), strict=True), strict=False), 1):
-            writer.writerow([epoch, *place, *metrics])
+            writer.writerow([epoch, *place, *("" if math.isnan(value) else value for value in metrics)])
 
 
 def draw_growth(growth: DepthGrowth, title: str, path: str | os.PathLike) -> None:
@@ -126,6 +127,9 @@ def table(report: dict) -> str:
     met = "met" if report["target_met"] else "NOT met"
     lines.append(f"validation accuracy {report['val_accuracy']:.4f} (target {report['target_accuracy']:.4f}: {met})")
     lines.append(f"test accuracy       {report['test_accuracy']:.4f} float, {report['int8_test_accuracy']:.4f} int8")
+    if report["supernet"]:
+        exits = ", ".join(f"{value:.4f} at {depth}" for depth, value in report["supernet"]["val_accuracy"].items())
+        lines.append(f"exits (validation)  {exits}")
     lines.append(f"training            {report['epochs']} epochs, {report['training_macs']:.3g} MACs")
     if report.get("budget"):
         lines.append(Budget.told(report["budget"]))

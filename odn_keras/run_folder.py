@@ -19,6 +19,7 @@ from odn_keras.files import TEMPORARY_PREFIX, write_json
 from odn_keras.options import RunOptions
 
 RUN_FILES = ("model.tflite", "model.keras", "labels.txt", "history.csv", "growth.png", "report.json")
+SUPERNET = "supernet.keras"  # of a run with exits or shrunk widths only: the network that holds the smaller ones
 LOCK = ".lock"
 FREE_TO_CHANGE = ("data_dir", "in_memory")  # where a run finds things, not what it does
 
@@ -73,7 +74,7 @@ class RunFolder:
             raise InputError("--resume goes on with a run, --overwrite replaces it: give one of them")
         if resume and (before := self.options()):
             self._check_same(before, options)
-        elif not overwrite and (self.unfinished or any((self.path / name).exists() for name in RUN_FILES)):
+        elif not overwrite and (self.unfinished or any((self.path / name).exists() for name in (*RUN_FILES, SUPERNET))):
             go_on = ", go on with it with --resume" if self.unfinished else ""
             raise InputError(f"{self.path} holds another run: choose another --out, replace it with --overwrite{go_on}")
 
@@ -113,7 +114,7 @@ class RunFolder:
         shutil.rmtree(self.checkpoint, ignore_errors=True)
         self.checkpoint.mkdir()
         write_json({"options": asdict(options), "precision": precision}, self._record)
-        for name in reversed(RUN_FILES):
+        for name in (SUPERNET, *reversed(RUN_FILES)):
             (self.path / name).unlink(missing_ok=True)
 
     def _read_record(self) -> dict[str, Any]:

@@ -82,7 +82,7 @@ class GrowingFit:
         self.first_step = 0
         self._trained_weights: list[np.ndarray] | None = None  # while the network holds the averaged ones
         self._clock = 0.0
-        self._history = keras.callbacks.History()
+        self._history = _History()
         self._history.epoch = []
         self._listeners = _OneTraining(
             self,
@@ -372,6 +372,8 @@ class GrowingFit:
         del optimizer["config"]["name"]  # numbered through
         settings = {
             **asdict(self.spec),
+            **asdict(self._distillation),
+            "taught": self._teacher is not None,
             **self._growth.settings(),
             "dtype": self._dtype(),
             "optimizer": optimizer["class_name"],
@@ -389,6 +391,15 @@ class GrowingFit:
                 raise InputError(
                     f"the checkpoint in {checkpoint.folder} is of another training: {name} was {before}, is {now}"
                 )
+
+
+class _History(keras.callbacks.History):
+    """Has a value of every metric for every epoch, NaN for an exit that the network of that epoch had not."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        for name in logs:
+            self.history.setdefault(name, [math.nan] * len(self.epoch))
+        super().on_epoch_end(epoch, {**dict.fromkeys(self.history, math.nan), **logs})
 
 
 class _OneTraining(keras.callbacks.CallbackList):

@@ -19,13 +19,14 @@ from odn_keras.data import Dataset, load
 from odn_keras.deploy.micro import measure_arena
 from odn_keras.deploy.runtimes import LiteRTClassifier
 from odn_keras.deploy.tflite import CALIBRATION_IMAGES, MIN_CALIBRATION_IMAGES, export_tflite
+from odn_keras.distillation import Distillation, check_teacher, student
 from odn_keras.errors import InputError
 from odn_keras.files import replacing, write_json, write_lines
 from odn_keras.growth import DepthGrowth
 from odn_keras.model import OptimallyDeepNetwork
 from odn_keras.options import RunOptions
 from odn_keras.recipes import Augmentation, precision, sgd
-from odn_keras.run_folder import RunFolder
+from odn_keras.run_folder import SUPERNET, RunFolder
 from odn_keras.stages import TrainingDiverged
 
 EVALUATION_BATCH = 500
@@ -60,8 +61,9 @@ def run(
         return found["report"] if share.is_chief else None
     dataset = _load(options, share, folder)
     fitted = _within_budget(options, dataset)
+    teacher = _teacher(options, dataset)
     if not share.is_chief:
-        _grow(fitted, found["precision"], dataset, share, folder)
+        _grow(fitted, found["precision"], dataset, teacher, share, folder)
         return None
     with folder.claimed(options, found["precision"], overwrite=overwrite, resume=resume):
         if fitted != options:
@@ -69,24 +71,28 @@ def run(
                 f"within the budget: depth 1 to {fitted.max_depth} of {fitted.backbone} of width {fitted.width}, "
                 f"with a stem of stride {fitted.stem_stride}"
             )
-        model, growth = _grow(fitted, found["precision"], dataset, share, folder)
+        model, growth = _grow(fitted, found["precision"], dataset, teacher, share, folder)
         with distribution.local():
-            network = _save(model.network, folder.path)
+            network = _save_end(model.network, model.spec, folder.path)
+            supernet = None
+            if len(model.network.outputs) > 1 or options.shrink_epochs:
+                supernet = _save(model.network, folder.path / SUPERNET)
             title = f"{fitted.dataset}, {fitted.backbone}, width {fitted.width}"
             report.draw_growth(growth, title, folder.path / "growth.png")
-            result = _deploy(network, growth, model.spec, options, found["precision"], dataset, folder.path)
+            result = _deploy(network, supernet, growth, model.spec, options, found["precision"], dataset, folder.path)
         folder.finish()
     return result
 
 
 def _within_budget(options: RunOptions, dataset: Dataset) -> RunOptions:
-    """The options with width, stem and deepest network such that `max_flash` and `max_arena` are kept."""
+    """The options with width, stem, deepest network and exits such that `max_flash` and `max_arena` are kept."""
     budget = Budget.parse(options.max_flash, options.max_arena)
     if not budget:
         return options
     spec, deepest = budget.fit(network_spec(options, dataset))
     deepest = min(deepest, options.max_depth or deepest)
-    return dataclasses.replace(options, width=spec.width, stem_stride=spec.stem_stride, max_depth=deepest)
+    exits = ",".join(str(depth) for depth in options.exit_depths if depth <= deepest) or None
+    return dataclasses.replace(options, width=spec.width, stem_stride=spec.stem_stride, max_depth=deepest, exits=exits)
 
 
 def _measured_budget(options: RunOptions, path: pathlib.Path) -> dict[str, Any] | None:
@@ -103,7 +109,17 @@ def network_spec(options: RunOptions, dataset: Dataset) -> NetworkSpec:
     return NetworkSpec(options.backbone, dataset.input_shape, dataset.num_classes, options.width, options.stem_stride)
 
 
-def new_model(options: RunOptions, dataset: Dataset, dtype: str, depth: int = 1) -> OptimallyDeepNetwork:
+def _teacher(options: RunOptions, dataset: Dataset) -> keras.Model | None:
+    if options.teacher is None:
+        return None
+    teacher = builder.load(options.teacher)
+    check_teacher(teacher, dataset.input_shape, dataset.num_classes)
+    return teacher
+
+
+def new_model(
+    options: RunOptions, dataset: Dataset, dtype: str, depth: int = 1, teacher: keras.Model | None = None
+) -> OptimallyDeepNetwork:
     """The model of a run before its training, compiled; `dtype` is the Keras dtype policy."""
     model = OptimallyDeepNetwork(
         options.backbone,
@@ -113,6 +129,9 @@ def new_model(options: RunOptions, dataset: Dataset, dtype: str, depth: int = 1)
         stem_stride=options.stem_stride,
         depth=depth,
         dtype=dtype,
+        exits=options.exit_depths,
+        teacher=teacher,
+        distillation=Distillation(options.alpha, options.temperature),
     )
     model.compile(
         sgd(options.learning_rate, options.weight_decay),
@@ -164,23 +183,29 @@ def _load(options: RunOptions, share: distribution.Share, folder: RunFolder) -> 
 
 
 def _grow(
-    options: RunOptions, dtype: str, dataset: Dataset, share: distribution.Share, folder: RunFolder
+    options: RunOptions,
+    dtype: str,
+    dataset: Dataset,
+    teacher: keras.Model | None,
+    share: distribution.Share,
+    folder: RunFolder,
 ) -> tuple[OptimallyDeepNetwork, DepthGrowth]:
     keras.utils.set_random_seed(options.seed)
-    model = new_model(options, dataset, dtype)
+    model = new_model(options, dataset, dtype, teacher=teacher)
     growth = DepthGrowth(
         options.target_accuracy,
         max_depth=options.max_depth,
         cycle_epochs=options.cycle_epochs,
         freeze=options.freeze,
         slack=options.slack,
+        shrink_epochs=options.shrink_epochs,
         verbose=1 if share.is_chief else 0,
     )
     evaluation_batch = -(-EVALUATION_BATCH // share.devices) * share.devices
     shown = 1 if sys.stdout.isatty() else 2  # in a log file, one line an epoch instead of a moving bar
     callbacks = [growth, Checkpoint(folder.checkpoint)]
     if share.is_chief:
-        callbacks.append(_Recorder(growth, dataset.class_names, folder.path))
+        callbacks.append(_Recorder(growth, model.spec, dataset.class_names, folder.path))
     try:
         model.fit(
             training_batches(options, dataset, share),
@@ -199,9 +224,9 @@ def _grow(
 class _Recorder(keras.callbacks.Callback):
     """After every epoch: the history so far; after every better one: the network."""
 
-    def __init__(self, growth: DepthGrowth, class_names: tuple[str, ...], out: pathlib.Path):
+    def __init__(self, growth: DepthGrowth, spec: NetworkSpec, class_names: tuple[str, ...], out: pathlib.Path):
         super().__init__()
-        self._growth, self._class_names, self._out = growth, class_names, out
+        self._growth, self._spec, self._class_names, self._out = growth, spec, class_names, out
 
     def on_train_begin(self, logs=None):
         write_lines(self._class_names, self._out / "labels.txt")
@@ -210,20 +235,26 @@ class _Recorder(keras.callbacks.Callback):
         report.write_history(self.model.history.history, self._growth.stages, self._out / "history.csv")
         if self._growth.stages[-1].values[-1] == self._growth.best:
             with distribution.local():
-                _save(self.model, self._out)
+                _save_end(student(self.model), self._spec, self._out)
 
 
-def _save(network: keras.Model, out: pathlib.Path) -> keras.Model:
+def _save_end(network: keras.Model, spec: NetworkSpec, out: pathlib.Path) -> keras.Model:
+    """Saves the network without its exits, at its full width."""
+    return _save(builder.at_exit(network, spec, builder.depth_of(network)), out / "model.keras")
+
+
+def _save(network: keras.Model, path: pathlib.Path) -> keras.Model:
     """Saves the network in float32, thawed and without optimizer: any backend loads it."""
     network = builder.with_dtype(network, "float32")
     builder.set_frozen(network, None)
-    with replacing(out / "model.keras") as temporary:
+    with replacing(path) as temporary:
         network.save(temporary)
     return network
 
 
 def _deploy(
     network: keras.Model,
+    supernet: keras.Model | None,
     growth: DepthGrowth,
     spec: NetworkSpec,
     options: RunOptions,
@@ -261,6 +292,7 @@ def _deploy(
         "epochs": sum(stage["epochs"] for stage in stages),
         "stages": stages,
         "val_accuracy": growth.best,
+        "supernet": supernet and _supernet(supernet, spec, options, dataset),
         "test_accuracy": float(np.mean(probabilities.argmax(axis=-1) == labels)),
         "int8_test_accuracy": classifier.accuracy(images, labels),
         "tflite_bytes": tflite_bytes,
@@ -290,3 +322,16 @@ def _deploy(
     }
     write_json(result, out / "report.json")
     return result
+
+
+def _supernet(network: keras.Model, spec: NetworkSpec, options: RunOptions, dataset: Dataset) -> dict[str, Any]:
+    """What the network with the smaller ones in it is, and how accurate each of its outputs is on validation data."""
+    depth = builder.depth_of(network)
+    batches = EvaluationBatches(dataset.validation, dataset.num_classes, EVALUATION_BATCH)
+    outputs = keras.tree.flatten(network.predict(batches, verbose=0))
+    accuracies = [float(np.mean(output.argmax(axis=-1) == dataset.validation[1])) for output in outputs]
+    return {
+        "spec": dataclasses.asdict(spec),
+        "widths": options.shrink_epochs > 0,
+        "val_accuracy": dict(zip((*spec.exits_before(depth), depth), accuracies, strict=True)),
+    }
