@@ -56,6 +56,13 @@ def option_values(options: type[DataOptions] = RunOptions, *, given_only: bool =
     return {flag.name: flag.value for flag in found if flag.present or not given_only}
 
 
+def data_options(report: dict[str, Any]) -> DataOptions:
+    """The dataset of a finished run, from its report, but for what the user gives otherwise."""
+    stored = report["options"]
+    ran_on = {field.name: stored.get(field.name, field.default) for field in dataclasses.fields(DataOptions)}
+    return DataOptions(**{**ran_on, **option_values(DataOptions, given_only=True)})
+
+
 def run(main: Callable[[], int | None], define_flags: Callable[[], None] = lambda: None) -> None:
     """Defines and parses the flags, runs `main` and exits with what it returns (nothing: 0)."""
     define_flags()

@@ -10,7 +10,6 @@ the arena measured, and android.tflite for Android and the browser. Exit status:
 exceeds --max_flash or --max_arena (all is written all the same), or 2 for bad input.
 """
 
-import dataclasses
 import pathlib
 
 from absl import flags
@@ -44,7 +43,10 @@ def main() -> int:
     if bool(values.run) == bool(values.model):
         raise InputError("give --run, the folder of a finished run, or --model, a .keras file")
     model = pathlib.Path(values.run, MODEL) if values.run else pathlib.Path(values.model)
-    options = _options_of_run(pathlib.Path(values.run)) if values.run else DataOptions(**cli.option_values(DataOptions))
+    if values.run:
+        options = cli.data_options(finished_report(values.run))
+    else:
+        options = DataOptions(**cli.option_values(DataOptions))
     out = pathlib.Path(values.out) if values.out else model.parent / FOLDER
     budget = Budget.parse(values.max_flash, values.max_arena)
     if out.exists() and not out.is_dir():
@@ -73,13 +75,6 @@ def main() -> int:
     for path in sorted(out.iterdir()):
         print(f"  {path}")
     return cli.OVER_BUDGET if result["budget"] and result["budget"]["exceeded"] else 0
-
-
-def _options_of_run(folder: pathlib.Path) -> DataOptions:
-    """The dataset of a finished run, but for what the user gives otherwise."""
-    stored = finished_report(folder)["options"]
-    ran_on = {field.name: stored.get(field.name, field.default) for field in dataclasses.fields(DataOptions)}
-    return DataOptions(**{**ran_on, **cli.option_values(DataOptions, given_only=True)})
 
 
 if __name__ == "__main__":

@@ -31,12 +31,14 @@ class _Graph:
         operators: the activations each one reads, and writes.
         channels: outputs of all convolutions and of the head.
         weights: bytes of all kernels and biases.
+        macs: multiply-accumulates of all convolutions and of the head.
     """
 
     sizes: list[int]
     operators: list[tuple[list[int], list[int]]] = field(default_factory=list)
     channels: int = 0
     weights: int = 0
+    macs: int = 0
     convolutions: int = 0
     additions: int = 0
 
@@ -46,7 +48,8 @@ class _Graph:
         self.operators.append((inputs, [len(self.sizes) - 1]))
         return len(self.sizes) - 1
 
-    def weigh(self, kernel: int, channels: int) -> None:
+    def weigh(self, kernel: int, channels: int, pixels: int = 1) -> None:
+        self.macs += kernel * channels * pixels
         self.weights += kernel * channels + 4 * channels
         self.channels += channels
 
@@ -78,6 +81,15 @@ def arena_bytes(spec: NetworkSpec, depth: int) -> int:
     return max(activations, planning) + overhead + ARENA_CHANNEL * graph.channels
 
 
+def macs(spec: NetworkSpec, depth: int) -> int:
+    """Multiply-accumulates of one image, those that `odn_keras.cost.macs` counts in the network.
+
+    >>> macs(NetworkSpec("resnet18", (28, 28, 1), num_classes=10), depth=2)
+    116057728
+    """
+    return _graph(spec, depth).macs
+
+
 def parse_bytes(text: str) -> int:
     """A number of bytes, with or without unit; a KB is 1,024 bytes.
 
@@ -101,7 +113,7 @@ def _graph(spec: NetworkSpec, depth: int) -> _Graph:
 
     def convolve(source: int, shape: tuple[int, int, int], kernel: int, filters: int, stride: int):
         height, width, channels = -(-shape[0] // stride), -(-shape[1] // stride), shape[2]
-        graph.weigh(kernel * kernel * channels, filters)
+        graph.weigh(kernel * kernel * channels, filters, height * width)
         graph.convolutions += 1
         return graph.add([source], height * width * filters), (height, width, filters)
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from benchmarks.footprint import random_network
-from odn_keras import InputError, NetworkSpec, export_tflite, footprint
+from odn_keras import InputError, NetworkSpec, build, cost, export_tflite, footprint
 
 pytest.importorskip("tensorflow")
 
@@ -25,6 +25,11 @@ def test_flash_and_arena_are_told_within_two_percent(tmp_path, spec, depth):
     flash = export_tflite(random_network(spec, depth), images, path)
     assert footprint.flash_bytes(spec, depth) == pytest.approx(flash, rel=0.02)
     assert footprint.arena_bytes(spec, depth) == pytest.approx(measure_arena(path), rel=0.02)
+
+
+@pytest.mark.parametrize(("spec", "depth"), SPECS)
+def test_macs_are_those_of_the_network(spec, depth):
+    assert footprint.macs(spec, depth) == cost.macs(build(spec, depth))
 
 
 @pytest.mark.parametrize("text", ["", "KB", "-1", "0", "0.1", "256 KiB", "1e3", "1TB", "nan", "9999999999MB"])

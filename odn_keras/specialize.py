@@ -1,0 +1,136 @@
+"""Cuts the network for a device out of a run that was trained with exits, or at smaller widths, and exports it.
+
+    python -m odn_keras.specialize --run=runs/fashion --max_flash=256KB --max_arena=64KB --out=runs/fashion/sensor
+    python -m odn_keras.specialize --run=runs/fashion --min_accuracy=0.88 --out=runs/fashion/small
+    python -m odn_keras.specialize --run=runs/fashion --frontier --out=runs/fashion/frontier
+
+Within limits it is the network that is most accurate on validation images; with --min_accuracy the one of the fewest
+bytes that is accurate enough. Nothing is trained. Writes model.keras, specialize.json and what `odn_keras.export`
+writes. With --frontier: frontier.json and frontier.png, and nothing is exported. Exit status: 0, 4 where the real file
+or its arena exceeds a limit (all is written all the same), or 2 for bad input, such as limits that no network keeps.
+"""
+
+import pathlib
+import sys
+from typing import Any
+
+from absl import flags
+
+from odn_keras import cli
+from odn_keras.budget import Budget
+from odn_keras.errors import InputError
+from odn_keras.files import replacing, write_json
+from odn_keras.footprint import parse_bytes
+from odn_keras.options import DataOptions
+from odn_keras.run_folder import SUPERNET, finished_report
+
+
+def define_flags() -> None:
+    cli.define_option_flags(DataOptions)
+    flags.adopt_module_key_flags(cli)
+    flags.DEFINE_string("run", None, "The folder of a finished run with --exits or --shrink_epochs.")
+    flags.DEFINE_string("out", None, "Where the files go.")
+    flags.DEFINE_string("max_flash", None, "Bytes that the int8 file may have, as 256KB.")
+    flags.DEFINE_string("max_arena", None, "Bytes of working memory it may need in TFLite Micro; likewise.")
+    flags.DEFINE_integer("max_macs", None, "Multiply-accumulates of an image, at most.", lower_bound=1)
+    flags.DEFINE_float("min_accuracy", None, "Validation accuracy to reach, with as few bytes as possible.")
+    flags.DEFINE_boolean("frontier", False, "Show what accuracy costs how many bytes, instead of exporting one.")
+
+
+def main() -> int:
+    values = flags.FLAGS
+    if not values.run or not values.out:
+        raise InputError("give --run, the folder of a finished run, and --out, where the files go")
+    run, out = pathlib.Path(values.run), pathlib.Path(values.out)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out must be a folder, {out} is a file")
+    if values.min_accuracy is not None and not 0 < values.min_accuracy <= 1:
+        raise InputError(f"--min_accuracy must be above 0 and at most 1, got {values.min_accuracy}")
+    flash, arena = (None if limit is None else parse_bytes(limit) for limit in (values.max_flash, values.max_arena))
+    wanted = (flash, arena, values.max_macs, values.min_accuracy)
+    if values.frontier == any(value is not None for value in wanted):
+        raise InputError("give limits (--max_flash, --max_arena, --max_macs, --min_accuracy), or --frontier alone")
+    report = finished_report(run)
+    if not report.get("supernet"):
+        raise InputError(f"the run in {run} holds no smaller network: train with --exits=all, --shrink_epochs, or both")
+    options = cli.data_options(report)
+
+    cli.import_keras()  # heavy: only once the flags are known to be good
+    from odn_keras import builder, data
+    from odn_keras.architectures import NetworkSpec
+    from odn_keras.specialization import Limits, Specialization
+
+    network = builder.load(run / SUPERNET)
+    cli.wake_backend()
+    dataset = data.load(options)
+    spec = NetworkSpec(**report["supernet"]["spec"])
+    search = Specialization(network, spec, dataset, widths=report["supernet"]["widths"], progress=_show)
+    if values.frontier:
+        return _frontier(search, out)
+    limits = Limits(flash, arena, values.max_macs)
+    found = search.best(limits) if values.min_accuracy is None else search.smallest(values.min_accuracy, limits)
+    return _export(found, dataset, out, Budget(flash, arena) if flash or arena else None)
+
+
+def _export(found, dataset, out: pathlib.Path, budget: Budget | None) -> int:
+    from odn_keras.builder import with_dtype
+    from odn_keras.deploy import bundle
+
+    print(f"\ndepth {found.choice.depth}, inner channels {found.spec.inner}: validation {found.val_accuracy:.4f}")
+    result = bundle.export(found.network, dataset, out, budget=budget, name=pathlib.Path(dataset.name).stem)
+    with replacing(out / "model.keras") as temporary:
+        with_dtype(found.network, "float32").save(temporary)
+    write_json(found.describe(), out / "specialize.json")
+    print(f"\n{bundle.table(result)}\n")
+    for path in sorted(out.iterdir()):
+        print(f"  {path}")
+    return cli.OVER_BUDGET if budget and result["budget"]["exceeded"] else 0
+
+
+def _frontier(search, out: pathlib.Path) -> int:
+    points = [found.describe() for found in search.frontier()]
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(points, out / "frontier.json")
+    _draw(points, out / "frontier.png")
+    print(f"\n{'depth':>5}{'flash, bytes':>15}{'arena, bytes':>15}{'MACs':>15}{'validation':>12}  inner channels")
+    for point in points:
+        inner = " ".join("+".join(map(str, channels)) for channels in point["inner"])
+        print(
+            f"{point['depth']:>5}{point['flash_bytes']:>15,}{point['arena_bytes']:>15,}{point['macs']:>15,}"
+            f"{point['val_accuracy']:>12.4f}  {inner}"
+        )
+    print(f"\n  {out / 'frontier.json'}\n  {out / 'frontier.png'}")
+    return 0
+
+
+def _draw(points: list[dict[str, Any]], path: pathlib.Path) -> None:
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, PercentFormatter
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    sizes = [point["flash_bytes"] / 1024 for point in points]
+    axes.step(sizes, [point["val_accuracy"] for point in points], where="post", color="grey", linewidth=1)
+    for depth in sorted({point["depth"] for point in points}):
+        of_depth = [index for index, point in enumerate(points) if point["depth"] == depth]
+        accuracies = [points[index]["val_accuracy"] for index in of_depth]
+        axes.plot([sizes[index] for index in of_depth], accuracies, "o", label=f"depth {depth}")
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:g}"))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set(xlabel="int8 file, KB (predicted)", ylabel="validation accuracy", title="What accuracy costs")
+    axes.legend(loc="lower right", fontsize="small")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def _show(line: str) -> None:
+    """Shows a step of the search: on a terminal in place of the one before."""
+    if sys.stdout.isatty():
+        print(f"\r\x1b[K{line}", end="", flush=True)
+    else:
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    cli.run(main, define_flags)
