@@ -27,6 +27,11 @@ def macs(network: keras.Model) -> int:
     return sum(_layer_macs(layer) for layer in network.layers)
 
 
+def macs_per_output(network: keras.Model) -> list[int]:
+    """Multiply-accumulates of one image's way to each output, the outputs before it included."""
+    return [macs(keras.Model(network.input, network.outputs[: last + 1])) for last in range(len(network.outputs))]
+
+
 def training_macs(network: keras.Model) -> int:
     """Multiply-accumulates of one image's training step, with the layers frozen as they are.
 

@@ -1,0 +1,109 @@
+"""How much dynamic routing saves on real data, and which measure of confidence routes best.
+
+    python -m benchmarks.routing --dataset=fashion_mnist --train_images=20000 --keep=runs/routing_fashion.keras
+
+Trains a small network with an exit after every block, or takes the one that --keep has. Thresholds are set on
+validation images; every figure but the promise is of the test images. Networks are float: `python -m odn_keras.route`
+calibrates int8 ones.
+"""
+
+import pathlib
+
+from absl import flags
+
+from odn_keras import cli
+from odn_keras.options import DataOptions
+
+DROPS = (0.005, 0.01)
+EVALUATION_BATCH = 500
+
+
+def define_flags() -> None:
+    cli.define_option_flags(DataOptions)
+    flags.DEFINE_integer("width", 16, "Of the network.", lower_bound=1)
+    flags.DEFINE_integer("depth", 4, "Of the network, a ResNet-18.", lower_bound=2)
+    flags.DEFINE_integer("epochs", 6, "Of its training.", lower_bound=1)
+    flags.DEFINE_integer("seed", 0, "Of its training.", lower_bound=0)
+    flags.DEFINE_string("keep", None, "A .keras file for the trained network; where it is there it is not trained.")
+
+
+def _trained(dataset, width: int, depth: int, epochs: int, seed: int):
+    import keras
+
+    from odn_keras import Batches, DepthGrowth, EvaluationBatches, OptimallyDeepNetwork, RunOptions
+    from odn_keras.recipes import precision, sgd
+
+    keras.utils.set_random_seed(seed)
+    recipe = RunOptions()
+    model = OptimallyDeepNetwork(
+        "resnet18",
+        dataset.input_shape,
+        dataset.num_classes,
+        width=width,
+        depth=depth,
+        exits="all",
+        dtype=precision(recipe.precision),
+    )
+    model.compile(sgd(recipe.learning_rate, recipe.weight_decay), "categorical_crossentropy")
+    model.fit(
+        Batches(dataset.train, dataset.num_classes, recipe.batch_size, seed),
+        epochs=epochs,
+        validation_data=EvaluationBatches(dataset.validation, dataset.num_classes, EVALUATION_BATCH),
+        callbacks=[DepthGrowth(1.0, max_depth=depth, cycle_epochs=epochs, verbose=0)],
+        verbose=2,
+    )
+    return model.network
+
+
+def main() -> None:
+    values = flags.FLAGS
+    cli.import_keras()
+    import numpy as np
+
+    from odn_keras import EvaluationBatches, cost, data
+    from odn_keras.builder import load, with_dtype
+    from odn_keras.routing import calibrate, confidence, exits_taken
+
+    dataset = data.load(DataOptions(**cli.option_values(DataOptions)))
+    kept = pathlib.Path(values.keep) if values.keep else None
+    if kept and kept.exists():
+        network = load(kept)
+    else:
+        network = with_dtype(_trained(dataset, values.width, values.depth, values.epochs, values.seed), "float32")
+        if kept:
+            network.save(kept)
+
+    def outputs(split):
+        return network.predict(EvaluationBatches(split, dataset.num_classes, EVALUATION_BATCH), verbose=0)
+
+    def margin(probabilities):
+        least, most = np.sort(probabilities, axis=-1)[:, -2:].T
+        return most - least
+
+    def evenness(probabilities):
+        entropy = -np.sum(probabilities * np.log(np.maximum(probabilities, 1e-9)), axis=-1)
+        return 1 - entropy / np.log(probabilities.shape[-1])
+
+    macs = cost.macs_per_output(network)
+    validation, test = outputs(dataset.validation), outputs(dataset.test)
+    labels = dataset.test[1]
+    right = np.array([output.argmax(axis=-1) == labels for output in test])
+    print(f"\n{dataset.name}: {len(dataset.validation[1]):,} validation images, {len(labels):,} test images\n")
+    print(f"{'exit':<8}{'MACs':>14}{'accuracy':>10}")
+    for number, (exit_macs, exit_right) in enumerate(zip(macs, right, strict=True), start=1):
+        print(f"{number:<8}{exit_macs:>14,}{exit_right.mean():>10.4f}")
+    print(f"\n{'promised':<10}{'rule':<24}{'accuracy':>10}{'change':>10}{'MACs saved':>12}  share per exit")
+    rules = {"largest probability": confidence, "margin of the best two": margin, "entropy": evenness}
+    for drop in DROPS:
+        for name, rule in rules.items():
+            routing = calibrate(validation, dataset.validation[1], macs, drop, rule)
+            taken = exits_taken([rule(output) for output in test[:-1]], routing.thresholds)
+            accuracy = right[taken, np.arange(len(labels))].mean()
+            shares = np.bincount(taken, minlength=len(macs)) / len(labels)
+            saved = 1 - shares @ macs / macs[-1]
+            shown = " ".join(f"{share:.0%}" for share in shares)
+            print(f"{drop:<10}{name:<24}{accuracy:>10.4f}{accuracy - right[-1].mean():>+10.4f}{saved:>12.1%}  {shown}")
+
+
+if __name__ == "__main__":
+    cli.run(main, define_flags)

@@ -1,0 +1,197 @@
+"""Dynamic routing: an image leaves a network at the first exit that is sure enough of it.
+
+An exit is sure where its largest probability reaches the exit's threshold. Calibrating sets the thresholds such that
+the mean multiply-accumulates (MACs) are least while a promised accuracy is kept. Early exits by confidence are as in
+BranchyNet (arXiv 1709.01686). NumPy only.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from odn_keras.errors import InputError
+
+NEVER = 2.0  # a threshold that no probability reaches
+ONE_SIDED_95 = 1.645  # standard deviations
+MOST_ROUNDS = 10
+PRICES = (*np.geomspace(1e4, 0.1, 60), 0.0)  # of all accuracy, in MACs of the whole network
+
+
+@dataclass(frozen=True)
+class Routing:
+    """Where images leave, and what that came to on the images it was calibrated on.
+
+    Attributes:
+        thresholds: for each exit but the end the least confidence with which an image leaves there; `NEVER` for none.
+        macs_per_exit: multiply-accumulates of one image up to each exit, the end included.
+        shares: fraction of the images that leave at each exit, the end included.
+        accuracy: of the routed answers.
+        end_accuracy: of the end, had it answered all.
+        worst_drop: accuracy lost against the end, at most, with a confidence of 95 %.
+    """
+
+    thresholds: tuple[float, ...]
+    macs_per_exit: tuple[int, ...]
+    shares: tuple[float, ...]
+    accuracy: float
+    end_accuracy: float
+    worst_drop: float
+
+    @property
+    def mean_macs(self) -> float:
+        """Multiply-accumulates of an image on average."""
+        return float(np.dot(self.shares, self.macs_per_exit))
+
+    @property
+    def saved(self) -> float:
+        """Fraction of the end's MACs that routing saves."""
+        return 1 - self.mean_macs / self.macs_per_exit[-1]
+
+
+def confidence(probabilities: np.ndarray) -> np.ndarray:
+    """How sure an exit is: its largest probability, for probabilities of shape (..., classes)."""
+    return np.max(probabilities, axis=-1)
+
+
+def exits_taken(confidences: Sequence[np.ndarray], thresholds: Sequence[float]) -> np.ndarray:
+    """The exit at which each image leaves, from 0; the last number is the end's.
+
+    Args:
+        confidences: of each exit but the end, shape (n,).
+        thresholds: one for each of them.
+
+    >>> exits_taken([np.array([0.9, 0.5, 0.1]), np.array([0.2, 0.8, 0.3])], [0.7, 0.6]).tolist()
+    [0, 1, 2]
+    """
+    taken = np.full(len(confidences[0]), len(thresholds))
+    for exit in reversed(range(len(thresholds))):
+        taken[confidences[exit] >= thresholds[exit]] = exit
+    return taken
+
+
+def calibrate(
+    probabilities_per_exit: Sequence[np.ndarray],
+    labels: np.ndarray,
+    macs_per_exit: Sequence[int],
+    max_accuracy_drop: float,
+    confidence_of=confidence,
+) -> Routing:
+    """Sets the thresholds such that mean MACs are least and accuracy drops by no more than promised.
+
+    Every second image proposes, the others check. A proposal belongs to a price of accuracy: one threshold after the
+    other is set to its best value, over all values that tell images apart, until none changes. Proposals are checked
+    from the dearest accuracy to the cheapest, until the first that may break the promise; the one before it is taken.
+    As the images that check had no part in choosing, and checking ends at the first failure, the promise is kept on
+    other images of the same kind with 95 % confidence, however many proposals there are (fixed-sequence testing, as in
+    Learn then Test, arXiv 2110.01052).
+
+    The drop is counted on pairs, the routed answer and the end's to the same image: with `b` answers right at the end
+    only and `c` right as routed only, of `n`, it is held to be at most (b - c + z * sqrt(b + c + z**2)) / n, z = 1.645.
+    Without any differing answer that is 2.7 / n, close to the rule of three. So few images let nothing leave early:
+    a drop of 0.005 needs more than 1,100.
+
+    Args:
+        probabilities_per_exit: for each exit and, last, the end, shape (n, classes): of images that the network was
+            not trained on.
+        labels: shape (n,).
+        macs_per_exit: of one image up to each exit, rising.
+        max_accuracy_drop: against the end's own accuracy, as a fraction: 0.005 is half a point.
+        confidence_of: probabilities (n, classes) -> confidence (n,).
+
+    Raises:
+        InputError: where the arguments do not fit together or are out of range.
+
+    >>> early, end = np.array([[0.9, 0.1], [0.4, 0.6]] * 1000), np.array([[1.0, 0.0]] * 2000)
+    >>> calibrate([early[::2], end[::2]], np.zeros(1000, int), [10, 30], 0.01).thresholds
+    (0.0,)
+    """
+    _check(probabilities_per_exit, labels, macs_per_exit, max_accuracy_drop)
+    right = np.array([np.argmax(p, axis=-1) == labels for p in probabilities_per_exit])
+    confidences = [np.asarray(confidence_of(p)) for p in probabilities_per_exit[:-1]]
+    end = len(confidences)
+    thresholds, worst_drop = [NEVER] * end, 0.0
+    proposals = _Search(right[:, ::2], [c[::2] for c in confidences], np.asarray(macs_per_exit, float)).proposals()
+    for proposal in proposals:
+        taken = exits_taken([c[1::2] for c in confidences], proposal)
+        found = _worst_drop_of(right[:, 1::2], taken)
+        if found > max_accuracy_drop:
+            break
+        thresholds, worst_drop = proposal, found
+    taken = exits_taken(confidences, thresholds)
+    return Routing(
+        tuple(float(threshold) for threshold in thresholds),
+        tuple(int(macs) for macs in macs_per_exit),
+        tuple((np.bincount(taken, minlength=end + 1) / len(labels)).tolist()),
+        float(np.mean(right[taken, np.arange(len(labels))])),
+        float(np.mean(right[end])),
+        worst_drop,
+    )
+
+
+class _Search:
+    """Thresholds for which MACs and lost accuracy, at a price, cost least on these images."""
+
+    def __init__(self, right: np.ndarray, confidences: list[np.ndarray], macs: np.ndarray):
+        self._right, self._confidences, self._macs = right, confidences, macs
+        self._images = np.arange(right.shape[1])
+
+    def proposals(self) -> Iterator[list[float]]:
+        """From the dearest accuracy to the cheapest."""
+        thresholds = [NEVER] * len(self._confidences)
+        for price in PRICES:
+            thresholds = self._settled(thresholds, price * self._macs[-1])
+            yield thresholds
+
+    def _settled(self, thresholds: list[float], price: float) -> list[float]:
+        """One threshold after the other at its best, until none changes."""
+        for _ in range(MOST_ROUNDS):
+            before = thresholds
+            for exit in range(len(thresholds)):
+                thresholds = [*thresholds[:exit], self._best(thresholds, exit, price), *thresholds[exit + 1 :]]
+            if thresholds == before:
+                break
+        return thresholds
+
+    def _best(self, thresholds: list[float], exit: int, price: float) -> float:
+        """Of all thresholds of this exit the cheapest, the others as they are."""
+        otherwise = exits_taken(self._confidences, [*thresholds[:exit], NEVER, *thresholds[exit + 1 :]])
+        reaching = self._images[otherwise > exit]
+        order = reaching[np.argsort(-self._confidences[exit][reaching], kind="stable")]
+        confidences = self._confidences[exit][order]
+        change = self._cost(np.full_like(otherwise, exit), price)[order] - self._cost(otherwise, price)[order]
+        of_surest = np.concatenate([[0.0], np.cumsum(change)])  # of none that leaves here, of one, of two ...
+        divides = np.concatenate([[True], confidences[:-1] > confidences[1:], [True]])[: len(order) + 1]
+        count = int(np.argmin(np.where(divides, of_surest, np.inf)))
+        if count == 0:
+            return NEVER
+        return 0.0 if count == len(order) else float(confidences[count - 1])
+
+    def _cost(self, taken: np.ndarray, price: float) -> np.ndarray:
+        return self._macs[taken] - price * self._right[taken, self._images]
+
+
+def _worst_drop_of(right: np.ndarray, taken: np.ndarray) -> float:
+    """The most accuracy that leaving there loses against the end, with a confidence of 95 %."""
+    if (taken == len(right) - 1).all():
+        return 0.0
+    routed, end = right[taken, np.arange(len(taken))], right[-1]
+    lost, gained = np.sum(end & ~routed), np.sum(routed & ~end)
+    return float((lost - gained + ONE_SIDED_95 * np.sqrt(lost + gained + ONE_SIDED_95**2)) / len(taken))
+
+
+def _check(probabilities_per_exit, labels, macs_per_exit, max_accuracy_drop) -> None:
+    shapes = [np.shape(probabilities) for probabilities in probabilities_per_exit]
+    if len(shapes) < 2:
+        raise InputError(f"routing needs an exit and the end, got {len(shapes)} outputs: train with --exits=all")
+    if len(set(shapes)) != 1 or len(shapes[0]) != 2:
+        raise InputError(f"all exits must give probabilities of one shape (n, classes), got {shapes}")
+    if np.shape(labels) != shapes[0][:1] or not len(labels):
+        raise InputError(f"labels must be of shape ({shapes[0][0]},) and not empty, got {np.shape(labels)}")
+    if not all(np.isfinite(probabilities).all() for probabilities in probabilities_per_exit):
+        raise InputError("probabilities must be finite, got NaN or infinite ones")
+    if len(macs_per_exit) != len(shapes) or any(np.diff([0, *macs_per_exit]) <= 0):
+        raise InputError(f"macs_per_exit must be {len(shapes)} rising numbers above 0, got {list(macs_per_exit)}")
+    if not (0 <= max_accuracy_drop <= 1 and math.isfinite(max_accuracy_drop)):
+        raise InputError(f"max_accuracy_drop must be a fraction from 0 to 1, got {max_accuracy_drop}")
