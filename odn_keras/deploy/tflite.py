@@ -58,25 +58,33 @@ def export_tflite(
         raise InputError(f"quantize must be one of {', '.join(QUANTIZATIONS)}, got {quantize!r}")
     if integer_type not in INTEGER_TYPES:
         raise InputError(f"integer_type must be one of {', '.join(INTEGER_TYPES)}, got {integer_type!r}")
-    network = exportable(network)
-    images = _checked(calibration_images, network.input_shape[1:]) if quantize == "int8" else np.zeros(0)
-    with quiet():
-        content = tensorflow_process.call(_convert, network, images, quantize, integer_type)
+    content = _converted(exportable(network), calibration_images, quantize, integer_type)
     with replacing(path) as temporary:
         temporary.write_bytes(content)
     return pathlib.Path(path).stat().st_size
 
 
-def exportable(network: keras.Model) -> keras.Model:
+def int8_with_exits(network: keras.Model, calibration_images: np.ndarray) -> bytes:
+    """The content of the int8 file of a network of several outputs; all else as in `export_tflite`."""
+    return _converted(exportable(network, with_exits=True), calibration_images, "int8", "int8")
+
+
+def _converted(network: keras.Model, calibration_images: np.ndarray | None, quantize: str, integer_type: str) -> bytes:
+    images = _checked(calibration_images, network.input_shape[1:]) if quantize == "int8" else np.zeros(0)
+    with quiet():
+        return tensorflow_process.call(_convert, network, images, quantize, integer_type)
+
+
+def exportable(network: keras.Model, *, with_exits: bool = False) -> keras.Model:
     """A copy of the network in float32 and plain Keras layers.
 
     Raises:
-        InputError: for weights that are not finite, and for networks that are not functional, have several inputs or
-            outputs, or have recurrent layers, on which the converter would crash.
+        InputError: for weights that are not finite, and for networks that are not functional, have several inputs or,
+            unless `with_exits`, outputs, or have recurrent layers, on which the converter would crash.
     """
     if isinstance(network, keras.Sequential) or not hasattr(network, "operations"):
         raise InputError(f"export takes a functional keras.Model, got a {type(network).__name__}")
-    if len(network.inputs) != 1 or len(network.outputs) != 1:
+    if len(network.inputs) != 1 or (len(network.outputs) != 1 and not with_exits):
         raise InputError(
             "export takes a network of one input and one output, "
             f"this one has {len(network.inputs)} and {len(network.outputs)}"
