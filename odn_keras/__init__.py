@@ -31,6 +31,7 @@ _HOMES = {
     "write_c_array": "deploy.c_array",
     "LiteRTClassifier": "deploy.runtimes",
     "MicroClassifier": "deploy.micro",
+    "RoutedClassifier": "deploy.routed",
     "measure_arena": "deploy.micro",
     "open_classifier": "deploy.runtimes",
 }

@@ -6,7 +6,7 @@ Needs NumPy and the runtime only.
 import json
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,16 +40,12 @@ def probabilities(quantized: np.ndarray) -> np.ndarray:
     return (quantized.astype(np.float32) - PROBABILITY.zero_point) * np.float32(PROBABILITY.scale)
 
 
-class Chain:
-    """The stages, without thresholds.
+class Chain(Classifier):
+    """The stages, all of which every image goes through.
 
     Args:
         stages: the files, in order.
         runtime: `"litert"` or `"tflite_micro"`.
-
-    Attributes:
-        input_shape: of an image, (height, width, channels).
-        classes: how many there are.
 
     Raises:
         InputError: where the runtime is missing or the files are no chain.
@@ -61,35 +57,34 @@ class Chain:
         for path in stages:
             if not os.path.isfile(path):
                 raise InputError(f"no such file: {path}")
-        details = [_described(path) for path in stages]
-        for (_, outputs), (inputs, _), path in zip(details, details[1:], stages[1:], strict=False):
+        tensors = [_outer_tensors(path) for path in stages]
+        for (_, outputs), (inputs, _), path in zip(tensors, tensors[1:], stages[1:], strict=False):
             if outputs[1:] != inputs:
-                raise InputError(f"{path} does not take what the stage before it gives")
-        (image,) = details[0][0]
-        self.input_shape, self.classes = image[0][1:], details[0][1][0][0][-1]
+                raise InputError(f"{path} does not take what the stage before it gives: route again")
+        (image,), (answer, *_) = tensors[0]
+        self.input_shape, self.classes = image[0][1:], answer[0][-1]
         self._stages = [_OPENERS[runtime](path) for path in stages]
 
-    def run(self, pixels: np.ndarray, thresholds: Sequence[int]) -> tuple[np.ndarray, int]:
-        """The int8 probabilities (classes,) of the first exit sure enough of an image, and its number, from 0."""
-        tensor = (pixels[np.newaxis].astype(np.int16) - 128).astype(np.int8)
-        for number, (stage, threshold) in enumerate(zip(self._stages, (*thresholds, -128), strict=True)):
-            answer, *features = stage(tensor)
-            if answer.max() >= threshold:
-                break
-            (tensor,) = features
-        return answer[0], number
+    def run(self, pixels: np.ndarray) -> np.ndarray:
+        *_, end = self._answers(pixels)
+        return probabilities(end)
 
-    def run_all(self, pixels: np.ndarray) -> np.ndarray:
-        """The int8 probabilities of every exit, (exits, classes)."""
-        tensor, answers = (pixels[np.newaxis].astype(np.int16) - 128).astype(np.int8), []
+    def predict_every_exit(self, images: "Images") -> np.ndarray:
+        """Raw uint8 pixels (n, height, width, channels) -> class probabilities of every exit, float32 (exits, n,
+        classes)."""
+        answers = [np.stack(list(self._answers(pixels))) for pixels in self.one_by_one(images)]
+        return probabilities(np.stack(answers, axis=1))
+
+    def _answers(self, pixels: np.ndarray) -> Iterator[np.ndarray]:
+        """The int8 probabilities (classes,) of one exit after the other, each computed when it is asked for."""
+        features = (pixels[np.newaxis].astype(np.int16) - 128).astype(np.int8)
         for stage in self._stages:
-            answer, *features = stage(tensor)
-            answers.append(answer[0].copy())
-            tensor = features[0] if features else tensor
-        return np.stack(answers)
+            answer, *rest = stage(features)
+            yield answer[0].copy()
+            features = rest[0] if rest else features
 
 
-class RoutedClassifier(Classifier):
+class RoutedClassifier(Chain):
     """A classifier that computes no more of a network than an image needs.
 
     Whether an image leaves is decided by one comparison of int8 numbers, as on a device.
@@ -107,35 +102,37 @@ class RoutedClassifier(Classifier):
     """
 
     def __init__(self, folder: str | os.PathLike, runtime: str = "litert"):
-        path = pathlib.Path(folder, ROUTING)
         try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
+            stored = json.loads(pathlib.Path(folder, ROUTING).read_text(encoding="utf-8"))
             stages = [pathlib.Path(folder, stage["file"]) for stage in stored["stages"]]
             self.thresholds = [int(stage["threshold_int8"]) for stage in stored["stages"][:-1]]
             self.labels = tuple(stored["labels"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{folder} holds no routed network: python -m odn_keras.route writes one ({error!r})") from error
-        self._chain = Chain(stages, runtime)
-        self.input_shape, self.classes = self._chain.input_shape, self._chain.classes
+            raise InputError(
+                f"{folder} holds no routed network: python -m odn_keras.route writes one ({error!r})"
+            ) from error
+        super().__init__(stages, runtime)
 
     def run(self, pixels: np.ndarray) -> np.ndarray:
-        return probabilities(self._chain.run(pixels, self.thresholds)[0])
+        return probabilities(self._route(pixels)[0])
 
     def route(self, images: "Images") -> tuple[np.ndarray, np.ndarray]:
-        """Raw uint8 pixels (n, height, width, channels) -> class probabilities (n, classes), float32, and the exits
+        """Raw uint8 pixels (n, height, width, channels) -> class probabilities, float32 (n, classes), and the exits
         taken (n,), from 0."""
-        answers, exits = zip(*(self._chain.run(pixels, self.thresholds) for pixels in self.one_by_one(images)), strict=True)
+        answers, exits = zip(*map(self._route, self.one_by_one(images)), strict=True)
         return probabilities(np.stack(answers)), np.array(exits)
 
-    def predict_every_exit(self, images: "Images") -> np.ndarray:
-        """The same images -> class probabilities of every exit, float32 (exits, n, classes), whatever the thresholds."""
-        return probabilities(np.stack([self._chain.run_all(pixels) for pixels in self.one_by_one(images)], axis=1))
+    def _route(self, pixels: np.ndarray) -> tuple[np.ndarray, int]:
+        for number, answer in enumerate(self._answers(pixels)):
+            if number == len(self.thresholds) or answer.max() >= self.thresholds[number]:
+                break
+        return answer, number
 
 
 _Tensor = tuple[tuple[int, ...], float, int]
 
 
-def _described(path: str | os.PathLike) -> tuple[list[_Tensor], list[_Tensor]]:
+def _outer_tensors(path: str | os.PathLike) -> tuple[list[_Tensor], list[_Tensor]]:
     """Shape, scale and zero point of inputs and outputs, which must be int8."""
     from odn_keras.deploy.memory import check_integer, read_model
 
@@ -181,7 +178,7 @@ def _micro(path: str | os.PathLike) -> _Stage:
         raise InputError("this needs TFLite Micro: pip install 'odn_keras[micro]'") from error
     with quiet(show_on_failure=False):
         interpreter = runtime.Interpreter.from_bytes(pathlib.Path(path).read_bytes(), arena_size=MICRO_ARENA)
-    count = len(_described(path)[1])
+    count = len(_outer_tensors(path)[1])
 
     def stage(tensor: np.ndarray) -> list[np.ndarray]:
         interpreter.set_input(tensor, 0)

@@ -207,6 +207,7 @@ class Measurement:
     accuracy: float
     median_ms: float
     p95_ms: float
+    mean_ms: float
 
 
 def measure(classifier: Classifier, images: Images, labels: np.ndarray) -> Measurement:
@@ -218,7 +219,11 @@ def measure(classifier: Classifier, images: Images, labels: np.ndarray) -> Measu
         milliseconds.append(1000 * (time.perf_counter() - began))
         right += int(probabilities.argmax() == label)
     return Measurement(
-        len(labels), right / len(labels), float(np.median(milliseconds)), float(np.percentile(milliseconds, 95))
+        len(labels),
+        right / len(labels),
+        float(np.median(milliseconds)),
+        float(np.percentile(milliseconds, 95)),
+        float(np.mean(milliseconds)),
     )
 
 

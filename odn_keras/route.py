@@ -1,0 +1,219 @@
+"""Turns a network with exits into int8 files that an image goes through only as far as it needs.
+
+    python -m odn_keras.route --run=runs/fashion --max_accuracy_drop=0.005
+    python -m odn_keras.route --model=supernet.keras --dataset=fashion_mnist --out=routed
+
+Writes stage1.tflite, stage2.tflite ..., routing.json with the thresholds and all that was measured, routing.h for a
+microcontroller's program, labels.txt, and routing.png: which images leave where. Thresholds are set on validation
+images, on the int8 files' own answers; the test images are looked at once, at the end. Exit status: 0, or 2 for bad
+input.
+"""
+
+import os
+import pathlib
+import tempfile
+from typing import Any
+
+from absl import flags
+
+from odn_keras import cli
+from odn_keras.errors import InputError
+from odn_keras.export import options_of_run
+from odn_keras.files import TEMPORARY_PREFIX, replacing, write_json, write_lines
+from odn_keras.options import DataOptions
+
+SUPERNET = "supernet.keras"
+FOLDER = "routed"
+HEADER, PICTURE = "routing.h", "routing.png"
+LATENCY_IMAGES = 1000
+EXAMPLES = 8  # of each exit
+
+
+def define_flags() -> None:
+    cli.define_option_flags(DataOptions)
+    flags.adopt_module_key_flags(cli)
+    flags.DEFINE_string("run", None, "The folder of a finished run with --exits, with its dataset.")
+    flags.DEFINE_string("model", None, "A .keras file with exits instead, and the dataset flags.")
+    flags.DEFINE_string("out", None, "Where the files go; default: the folder routed/ of the run, or beside the model.")
+    flags.DEFINE_float("max_accuracy_drop", 0.005, "Accuracy that routing may lose against the network's end.")
+
+
+def main() -> None:
+    values = flags.FLAGS
+    if bool(values.run) == bool(values.model):
+        raise InputError("give --run, the folder of a finished run, or --model, a .keras file with exits")
+    if not 0 <= values.max_accuracy_drop <= 1:
+        raise InputError(f"--max_accuracy_drop must be a fraction from 0 to 1, got {values.max_accuracy_drop}")
+    options = options_of_run(pathlib.Path(values.run)) if values.run else DataOptions(**cli.option_values(DataOptions))
+    model = pathlib.Path(values.run, SUPERNET) if values.run else pathlib.Path(values.model)
+    out = pathlib.Path(values.out) if values.out else model.parent / FOLDER
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out must be a folder, {out} is a file")
+    cli.import_keras()
+    from odn_keras import data
+    from odn_keras.builder import load
+    from odn_keras.deploy.chain import WITHOUT_EXITS
+
+    if values.run and not model.exists():
+        raise InputError(f"{values.run}: {WITHOUT_EXITS}")
+    network = load(model)
+    cli.wake_backend()
+    result = route(network, data.load(options), out, values.max_accuracy_drop)
+    print(f"\n{table(result)}\n")
+    for path in sorted(out.iterdir()):
+        print(f"  {path}")
+
+
+def route(network, dataset, out: pathlib.Path, max_accuracy_drop: float = 0.005) -> dict[str, Any]:
+    """Writes the files, all of them or none.
+
+    Args:
+        network: a functional classifier whose outputs are its exits and, last, its end.
+        dataset: what it was trained on. Activation ranges are measured on its training images, thresholds set on its
+            validation images.
+        out: the folder, made if need be.
+        max_accuracy_drop: accuracy that routing may lose against the end, as a fraction.
+
+    Returns:
+        What `routing.json` holds.
+
+    Raises:
+        InputError: where the network has no exits, or does not fit the dataset.
+    """
+    from odn_keras.deploy.chain import STAGE, WITHOUT_EXITS
+
+    outputs = getattr(network, "outputs", [])
+    if len(outputs) < 2:
+        raise InputError(WITHOUT_EXITS)
+    shapes = {tuple(output.shape[1:]) for output in outputs}
+    if tuple(network.input_shape[1:]) != dataset.input_shape or shapes != {(dataset.num_classes,)}:
+        raise InputError(
+            f"the network takes images of {network.input_shape[1:]} and gives {sorted(shapes)}, "
+            f"{dataset.name} has images of {dataset.input_shape} in {dataset.num_classes} classes"
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=out.parent) as name:
+        folder = pathlib.Path(name)
+        result = _write(network, dataset, folder, max_accuracy_drop)
+        out.mkdir(exist_ok=True)
+        for earlier in out.glob(STAGE.format("*")):
+            earlier.unlink()
+        for file in folder.iterdir():
+            os.replace(file, out / file.name)
+    return result
+
+
+def _write(network, dataset, folder: pathlib.Path, max_accuracy_drop: float) -> dict[str, Any]:
+    import numpy as np
+
+    from odn_keras import cost
+    from odn_keras.deploy.chain import export_chain, write_header
+    from odn_keras.deploy.metadata import LABELS
+    from odn_keras.deploy.routed import ROUTING, Chain, RoutedClassifier, int8_threshold
+    from odn_keras.deploy.runtimes import LiteRTClassifier, measure
+    from odn_keras.deploy.tflite import CALIBRATION_IMAGES
+    from odn_keras.routing import calibrate
+
+    stages, end = export_chain(network, dataset.train[0][:CALIBRATION_IMAGES], folder)
+    images, labels = dataset.validation
+    routing = calibrate(
+        Chain(stages).predict_every_exit(images), labels, cost.macs_per_output(network), max_accuracy_drop
+    )
+    rows: list[dict[str, Any]] = [
+        {"file": stage.name, "bytes": stage.stat().st_size, "macs": macs, "validation_share": share}
+        for stage, macs, share in zip(stages, routing.macs_per_exit, routing.shares, strict=True)
+    ]
+    for row, threshold in zip(rows, routing.thresholds, strict=False):
+        row |= {"threshold": threshold, "threshold_int8": int8_threshold(threshold)}
+    result: dict[str, Any] = {
+        "dataset": dataset.name,
+        "labels": list(dataset.class_names),
+        "stages": rows,
+        "max_accuracy_drop": max_accuracy_drop,
+        "validation": {
+            "images": len(labels),
+            "accuracy": routing.accuracy,
+            "end_accuracy": routing.end_accuracy,
+            "worst_drop": routing.worst_drop,
+        },
+    }
+    write_json(result, folder / ROUTING)
+
+    images, labels = dataset.test
+    classifier = RoutedClassifier(folder)
+    answers, exits = classifier.route(images)
+    every = np.array([answer.argmax(axis=-1) == labels for answer in classifier.predict_every_exit(images)])
+    shares = np.bincount(exits, minlength=len(rows)) / len(labels)
+    for row, share, right in zip(rows, shares, every, strict=True):
+        row |= {"test_share": float(share), "test_accuracy": float(right.mean())}
+    with tempfile.TemporaryDirectory() as temporary:
+        end_file = pathlib.Path(temporary, "end.tflite")
+        end_file.write_bytes(end)
+        milliseconds = [
+            measure(one, images[:LATENCY_IMAGES], labels[:LATENCY_IMAGES]).mean_ms
+            for one in (classifier, LiteRTClassifier(end_file))
+        ]
+    result["test"] = {
+        "images": len(labels),
+        "accuracy": float(np.mean(answers.argmax(axis=-1) == labels)),
+        "end_accuracy": float(every[-1].mean()),
+        "mean_macs": float(shares @ np.array(routing.macs_per_exit)),
+        "mean_ms": milliseconds[0],
+        "end_mean_ms": milliseconds[1],
+    }
+    write_json(result, folder / ROUTING)
+    write_header(stages, routing.thresholds, dataset.class_names, folder / HEADER)
+    write_lines(dataset.class_names, folder / LABELS)
+    draw(images, exits, shares, folder / PICTURE)
+    return result
+
+
+def draw(images, exits, shares, path: pathlib.Path) -> None:
+    """A row for each exit: the share of images that leave there, and the first few of them."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(EXAMPLES + 2, 1.2 * len(shares)), layout="constrained")
+    axes = figure.subplots(len(shares), EXAMPLES + 1, squeeze=False, width_ratios=[2, *[1] * EXAMPLES])
+    for number, (share, row) in enumerate(zip(shares, axes, strict=True), start=1):
+        last = number == len(shares)
+        row[0].text(0, 0.5, f"{'end' if last else f'exit {number}'}\n{share:.1%}", va="center", fontsize=14)
+        chosen = np.flatnonzero(exits == number - 1)[:EXAMPLES]
+        for place, index in zip(row[1:], chosen, strict=False):
+            place.imshow(images[int(index)].squeeze(), cmap="gray", vmin=0, vmax=255)
+        for place in row:
+            place.set_axis_off()
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=100)
+
+
+def table(result: dict[str, Any]) -> str:
+    """What routing comes to, for a person."""
+    lines = [f"{'stage':<16}{'bytes':>10}{'MACs so far':>14}{'threshold':>11}{'accuracy':>10}{'leave here':>12}"]
+    for row in result["stages"]:
+        threshold = row.get("threshold")
+        shown = "end" if threshold is None else "not used" if threshold > 1 else f"{threshold:.4f}"
+        lines.append(
+            f"{row['file']:<16}{row['bytes']:>10,}{row['macs']:>14,}{shown:>11}"
+            f"{row['test_accuracy']:>10.4f}{row['test_share']:>12.1%}"
+        )
+    test, validation, end_macs = result["test"], result["validation"], result["stages"][-1]["macs"]
+    return "\n".join(
+        [
+            *lines,
+            f"promised: at most {result['max_accuracy_drop']:.4f} of accuracy lost; at most "
+            f"{validation['worst_drop']:.4f}, with 95 % confidence, by {validation['images']:,} validation images",
+            "",
+            f"{'':<16}{'accuracy':>10}{'mean MACs':>14}{'mean ms':>10}",
+            f"{'end only':<16}{test['end_accuracy']:>10.4f}{end_macs:>14,}{test['end_mean_ms']:>10.3f}",
+            f"{'routed':<16}{test['accuracy']:>10.4f}{test['mean_macs']:>14,.0f}{test['mean_ms']:>10.3f}",
+            f"{'change':<16}{test['accuracy'] - test['end_accuracy']:>+10.4f}{test['mean_macs'] / end_macs - 1:>14.1%}"
+            f"{test['mean_ms'] / test['end_mean_ms'] - 1:>10.1%}",
+            f"int8, on {test['images']:,} test images (latency on the first {min(LATENCY_IMAGES, test['images']):,}), "
+            "in LiteRT on this machine, one thread",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main, define_flags)
