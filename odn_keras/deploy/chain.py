@@ -97,7 +97,10 @@ def split(whole: bytes) -> list[bytes]:
     outputs = sorted(needed, key=lambda output: len(needed[output]))
     for output in outputs:
         quantization = graph.tensors[output].quantization
-        if (float(quantization.scale[0]), int(quantization.zeroPoint[0])) != (PROBABILITY.scale, PROBABILITY.zero_point):
+        if (float(quantization.scale[0]), int(quantization.zeroPoint[0])) != (
+            PROBABILITY.scale,
+            PROBABILITY.zero_point,
+        ):
             raise InputError("every output of a network with exits must be a softmax: its outputs are no probabilities")
     pieces, done, entry = [], set[int](), int(graph.inputs[0])
     for number, output in enumerate(outputs):
@@ -105,9 +108,13 @@ def split(whole: bytes) -> list[bytes]:
         done |= needed[output]
         later = set().union(*(needed[other] for other in outputs[number + 1 :])) - done
         read_later = {int(tensor) for op in later for tensor in graph.operators[op].inputs}
-        handed = sorted(tensor for tensor in read_later if made_by.get(tensor) in done or tensor == int(graph.inputs[0]))
+        handed = sorted(
+            tensor for tensor in read_later if made_by.get(tensor) in done or tensor == int(graph.inputs[0])
+        )
         if len(handed) != (1 if later else 0) or (handed and made_by.get(handed[0]) not in own):
-            raise InputError(f"exit {number + 1} is not on the way to the next one by one tensor: it cannot be split off")
+            raise InputError(
+                f"exit {number + 1} is not on the way to the next one by one tensor: it cannot be split off"
+            )
         pieces.append(_cut(whole, own, entry, [output, *handed]))
         entry = handed[0] if handed else entry
     return pieces
@@ -146,7 +153,10 @@ def _cut(whole: bytes, operators: Sequence[int], entry: int, outputs: list[int])
     for operator in graph.operators:
         operator.inputs = [tensors[int(tensor)] for tensor in operator.inputs]
         operator.outputs = [tensors[int(tensor)] for tensor in operator.outputs]
-    for place, name in ((graph.inputs[0], b"image"), *zip(graph.outputs, (b"probabilities", b"features"), strict=False)):
+    for place, name in (
+        (graph.inputs[0], b"image"),
+        *zip(graph.outputs, (b"probabilities", b"features"), strict=False),
+    ):
         graph.tensors[place].name = name
     users = (*graph.tensors, *model.metadata)
     kept = sorted({0} | {user.buffer for user in users})  # buffer 0 stands for none

@@ -1,0 +1,72 @@
+import json
+
+import numpy as np
+import pytest
+
+from odn_keras import InputError, NetworkSpec, RoutedClassifier, build
+from odn_keras.deploy.chain import export_chain
+from odn_keras.deploy.routed import Chain, int8_threshold
+
+pytest.importorskip("tensorflow")
+
+
+@pytest.fixture(scope="module")
+def folder(digits, tmp_path_factory):
+    """A network that has learned a little, and thresholds that half of the images reach."""
+    folder = tmp_path_factory.mktemp("routed")
+    network = build(NetworkSpec("resnet18", (8, 8, 1), 10, width=8, exits=(1, 2)), 3)
+    images, labels = digits.train
+    network.compile("adam", ["sparse_categorical_crossentropy"] * 3, jit_compile=False)
+    network.fit(images.astype("float32"), [labels] * 3, epochs=15, batch_size=32, verbose=0)
+    stages, _ = export_chain(network, images[:200], folder)
+    rows = [{"file": stage.name} for stage in stages]
+    for row, answers in zip(rows[:-1], Chain(stages).predict_every_exit(images[:200]), strict=False):
+        row["threshold_int8"] = int8_threshold(np.median(answers.max(axis=-1)))
+    (folder / "routing.json").write_text(json.dumps({"labels": list(map(str, range(10))), "stages": rows}))
+    return folder
+
+
+@pytest.mark.parametrize("runtime", ["litert", "tflite_micro"])
+def test_images_leave_where_the_int8_comparison_says(folder, digits, runtime):
+    if runtime == "tflite_micro":
+        pytest.importorskip("tflite_micro", reason="pip install 'odn_keras[micro]'")
+    images, labels = digits.test
+    classifier = RoutedClassifier(folder, runtime)
+    answers, exits = classifier.route(images)
+    every = Chain([folder / f"stage{number}.tflite" for number in (1, 2, 3)], runtime).predict_every_exit(images)
+    int8 = (every * 256 - 128).astype(int)
+    first, second = classifier.thresholds
+    expected = np.where(int8[0].max(-1) >= first, 0, np.where(int8[1].max(-1) >= second, 1, 2))
+    np.testing.assert_array_equal(exits, expected)
+    np.testing.assert_array_equal(answers, every[exits, np.arange(len(images))])
+    np.testing.assert_array_equal(classifier.predict(images), answers)
+    assert min(np.bincount(exits, minlength=3)) > 0
+    assert classifier.accuracy(images, labels) > 0.5
+
+
+def test_both_runtimes_decide_alike(folder, digits):
+    pytest.importorskip("tflite_micro", reason="pip install 'odn_keras[micro]'")
+    (_, ours), (_, theirs) = (
+        RoutedClassifier(folder, name).route(digits.test[0]) for name in ("litert", "tflite_micro")
+    )
+    assert np.mean(ours == theirs) > 0.97  # their kernels differ by a step or two of 256
+
+
+def test_the_int8_threshold_decides_as_the_float_one():
+    grid = np.arange(256) / 256
+    for threshold in (0.0, 0.3, 0.5, 0.996, 1.0, 2.0):
+        np.testing.assert_array_equal(np.arange(256) - 128 >= int8_threshold(threshold), grid >= threshold)
+
+
+def test_refuses_what_is_no_chain(folder, tmp_path):
+    with pytest.raises(InputError, match="holds no routed network"):
+        RoutedClassifier(tmp_path)
+    (tmp_path / "routing.json").write_text('{"labels": ["a"], "stages": [{"file": "gone.tflite"}]}')
+    with pytest.raises(InputError, match="no such file"):
+        RoutedClassifier(tmp_path)
+    with pytest.raises(InputError, match="does not take what the stage before it gives"):
+        Chain([folder / "stage2.tflite", folder / "stage1.tflite"])
+    with pytest.raises(InputError, match="runtime must be one of litert, tflite_micro, got 'abacus'"):
+        RoutedClassifier(folder, "abacus")
+    with pytest.raises(InputError, match="uint8 of shape"):
+        RoutedClassifier(folder).route(np.zeros((1, 9, 9, 1), np.uint8))
