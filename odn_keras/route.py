@@ -18,11 +18,10 @@ from absl import flags
 
 from odn_keras import cli
 from odn_keras.errors import InputError
-from odn_keras.export import options_of_run
 from odn_keras.files import TEMPORARY_PREFIX, replacing, write_json, write_lines
 from odn_keras.options import DataOptions
+from odn_keras.run_folder import SUPERNET, finished_report
 
-SUPERNET = "supernet.keras"
 FOLDER = "routed"
 HEADER, PICTURE = "routing.h", "routing.png"
 LATENCY_IMAGES = 1000
@@ -44,7 +43,10 @@ def main() -> None:
         raise InputError("give --run, the folder of a finished run, or --model, a .keras file with exits")
     if not 0 <= values.max_accuracy_drop <= 1:
         raise InputError(f"--max_accuracy_drop must be a fraction from 0 to 1, got {values.max_accuracy_drop}")
-    options = options_of_run(pathlib.Path(values.run)) if values.run else DataOptions(**cli.option_values(DataOptions))
+    if values.run:
+        options = cli.data_options(finished_report(values.run))
+    else:
+        options = DataOptions(**cli.option_values(DataOptions))
     model = pathlib.Path(values.run, SUPERNET) if values.run else pathlib.Path(values.model)
     out = pathlib.Path(values.out) if values.out else model.parent / FOLDER
     if out.exists() and not out.is_dir():
@@ -117,7 +119,7 @@ def _write(network, dataset, folder: pathlib.Path, max_accuracy_drop: float) -> 
     stages, end = export_chain(network, dataset.train[0][:CALIBRATION_IMAGES], folder)
     images, labels = dataset.validation
     routing = calibrate(
-        Chain(stages).predict_every_exit(images), labels, cost.macs_per_output(network), max_accuracy_drop
+        list(Chain(stages).predict_every_exit(images)), labels, cost.macs_per_output(network), max_accuracy_drop
     )
     rows: list[dict[str, Any]] = [
         {"file": stage.name, "bytes": stage.stat().st_size, "macs": macs, "validation_share": share}

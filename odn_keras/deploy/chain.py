@@ -1,4 +1,4 @@
-"""An int8 network with exits as a chain of `.tflite` files: one up to each exit, which goes on where the last one ended.
+"""An int8 network with exits as a chain of `.tflite` files, each of which goes on where the last one ended.
 
 The network is converted and quantised as a whole, and its graph is cut. So nothing is computed twice, what one file
 hands to the next are int8 features of the same scale and zero point on both sides, and every output is, bit for bit,
@@ -32,8 +32,8 @@ HEADER = """\
 
 namespace odn_routing {{
 
-// Stages run in this order. Each but the last has two int8 outputs: 0, the probabilities, and 1, the features, which are
-// the next one's input as they are. The image is stage 0's input: pixel p as the int8 number p - 128.
+// Stages run in this order. Each but the last has two int8 outputs: 0, the probabilities, and 1, the features, which
+// are the next one's input as they are. The image is stage 0's input: pixel p as the int8 number p - 128.
 constexpr int kStages = {stages};
 constexpr const char* kFiles[kStages] = {{{files}}};
 constexpr std::size_t kInputBytes[kStages] = {{{inputs}}};

@@ -1,3 +1,4 @@
+import itertools
 import shutil
 import subprocess
 
@@ -70,7 +71,7 @@ def test_nothing_is_computed_twice_and_nothing_in_float(whole, stages):
 
     pieces = [path.read_bytes() for path in stages]
     assert sum(len(operators(piece)) for piece in pieces) == len(operators(whole))
-    for piece, after in zip(pieces, pieces[1:], strict=False):
+    for piece, after in itertools.pairwise(pieces):
         ours, theirs = read_model(piece).subgraphs[0], read_model(after).subgraphs[0]
         handed, taken = ours.tensors[ours.outputs[1]], theirs.tensors[theirs.inputs[0]]
         assert handed.type == taken.type == 9  # int8
