@@ -25,7 +25,7 @@ from odn_keras.batches import Batches, EvaluationBatches
 from odn_keras.data import Dataset
 from odn_keras.errors import InputError
 
-SENSITIVITY_IMAGES = 2000
+SENSITIVITY_IMAGES = 5000
 RECALIBRATION_IMAGES = 128  # of a batch
 EVALUATION_BATCH = 500
 VERIFIED = 4  # proposals whose accuracy is measured
@@ -248,8 +248,9 @@ class Specialization:
         """The networks than which none measured is both smaller and more accurate, the smallest first."""
         proposals = self._frontier()
         picked = np.unique(np.linspace(0, len(proposals) - 1, FRONTIER_POINTS).round().astype(int))
+        measured = {proposals[index] for index in picked} | {self._full(depth) for depth in self.depths}
         found: list[Specialized] = []
-        for one in self._verified([proposals[index] for index in picked], FRONTIER_POINTS):
+        for one in self._verified(measured, len(measured)):
             if not found or one.val_accuracy > found[-1].val_accuracy:
                 found.append(one)
         return found
