@@ -133,8 +133,10 @@ class RunOptions(DataOptions):
                 raise InputError(f"exits must be depths from 1 to {self._deepest}, the deepest tried, got {depth}")
         if self.shrink_epochs >= self.epochs:
             raise InputError(f"shrink_epochs ({self.shrink_epochs}) must be less than epochs ({self.epochs})")
-        if self.cycle_epochs is not None and self.cycle_epochs > self.epochs:
-            raise InputError(f"cycle_epochs ({self.cycle_epochs}) must be at most epochs ({self.epochs})")
+        growing = self.epochs - self.shrink_epochs
+        if self.cycle_epochs is not None and self.cycle_epochs > growing:
+            without = f" without shrink_epochs ({growing})" if self.shrink_epochs else f" ({growing})"
+            raise InputError(f"cycle_epochs ({self.cycle_epochs}) must be at most epochs{without}")
 
     @property
     def exit_depths(self) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from odn_keras import LiteRTClassifier, train
+from odn_keras import LiteRTClassifier, NetworkSpec, build, train
 from odn_keras.run_folder import RUN_FILES
 
 SMALL = ["--width=16", "--epochs=16", "--cycle_epochs=8"]
@@ -113,6 +113,26 @@ def test_one_epoch_is_a_run(command, tmp_path):
     assert json.loads((tmp_path / "run" / "report.json").read_text())["epochs"] == 1
 
 
+def test_a_teacher_of_other_classes_is_refused(refused, tmp_path):
+    path = tmp_path / "teacher.keras"
+    build(NetworkSpec("resnet18", (8, 8, 1), num_classes=3, width=4), 1).save(path)
+    assert "one output of 10 classes, it has [(3,)]" in refused(f"--teacher={path}")
+
+
+def test_a_run_learns_from_a_teacher(command, tmp_path, trained_on_digits):
+    path, out = tmp_path / "teacher.keras", tmp_path / "run"
+    trained_on_digits.save(path)
+    few = ["--width=4", "--epochs=3", "--max_depth=1", "--target_accuracy=0.05", "--seed=1"]
+    status, _, error = command(f"--out={out}", f"--teacher={path}", *few)
+    assert (status, error) == (0, "")
+    report = json.loads((out / "report.json").read_text())
+    plain = tmp_path / "plain"
+    assert command(f"--out={plain}", *few)[0] == 0
+    stage, alone = report["stages"][0], json.loads((plain / "report.json").read_text())["stages"][0]
+    assert stage["training_macs"] > alone["training_macs"]  # the teacher's forward pass counts
+    assert stage["best_val_accuracy"] != alone["best_val_accuracy"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -133,6 +153,8 @@ def test_one_epoch_is_a_run(command, tmp_path):
         (["--validation_images=99999"], "got 99999"),
         (["--dataset=/nowhere/data.npz"], "/nowhere/data.npz"),
         (["--dataset=/nowhere/images"], "/nowhere/images"),
+        (["--exits=9"], "1 to 8, the deepest tried, got 9"),
+        (["--teacher=/nowhere/teacher.keras"], "no such file: /nowhere/teacher.keras"),
     ],
 )
 def test_bad_flags_are_refused_in_one_line(refused, arguments, message):
