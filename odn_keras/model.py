@@ -42,6 +42,8 @@ class OptimallyDeepNetwork:
         dtype: a Keras dtype policy; default: the global one.
         exits: depths at which a deeper network has a head of its own besides the one at its end, or `"all"`. Then the
             network has several outputs, the shallowest first, all trained together; metrics are those of the end.
+        inner: channels of the blocks' inner layers, where they are others than the width says: see
+            `NetworkSpec.inner`.
         teacher: a classifier of the same images and classes, from which all outputs learn besides the labels; it is
             frozen. Default: inner exits learn from the end.
         distillation: how much is learned from whom; default: `Distillation()`.
@@ -66,12 +68,13 @@ class OptimallyDeepNetwork:
         input_scale: float = 1 / 255,
         dtype: str | None = None,
         exits: Sequence[int] | Literal["all"] = (),
+        inner: Sequence[Sequence[int]] = (),
         teacher: keras.Model | None = None,
         distillation: Distillation | None = None,
     ):
         spec = NetworkSpec(backbone, input_shape, num_classes, width, stem_stride, input_scale)
         depths = tuple(range(1, spec.max_depth + 1)) if exits == "all" else tuple(exits)
-        self.spec = dataclasses.replace(spec, exits=depths)
+        self.spec = dataclasses.replace(spec, exits=depths, inner=tuple(tuple(channels) for channels in inner))
         if teacher is not None:
             check_teacher(teacher, self.spec.input_shape, num_classes)
         self.network = builder.build(self.spec, depth, dtype)

@@ -1,0 +1,93 @@
+"""Are networks cut out of one run as good as the same ones trained alone, and what does that save?
+
+    python -m odn_keras.train --dataset=fashion_mnist --width=16 --train_images=15000 --validation_images=10000 \
+        --shift=2 --flip --exits=all --max_depth=6 --target_accuracy=0.99 --epochs=50 --cycle_epochs=10 \
+        --shrink_epochs=15 --precision=float32 --out=runs/supernet_fashion
+    for kb in 8 16 32 64 128; do python -m odn_keras.specialize --run=runs/supernet_fashion --max_flash=${kb}KB \
+        --max_arena=64KB --out=runs/supernet_fashion/${kb}kb; done
+    python -m benchmarks.specialized --run=runs/supernet_fashion --devices=8kb,16kb,32kb,64kb,128kb
+
+Each architecture is trained alone with the run's recipe for as many epochs as the whole run took, in one cycle of the
+learning rate. Accuracies are of validation images, where the cut-out ones were chosen. What is trained is kept beside
+the device's files, and the same command goes on where it was cut off.
+"""
+
+import json
+import pathlib
+
+from absl import flags
+
+from odn_keras import cli
+from odn_keras.files import write_json
+from odn_keras.options import DataOptions, RunOptions
+from odn_keras.run_folder import finished_report
+
+ALONE = "alone.json"
+
+
+def define_flags() -> None:
+    cli.define_option_flags(DataOptions)
+    flags.DEFINE_string("run", None, "The folder of the run.", required=True)
+    flags.DEFINE_list("devices", None, "Folders in it that odn_keras.specialize wrote.", required=True)
+
+
+def main() -> None:
+    values = flags.FLAGS
+    report = finished_report(values.run)
+    folders = [pathlib.Path(values.run, device) for device in values.devices]
+    options = RunOptions(**{**report["options"], **cli.option_values(DataOptions, given_only=True)})
+    rows = []
+    for folder in folders:
+        if not (folder / ALONE).exists():
+            write_json(_alone(options, json.loads((folder / "specialize.json").read_text()), report), folder / ALONE)
+        rows.append((folder.name, *(json.loads((folder / name).read_text()) for name in ("specialize.json", ALONE))))
+    print(
+        f"\n{'device':<10}{'depth':>6}{'flash, bytes':>14}{'cut out':>10}{'alone':>10}{'change':>10}{'MACs alone':>14}"
+    )
+    for name, cut, alone in rows:
+        change = cut["val_accuracy"] - alone["val_accuracy"]
+        print(
+            f"{name:<10}{cut['depth']:>6}{cut['flash_bytes']:>14,}{cut['val_accuracy']:>10.4f}"
+            f"{alone['val_accuracy']:>10.4f}{change:>+10.4f}{alone['training_macs']:>14.3g}"
+        )
+    total = sum(alone["training_macs"] for *_, alone in rows)
+    print(
+        f"\nall of them alone {total:.3g} MACs, {total / report['training_macs']:.2f} times the run's "
+        f"{report['training_macs']:.3g}"
+    )
+
+
+def _alone(options: RunOptions, architecture: dict, report: dict) -> dict:
+    cli.import_keras()
+    import keras
+
+    from odn_keras import DepthGrowth, EvaluationBatches, OptimallyDeepNetwork, data, training
+    from odn_keras.recipes import sgd
+
+    keras.utils.set_random_seed(options.seed)
+    dataset, depth, epochs = data.load(options), architecture["depth"], report["epochs"]
+    model = OptimallyDeepNetwork(
+        options.backbone,
+        dataset.input_shape,
+        dataset.num_classes,
+        width=options.width,
+        stem_stride=options.stem_stride,
+        depth=depth,
+        inner=architecture["inner"],
+        dtype=report["precision"],
+    )
+    model.compile(sgd(options.learning_rate, options.weight_decay), loss="categorical_crossentropy")
+    growth = DepthGrowth(1.0, max_depth=depth, cycle_epochs=epochs, verbose=0)
+    model.fit(
+        training.training_batches(options, dataset),
+        epochs=epochs,
+        validation_data=EvaluationBatches(dataset.validation, dataset.num_classes, training.EVALUATION_BATCH),
+        callbacks=[growth],
+        verbose=2,
+    )
+    macs = sum(stage.training_macs_per_image * stage.epochs for stage in growth.stages) * len(dataset.train[0])
+    return {"val_accuracy": growth.best, "training_macs": macs, "epochs": epochs}
+
+
+if __name__ == "__main__":
+    cli.run(main, define_flags)
