@@ -134,7 +134,8 @@ class OptimallyDeepNetwork:
     ) -> keras.callbacks.History:
         """As `keras.Model.fit`; with a `DepthGrowth` callback the network grows.
 
-        Epoch numbers and the returned `History` run on across the stages, and the other callbacks see one training.
+        Epoch numbers and the returned `History` run on across the stages, and the other callbacks see one training. The
+        history of an exit's accuracy is NaN for the epochs before there was the exit.
         `epochs` is the budget of the whole run. Afterwards the network holds the weights of the best epoch. Each
         stage has a fresh optimizer, whose `iterations` start at 0 again.
 
