@@ -127,7 +127,7 @@ def table(report: dict) -> str:
     met = "met" if report["target_met"] else "NOT met"
     lines.append(f"validation accuracy {report['val_accuracy']:.4f} (target {report['target_accuracy']:.4f}: {met})")
     lines.append(f"test accuracy       {report['test_accuracy']:.4f} float, {report['int8_test_accuracy']:.4f} int8")
-    if report["supernet"]:
+    if report.get("supernet"):  # not in reports of earlier versions
         exits = ", ".join(f"{value:.4f} at {depth}" for depth, value in report["supernet"]["val_accuracy"].items())
         lines.append(f"exits (validation)  {exits}")
     lines.append(f"training            {report['epochs']} epochs, {report['training_macs']:.3g} MACs")
