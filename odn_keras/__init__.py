@@ -14,9 +14,11 @@ _HOMES = {
     "load": "builder",
     "deepen": "builder",
     "at_exit": "builder",
+    "spec_of": "builder",
     "distill": "distillation",
     "Distillation": "distillation",
     "DepthGrowth": "growth",
+    "ChannelPruning": "prune",
     "OptimallyDeepNetwork": "model",
     "Checkpoint": "checkpoint",
     "Batches": "batches",
@@ -35,10 +37,13 @@ _HOMES = {
     "measure_arena": "deploy.micro",
     "open_classifier": "deploy.runtimes",
 }
-__all__ = sorted(_HOMES)
+_PACKAGES = ("prune",)
+__all__ = sorted([*_HOMES, *_PACKAGES])
 
 
 def __getattr__(name):
+    if name in _PACKAGES:
+        return importlib.import_module(f"odn_keras.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'odn_keras' has no attribute {name!r}")
     return getattr(importlib.import_module(f"odn_keras.{_HOMES[name]}"), name)

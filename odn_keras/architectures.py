@@ -32,16 +32,15 @@ class BlockSpec:
         """Channels of the block's inner layers, those between its convolutions, in a network of that width."""
         return (self.multiplier * width,) * (2 if self.kind == "bottleneck" else 1)
 
-    def convolutions(self, width: int, inner: tuple[int, ...] = ()) -> list[tuple[int, int, int]]:
+    def convolutions(self, inner: tuple[int, ...], out: int) -> list[tuple[int, int, int]]:
         """(kernel size, filters, stride) of the block's convolutions in order, without its shortcut's.
 
         Args:
-            width: of the network.
-            inner: channels of the inner layers, where they are others than the width says.
+            inner: channels of the inner layers.
+            out: channels of the block's output.
         """
-        filters = (*(inner or self.inner(width)), self.out_multiplier * width)
         kernels, strides = ((1, 3, 1), (1, self.stride, 1)) if self.kind == "bottleneck" else ((3, 3), (self.stride, 1))
-        return list(zip(kernels, filters, strides, strict=True))
+        return list(zip(kernels, (*inner, out), strides, strict=True))
 
 
 def _stages(kind: str, counts: tuple[int, ...]) -> tuple[BlockSpec, ...]:
@@ -74,6 +73,9 @@ class NetworkSpec:
         exits: depths at which a deeper network has a head of its own, besides the one at its end.
         inner: for each of the first blocks the channels of its inner layers, one for a basic block and two for a
             bottleneck, where they are others than the width says; `()` in it for a block as the width says.
+        stream: channels of the first residual streams, where they are others than the width says. A stream is what
+            additions join: the stem's with the blocks that add to it, and from each block that projects its shortcut
+            a new one.
 
     Raises:
         InputError: for a value out of range.
@@ -87,6 +89,7 @@ class NetworkSpec:
     input_scale: float = 1 / 255
     exits: tuple[int, ...] = ()
     inner: tuple[tuple[int, ...], ...] = ()
+    stream: tuple[int, ...] = ()
 
     def __post_init__(self):
         object.__setattr__(self, "input_shape", tuple(int(n) for n in self.input_shape))
@@ -113,6 +116,12 @@ class NetworkSpec:
                     f"inner channels of block {number} of {self.backbone} are {len(block.inner(1))} "
                     f"numbers of at least 1, got {channels}"
                 )
+        object.__setattr__(self, "stream", tuple(int(n) for n in self.stream))
+        streams = 1 + sum(map(self.projects, range(1, self.max_depth + 1)))
+        if len(self.stream) > streams or min(self.stream, default=1) < 1:
+            raise InputError(
+                f"{self.backbone} has {streams} residual streams of at least 1 channel, got channels {self.stream}"
+            )
 
     @property
     def blocks(self) -> tuple[BlockSpec, ...]:
@@ -123,10 +132,28 @@ class NetworkSpec:
         """Number of residual blocks of the full backbone."""
         return len(self.blocks)
 
+    def inner_channels(self, number: int) -> tuple[int, ...]:
+        """Channels of the inner layers of block `number`, from 1."""
+        given = self.inner[number - 1] if number <= len(self.inner) else ()
+        return given or self.blocks[number - 1].inner(self.width)
+
+    def out_channels(self, number: int) -> int:
+        """Channels of the output of block `number`; those of the stem for 0."""
+        stream = sum(map(self.projects, range(1, number + 1)))
+        if stream < len(self.stream):
+            return self.stream[stream]
+        return self.width * self._out_multiplier(number)
+
+    def projects(self, number: int) -> bool:
+        """Whether block `number` has a 1x1 convolution on its shortcut."""
+        return self.blocks[number - 1].stride != 1 or self._out_multiplier(number) != self._out_multiplier(number - 1)
+
+    def _out_multiplier(self, number: int) -> int:
+        return self.blocks[number - 1].out_multiplier if number else 1
+
     def convolutions(self, number: int) -> list[tuple[int, int, int]]:
         """(kernel size, filters, stride) of the convolutions of block `number`, from 1, without its shortcut's."""
-        inner = self.inner[number - 1] if number <= len(self.inner) else ()
-        return self.blocks[number - 1].convolutions(self.width, inner)
+        return self.blocks[number - 1].convolutions(self.inner_channels(number), self.out_channels(number))
 
     def exits_before(self, depth: int) -> tuple[int, ...]:
         """The exits that a network of that depth has besides its end, the shallowest first."""

@@ -44,7 +44,7 @@ def build(spec: NetworkSpec, depth: int, dtype: str | None = None, *, elastic: b
     dtype = dtype or keras.config.dtype_policy().name
     inputs = keras.Input(spec.input_shape, name="image")
     x = layers.Rescaling(spec.input_scale, name="rescaling", dtype=dtype)(inputs)
-    x = _conv_bn(x, spec.width, 3, spec.stem_stride, "stem", "", dtype)
+    x = _conv_bn(x, spec.out_channels(0), 3, spec.stem_stride, "stem", "", dtype)
     x = layers.ReLU(name="stem_relu", dtype=dtype)(x)
     exits = []
     for index in range(1, depth + 1):
@@ -135,6 +135,33 @@ def transfer_weights(source: keras.Model, target: keras.Model) -> list[str]:
     return fresh
 
 
+def spec_of(network: keras.Model, spec: NetworkSpec) -> NetworkSpec:
+    """The architecture of a network made by `build`, wherever channels may have been left out of it since.
+
+    Args:
+        network: whose layers have the names that `build` gives them.
+        spec: what it was built from.
+
+    Returns:
+        The spec with the channels that the network has: `build` makes the same network of it, and deeper ones. That is
+        the spec given where nothing is missing.
+    """
+
+    def channels(layer: str) -> int:
+        return network.get_layer(layer).output.shape[-1]
+
+    numbers = range(1, depth_of(network) + 1)
+    inner = tuple(
+        tuple(channels(f"block{number}_conv{layer}") for layer in range(1, len(spec.convolutions(number))))
+        for number in numbers
+    )
+    stream = (channels("stem_conv"), *(channels(f"block{n}_shortcut_conv") for n in numbers if spec.projects(n)))
+    streams = (spec.out_channels(0), *(spec.out_channels(number) for number in numbers if spec.projects(number)))
+    if inner == tuple(spec.inner_channels(number) for number in numbers) and stream == streams:
+        return spec
+    return dataclasses.replace(spec, inner=inner, stream=stream)
+
+
 def at_exit(network: keras.Model, spec: NetworkSpec, depth: int) -> keras.Model:
     """The network up to one of its exits, or to its end, cut out: a copy with a single output.
 
@@ -150,7 +177,7 @@ def at_exit(network: keras.Model, spec: NetworkSpec, depth: int) -> keras.Model:
     if depth not in exits:
         raise InputError(f"the network has exits at {', '.join(map(str, exits))}, none at {depth}")
     dtype = network.get_layer("stem_conv").dtype_policy.name
-    shorter = build(dataclasses.replace(spec, exits=()), depth, dtype)
+    shorter = build(dataclasses.replace(spec_of(network, spec), exits=()), depth, dtype)
     transfer_weights(network, shorter)
     if depth != exits[-1]:
         shorter.get_layer(HEAD).set_weights(network.get_layer(EXIT.format(depth)).get_weights())
@@ -195,10 +222,9 @@ def _classify(x, classes: int, pool: str, head: str, dtype: str):
 
 def _residual_block(x, spec: NetworkSpec, number: int, dtype: str, elastic: bool):
     place, stride, convolutions = f"block{number}", spec.blocks[number - 1].stride, spec.convolutions(number)
-    out = convolutions[-1][1]
     shortcut = x
-    if stride != 1 or x.shape[-1] != out:
-        shortcut = _conv_bn(x, out, 1, stride, f"{place}_shortcut", "", dtype)
+    if spec.projects(number):
+        shortcut = _conv_bn(x, spec.out_channels(number), 1, stride, f"{place}_shortcut", "", dtype)
     for layer, (kernel, filters, stride) in enumerate(convolutions, start=1):
         if layer > 1:
             x = layers.ReLU(name=f"{place}_relu{layer - 1}", dtype=dtype)(x)

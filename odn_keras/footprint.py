@@ -1,15 +1,23 @@
-"""What a network will take of a microcontroller, told from its spec without converting it: flash and arena.
+"""What a network will take of a microcontroller, told without converting it: flash and arena.
+
+Of networks that are not built yet it is told from their spec, of any other from its layers (`Footprint.of`).
 
 The weights, their scales and the activations are counted; what the file format and TFLite Micro add for every operator
 was fitted to real files and to TFLite Micro's own figures; `python -m benchmarks.footprint` compares.
 """
 
+import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from odn_keras.architectures import NetworkSpec
 from odn_keras.deploy import memory
 from odn_keras.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
 
 # Bytes of the int8 file besides weights: once, for each convolution and addition, for each channel and class (a scale
 # of 4 and a zero point of 8 bytes, of the kernel and of the bias).
@@ -23,8 +31,8 @@ UNITS = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2}  # as makers of microcontroll
 
 
 @dataclass
-class _Graph:
-    """The network as the converter makes it: BatchNorm folded, ReLU fused.
+class Footprint:
+    """The network as the converter makes it, BatchNorm folded and ReLU fused, and what it takes.
 
     Attributes:
         sizes: bytes of each activation; number 0 is the image.
@@ -53,6 +61,76 @@ class _Graph:
         self.weights += kernel * channels + 4 * channels
         self.channels += channels
 
+    def convolve(self, source: int, kernel: int, filters: int, pixels: int) -> int:
+        """Appends a convolution whose filters have so many weights each, with an output of so many pixels."""
+        self.weigh(kernel, filters, pixels)
+        self.convolutions += 1
+        return self.add([source], pixels * filters)
+
+    def join(self, sources: list[int]) -> int:
+        """Appends an addition."""
+        self.additions += 1
+        return self.add(sources, self.sizes[sources[0]])
+
+    def classify(self, source: int, channels: int, classes: int) -> int:
+        """Appends a dense head with its softmax."""
+        self.weigh(channels, classes)
+        for _ in range(2):
+            source = self.add([source], classes)
+        return source
+
+    @property
+    def flash_bytes(self) -> int:
+        """Predicted size of the int8 `.tflite` file."""
+        overhead = FILE + FILE_CONVOLUTION * self.convolutions + FILE_ADDITION * self.additions
+        return self.weights + overhead + FILE_CHANNEL * self.channels
+
+    @property
+    def arena_bytes(self) -> int:
+        """Predicted size of the arena in TFLite Micro, with the memory plan and the portable kernels."""
+        when = memory.lifetimes(self.operators, [0], [len(self.sizes) - 1])
+        tensors = [memory.Tensor(self.sizes[index], *when[index]) for index in sorted(when)]
+        overhead = ARENA + ARENA_CONVOLUTION * self.convolutions + ARENA_ADDITION * self.additions
+        constants = 2 * self.convolutions + 3  # kernels and biases, and the axes of the mean
+        planning = PLANNING + PLANNING_TENSOR * (len(tensors) + constants) + PLANNING_ACTIVATION * len(tensors)
+        activations = memory.arena_bytes(tensors, memory.plan(tensors))
+        return max(activations, planning) + overhead + ARENA_CHANNEL * self.channels
+
+    @classmethod
+    def of(cls, network: "keras.Model", channels: "Callable[[keras.KerasTensor], int] | None" = None) -> "Footprint":
+        """The footprint of a network of one output, made of the layers that `odn_keras.build` uses.
+
+        Args:
+            network: functional.
+            channels: how many of a tensor's channels there are to be; default: as many as it has.
+
+        >>> from odn_keras import build
+        >>> Footprint.of(build(NetworkSpec("resnet18", (28, 28, 1), num_classes=10), depth=2)).flash_bytes
+        161705
+        """
+        from keras import layers
+
+        wide = channels or (lambda tensor: tensor.shape[-1])
+        (image,) = network.inputs
+        graph = cls([math.prod(image.shape[1:])])
+        numbers = {id(image): 0}
+        for layer in network.layers[1:]:
+            sources = layer.input if isinstance(layer.input, list) else [layer.input]
+            source, pixels = numbers[id(sources[0])], math.prod(layer.output.shape[1:-1])
+            if isinstance(layer, layers.Conv2D):
+                kernel = math.prod(layer.kernel_size) * wide(layer.input)
+                number = graph.convolve(source, kernel, wide(layer.output), pixels)
+            elif isinstance(layer, layers.Add):
+                number = graph.join([numbers[id(tensor)] for tensor in sources])
+            elif isinstance(layer, layers.GlobalAveragePooling2D):
+                number = graph.add([source], wide(layer.output))
+            elif isinstance(layer, layers.Dense):
+                number = graph.classify(source, wide(layer.input), wide(layer.output))
+            else:
+                number = source
+            numbers[id(layer.output)] = number
+        return graph
+
 
 def flash_bytes(spec: NetworkSpec, depth: int) -> int:
     """Predicted size of the int8 `.tflite` file.
@@ -60,9 +138,7 @@ def flash_bytes(spec: NetworkSpec, depth: int) -> int:
     >>> flash_bytes(NetworkSpec("resnet18", (28, 28, 1), num_classes=10), depth=2)
     161705
     """
-    graph = _graph(spec, depth)
-    overhead = FILE + FILE_CONVOLUTION * graph.convolutions + FILE_ADDITION * graph.additions
-    return graph.weights + overhead + FILE_CHANNEL * graph.channels
+    return _of_spec(spec, depth).flash_bytes
 
 
 def arena_bytes(spec: NetworkSpec, depth: int) -> int:
@@ -71,14 +147,7 @@ def arena_bytes(spec: NetworkSpec, depth: int) -> int:
     >>> arena_bytes(NetworkSpec("resnet18", (28, 28, 1), num_classes=10), depth=2)
     156065
     """
-    graph = _graph(spec, depth)
-    when = memory.lifetimes(graph.operators, [0], [len(graph.sizes) - 1])
-    tensors = [memory.Tensor(graph.sizes[index], *when[index]) for index in sorted(when)]
-    overhead = ARENA + ARENA_CONVOLUTION * graph.convolutions + ARENA_ADDITION * graph.additions
-    constants = 2 * graph.convolutions + 3  # kernels and biases, and the axes of the mean
-    planning = PLANNING + PLANNING_TENSOR * (len(tensors) + constants) + PLANNING_ACTIVATION * len(tensors)
-    activations = memory.arena_bytes(tensors, memory.plan(tensors))
-    return max(activations, planning) + overhead + ARENA_CHANNEL * graph.channels
+    return _of_spec(spec, depth).arena_bytes
 
 
 def macs(spec: NetworkSpec, depth: int) -> int:
@@ -87,7 +156,7 @@ def macs(spec: NetworkSpec, depth: int) -> int:
     >>> macs(NetworkSpec("resnet18", (28, 28, 1), num_classes=10), depth=2)
     116057728
     """
-    return _graph(spec, depth).macs
+    return _of_spec(spec, depth).macs
 
 
 def parse_bytes(text: str) -> int:
@@ -106,28 +175,23 @@ def parse_bytes(text: str) -> int:
     return int(number)
 
 
-def _graph(spec: NetworkSpec, depth: int) -> _Graph:
+def _of_spec(spec: NetworkSpec, depth: int) -> Footprint:
     spec.check_depth(depth)
     height, width, channels = spec.input_shape
-    graph = _Graph([height * width * channels])
+    graph = Footprint([height * width * channels])
 
     def convolve(source: int, shape: tuple[int, int, int], kernel: int, filters: int, stride: int):
         height, width, channels = -(-shape[0] // stride), -(-shape[1] // stride), shape[2]
-        graph.weigh(kernel * kernel * channels, filters, height * width)
-        graph.convolutions += 1
-        return graph.add([source], height * width * filters), (height, width, filters)
+        return graph.convolve(source, kernel * kernel * channels, filters, height * width), (height, width, filters)
 
-    x, shape = convolve(0, spec.input_shape, 3, spec.width, spec.stem_stride)
+    x, shape = convolve(0, spec.input_shape, 3, spec.out_channels(0), spec.stem_stride)
     for number, block in enumerate(spec.blocks[:depth], start=1):
         source, source_shape = x, shape
         for kernel, filters, stride in spec.convolutions(number):
             x, shape = convolve(x, shape, kernel, filters, stride)
-        if shape != source_shape:
+        if spec.projects(number):
             source, _ = convolve(source, source_shape, 1, shape[2], block.stride)
-        graph.additions += 1
-        x = graph.add([x, source], shape[0] * shape[1] * shape[2])
+        x = graph.join([x, source])
     x = graph.add([x], shape[2])  # mean
-    graph.weigh(shape[2], spec.num_classes)
-    for _ in range(2):  # head and softmax
-        x = graph.add([x], spec.num_classes)
+    graph.classify(x, shape[2], spec.num_classes)
     return graph

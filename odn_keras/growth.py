@@ -18,7 +18,7 @@ import keras
 
 from odn_keras.errors import InputError
 
-SETTLE, CYCLE, SHRINK = "settle", "cycle", "shrink"
+SETTLE, CYCLE, PRUNE, SHRINK = "settle", "cycle", "prune", "shrink"
 FREEZE_POLICIES = ("prefix", "none")
 SETTLE_EPOCHS = 1
 ANNEALING = (
@@ -60,7 +60,8 @@ class Stage:
     Attributes:
         depth: number of residual blocks.
         phase: `"settle"` (newest block and head only), `"cycle"` (everything, one cycle of the learning rate) or
-            `"shrink"` (the same at the depth found, at smaller and smaller random widths of its blocks).
+            `"prune"` (the second half of one, at the depth found, in which channels are removed) or `"shrink"` (a cycle
+            at the depth found, at smaller and smaller random widths of its blocks).
         first_epoch: epochs of the whole run before this stage.
         end_epoch: the epoch of the whole run at which it ends at the latest.
         values: the monitored metric after each epoch.
@@ -118,7 +119,7 @@ class DepthGrowth(keras.callbacks.Callback):
 
     Attributes:
         stages: the `Stage`s so far, in order.
-        best: the best value of the metric in the run, at any depth; once widths shrink, the last one.
+        best: the best value of the metric in the run, at any depth; once channels go or widths shrink, the last one.
         improved: whether `best` is the value of the latest epoch.
         target_met: whether `best` is at least the target.
         rate_scale: what all learning rates are multiplied by: 1, or 0.1 after a divergence.
@@ -153,6 +154,7 @@ class DepthGrowth(keras.callbacks.Callback):
         self.target, self.monitor, self.max_depth = target, monitor, max_depth
         self.cycle_epochs, self.freeze, self.slack, self.verbose = cycle_epochs, freeze, slack, verbose
         self.shrink_epochs = shrink_epochs
+        self._prunes = False
         self._forget()
 
     def _forget(self) -> None:
@@ -165,12 +167,17 @@ class DepthGrowth(keras.callbacks.Callback):
     def target_met(self) -> bool:
         return self._meets_target(self.best)
 
-    def begin(self, depth: int, deepest: int, first_epoch: int, epochs: int, steps: int) -> Stage:
-        """Plans the first stage of a `fit` from `first_epoch` to `epochs`, of `steps` each, at `depth` of `deepest`."""
+    def begin(
+        self, depth: int, deepest: int, first_epoch: int, epochs: int, steps: int, *, prunes: bool = False
+    ) -> Stage:
+        """Plans the first stage of a `fit` from `first_epoch` to `epochs`, of `steps` each, at `depth` of `deepest`.
+
+        With `prunes` the last half cycle of the run is kept for pruning the depth that is found.
+        """
         if self.max_depth is not None and not depth <= self.max_depth <= deepest:
             raise InputError(f"max_depth must be {depth} (the present depth) to {deepest}, got {self.max_depth}")
         self._deepest = self.max_depth or deepest
-        self._epochs = epochs - self.shrink_epochs
+        self._epochs, self._prunes = epochs - self.shrink_epochs, prunes
         self._first_epoch, self._steps = first_epoch, steps
         budget = self._epochs - first_epoch
         if budget < 1:
@@ -181,6 +188,13 @@ class DepthGrowth(keras.callbacks.Callback):
         if self._cycle_epochs > budget:
             left = f" without shrink_epochs ({self.shrink_epochs})" if self.shrink_epochs else ""
             raise InputError(f"cycle_epochs ({self.cycle_epochs}) must be at most the epochs of fit{left} ({budget})")
+        if prunes:
+            self._epochs -= self._shortest_cycle
+            if self._epochs - first_epoch < self._cycle_epochs:
+                raise InputError(
+                    f"pruning needs half a cycle ({self._shortest_cycle} epochs) besides the first one "
+                    f"({self._cycle_epochs}), fit has {budget} epochs"
+                )
         self._forget()
         return self._cycle(depth, first_epoch)
 
@@ -190,12 +204,16 @@ class DepthGrowth(keras.callbacks.Callback):
         epoch = stage.first_epoch + stage.epochs
         if stage.phase == SETTLE:
             return self._cycle(stage.depth, epoch)
-        if stage.phase == SHRINK:
-            return None
-        if self.target_met or not self._deeper_fits(stage):
-            if not self.shrink_epochs:
-                return None
+        if stage.phase == CYCLE and not self._is_found(stage) and not self.target_met and self._deeper_fits(stage):
+            return self._deeper(stage, epoch)
+        if stage.phase == CYCLE and self._prunes:
+            depth = stage.depth if self._is_found(stage) else self.best_depth
+            return Stage(depth, PRUNE, epoch, epoch + self._shortest_cycle)
+        if stage.phase != SHRINK and self.shrink_epochs:
             return Stage(self.best_depth, SHRINK, epoch, epoch + self.shrink_epochs)
+        return None
+
+    def _deeper(self, stage: Stage, epoch: int) -> Stage:
         if self.freeze == "prefix":
             return Stage(stage.depth + 1, SETTLE, epoch, epoch + SETTLE_EPOCHS)
         return self._cycle(stage.depth + 1, epoch)
@@ -229,6 +247,12 @@ class DepthGrowth(keras.callbacks.Callback):
             return False
         left = 1 - stage.epochs / self._full_length(stage)
         return not self._meets_target(1 - (1 - expected) * math.exp(-self.slack * left**2))
+
+    def _is_found(self, stage: Stage) -> bool:
+        """Whether this depth is forecast, from half-way on, to reach the target: pruning need not wait for it."""
+        expected = stage.forecasts[-1] if stage.forecasts else None
+        half_way = 2 * stage.epochs >= stage.end_epoch - stage.first_epoch
+        return self._prunes and half_way and expected is not None and self._meets_target(expected)
 
     def _lengthen_if_short(self, stage: Stage) -> None:
         """Gives a shortened cycle that is half-way, or done, and falls short its full length."""
@@ -266,7 +290,7 @@ class DepthGrowth(keras.callbacks.Callback):
 
     def is_over(self, stage: Stage) -> bool:
         """Whether the stage has come to its end."""
-        return stage.complete or self._is_hopeless(stage)
+        return stage.complete or self._is_hopeless(stage) or self._is_found(stage)
 
     def on_epoch_end(self, epoch, logs=None):
         logs = logs or {}
@@ -279,7 +303,7 @@ class DepthGrowth(keras.callbacks.Callback):
         stage.values.append(value)
         stage.forecasts.append(self._forecast(stage, self._full_length(stage)))
         tie = value == self.best and stage.depth == self.best_depth
-        self.improved = value > self.best or tie or stage.phase == SHRINK
+        self.improved = value > self.best or tie or stage.phase in (PRUNE, SHRINK)
         if self.improved:
             self.best, self.best_depth = value, stage.depth
         self._lengthen_if_short(stage)

@@ -13,6 +13,7 @@ from odn_keras.checkpoint import Checkpoint
 from odn_keras.distillation import Distillation, check_teacher, trained_model
 from odn_keras.errors import InputError
 from odn_keras.growth import DepthGrowth
+from odn_keras.prune import ChannelPruning
 from odn_keras.stages import GrowingFit
 
 IMPOSSIBLE_BESIDE_GROWTH = (
@@ -44,6 +45,7 @@ class OptimallyDeepNetwork:
             network has several outputs, the shallowest first, all trained together; metrics are those of the end.
         inner: channels of the blocks' inner layers, where they are others than the width says: see
             `NetworkSpec.inner`.
+        stream: likewise the channels of the residual streams.
         teacher: a classifier of the same images and classes, from which all outputs learn besides the labels; it is
             frozen. Default: inner exits learn from the end.
         distillation: how much is learned from whom; default: `Distillation()`.
@@ -69,12 +71,14 @@ class OptimallyDeepNetwork:
         dtype: str | None = None,
         exits: Sequence[int] | Literal["all"] = (),
         inner: Sequence[Sequence[int]] = (),
+        stream: Sequence[int] = (),
         teacher: keras.Model | None = None,
         distillation: Distillation | None = None,
     ):
         spec = NetworkSpec(backbone, input_shape, num_classes, width, stem_stride, input_scale)
         depths = tuple(range(1, spec.max_depth + 1)) if exits == "all" else tuple(exits)
-        self.spec = dataclasses.replace(spec, exits=depths, inner=tuple(tuple(channels) for channels in inner))
+        inner = tuple(tuple(channels) for channels in inner)
+        self.spec = dataclasses.replace(spec, exits=depths, inner=inner, stream=tuple(stream))
         if teacher is not None:
             check_teacher(teacher, self.spec.input_shape, num_classes)
         self.network = builder.build(self.spec, depth, dtype)
@@ -137,7 +141,8 @@ class OptimallyDeepNetwork:
         Epoch numbers and the returned `History` run on across the stages, and the other callbacks see one training. The
         history of an exit's accuracy is NaN for the epochs before there was the exit.
         `epochs` is the budget of the whole run. Afterwards the network holds the weights of the best epoch. Each
-        stage has a fresh optimizer, whose `iterations` start at 0 again.
+        stage has a fresh optimizer, whose `iterations` start at 0 again. With a `ChannelPruning` as well, the depth
+        that is found is pruned in a last half cycle, and network and `spec` are the compact ones.
 
         Raises:
             InputError: without validation data after every epoch, where the monitored metric is not logged, or with a
@@ -148,15 +153,17 @@ class OptimallyDeepNetwork:
         callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks or [])
         growths = [callback for callback in callbacks if isinstance(callback, DepthGrowth)]
         checkpoints = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
+        prunings = [callback for callback in callbacks if isinstance(callback, ChannelPruning)]
         data = {"x": x, "y": y, "batch_size": batch_size, "steps_per_epoch": steps_per_epoch, **kwargs}
         data |= {"validation_data": validation_data, "validation_split": validation_split}
         if not growths:
             return self._fitted.fit(
                 **data, epochs=epochs, initial_epoch=initial_epoch, callbacks=callbacks, verbose=verbose
             )
-        if len(growths) > 1 or len(checkpoints) > 1:
+        if max(len(growths), len(checkpoints), len(prunings)) > 1:
             raise InputError(
-                f"fit takes one DepthGrowth and at most one Checkpoint, got {len(growths)} and {len(checkpoints)}"
+                "fit takes one DepthGrowth and at most one Checkpoint and one ChannelPruning, "
+                f"got {len(growths)}, {len(checkpoints)} and {len(prunings)}"
             )
         if self._compile_arguments is None:
             raise InputError("compile the model before fit")
@@ -181,7 +188,7 @@ class OptimallyDeepNetwork:
             self._compile_arguments,
             growths[0],
             checkpoints[0] if checkpoints else None,
-            [callback for callback in callbacks if callback not in (*growths, *checkpoints)],
+            [callback for callback in callbacks if callback not in (*growths, *checkpoints, *prunings)],
             data,
             steps_per_epoch or _count_steps(x, batch_size, validation_split),
             initial_epoch,
@@ -189,11 +196,12 @@ class OptimallyDeepNetwork:
             1 if verbose == "auto" else verbose,
             self._teacher,
             self._distillation,
+            prunings[0].plan if prunings else None,
         )
         try:
             return growing.run()
         finally:
-            self.network, self._fitted = growing.network, growing.fitted
+            self.network, self._fitted, self.spec = growing.network, growing.fitted, growing.spec
 
 
 def _count_steps(x, batch_size: int | None, validation_split: float) -> int:

@@ -102,6 +102,10 @@ class RunOptions(DataOptions):
     shrink_epochs: int = _option(
         0, "Of --epochs, how many at the end train smaller widths of the blocks too, for odn_keras.specialize.", least=0
     )
+    prune: float = _option(
+        0.0, "Fraction of the parameters to remove from the network found, by whole channels.", least=0, below=1
+    )
+    prune_streams: bool = _option(False, "Let --prune remove channels of residual streams too, besides inner ones.")
     teacher: str | None = _option(None, "A .keras classifier of the same images and classes to learn from as well.")
     alpha: float = _option(0.5, "Weight of the teacher's probabilities, for exits those of the end.", least=0, most=1)
     temperature: float = _option(2.0, "What both sides' logits are divided by for that.", above=0)
@@ -137,6 +141,13 @@ class RunOptions(DataOptions):
         if self.cycle_epochs is not None and self.cycle_epochs > growing:
             without = f" without shrink_epochs ({growing})" if self.shrink_epochs else f" ({growing})"
             raise InputError(f"cycle_epochs ({self.cycle_epochs}) must be at most epochs{without}")
+        if self.prune and self.cycle_epochs is not None and self.cycle_epochs + -(-self.cycle_epochs // 2) > growing:
+            raise InputError(
+                f"prune needs half a cycle more than the first one: cycle_epochs ({self.cycle_epochs}) "
+                f"must be at most two thirds of the epochs ({growing})"
+            )
+        if self.prune_streams and not self.prune:
+            raise InputError("prune_streams says what prune may remove: give prune as well")
 
     @property
     def exit_depths(self) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from importlib import metadata
 
 from odn_keras.budget import Budget
 from odn_keras.files import replacing
-from odn_keras.growth import SETTLE, DepthGrowth, Stage
+from odn_keras.growth import PRUNE, SETTLE, DepthGrowth, Stage
 
 REPORTED_PACKAGES = ("odn_keras", "keras", "tensorflow", "jax", "torch", "numpy", "ai-edge-litert")
 
@@ -72,6 +72,9 @@ def draw_growth(growth: DepthGrowth, title: str, path: str | os.PathLike) -> Non
             axes.axvline(stage.first_epoch + 0.5, color=color, linestyle=":", linewidth=1)
         if stage.phase == SETTLE:
             axes.axvspan(stage.first_epoch + 0.5, stage.first_epoch + stage.epochs + 0.5, color=color, alpha=0.12)
+        if stage.phase == PRUNE:
+            axes.axvspan(stage.first_epoch + 0.5, stage.first_epoch + stage.epochs + 0.5, color="grey", alpha=0.08)
+            axes.text(stage.first_epoch + 0.7, 0.97, "pruning", transform=axes.get_xaxis_transform(), va="top")
         if stage.forecasts and stage.forecasts[-1] is not None and not stage.complete:
             axes.plot(
                 [epochs[-1], stage.end_epoch], [stage.values[-1], stage.forecasts[-1]],
@@ -127,6 +130,12 @@ def table(report: dict) -> str:
     met = "met" if report["target_met"] else "NOT met"
     lines.append(f"validation accuracy {report['val_accuracy']:.4f} (target {report['target_accuracy']:.4f}: {met})")
     lines.append(f"test accuracy       {report['test_accuracy']:.4f} float, {report['int8_test_accuracy']:.4f} int8")
+    if pruning := report.get("pruning"):  # not in reports of earlier versions
+        depth_saves = 1 - pruning["params_before"] / report["full_params"]
+        lines.append(
+            f"parameters          depth saves {depth_saves:.2%} of the full network's, pruning "
+            f"{pruning['param_reduction']:.2%} of those left (validation {pruning['val_accuracy_before']:.4f} before)"
+        )
     if report.get("supernet"):  # not in reports of earlier versions
         exits = ", ".join(f"{value:.4f} at {depth}" for depth, value in report["supernet"]["val_accuracy"].items())
         lines.append(f"exits (validation)  {exits}")

@@ -134,8 +134,8 @@ class Specialization:
         """The architecture of a choice."""
         fractions = iter(choice.fractions)
         inner = tuple(
-            tuple(elastic.active_channels(channels, next(fractions)) for channels in block.inner(self._spec.width))
-            for block in self._spec.blocks[: choice.depth]
+            tuple(elastic.active_channels(channels, next(fractions)) for channels in self._spec.inner_channels(number))
+            for number in range(1, choice.depth + 1)
         )
         return dataclasses.replace(self._spec, exits=(), inner=inner)
 

@@ -5,7 +5,7 @@ import math
 import random
 import time
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,9 @@ from odn_keras.architectures import NetworkSpec
 from odn_keras.checkpoint import Checkpoint, Snapshot
 from odn_keras.distillation import Distillation, trained_model
 from odn_keras.errors import InputError
-from odn_keras.growth import CYCLE, SETTLE, SHRINK, DepthGrowth, Stage
+from odn_keras.growth import CYCLE, PRUNE, SETTLE, SHRINK, DepthGrowth, Stage
+from odn_keras.prune.pruner import Pruner, PruningPlan
+from odn_keras.prune.surgery import compact, removable
 
 RETRY_RATE = 0.1
 LOSS_CHECKED_EVERY = 100  # steps: to read the loss is to wait for the device
@@ -43,9 +45,11 @@ class GrowingFit:
         teacher: of all outputs; default: the end of the network teaches its exits and, while its widths shrink, the
             network that was found teaches the smaller ones.
         distillation: how much is learned from whom.
+        pruning: what to prune of the depth that is found, if anything.
 
     Attributes:
         network: the present network.
+        spec: what it is built from; after pruning, that of the compact network.
         fitted: what Keras fits: the network, or a `Distiller` around it.
         first_step: steps of the present epoch that were done before an interruption.
     """
@@ -65,8 +69,12 @@ class GrowingFit:
         verbose,
         teacher: keras.Model | None,
         distillation: Distillation,
+        pruning: PruningPlan | None = None,
     ):
         self.network, self.spec, self.fitted = network, spec, network
+        self._pruning, self._pruner = pruning, None
+        if pruning is not None:
+            Pruner(network, pruning, steps)  # refuses, before anything is trained, what cannot be reached
         self._teacher, self._distillation = teacher, distillation
         self._found: keras.Model | None = None  # teaches while widths shrink
         self._best_weights: list[np.ndarray] | None = None
@@ -105,7 +113,8 @@ class GrowingFit:
     def _run(self) -> keras.callbacks.History:
         growth = self._growth
         depth, deepest = builder.depth_of(self.network), self.spec.max_depth
-        first = growth.begin(depth, deepest, self._initial_epoch, self._epochs, self._steps)
+        prunes = self._pruning is not None
+        first = growth.begin(depth, deepest, self._initial_epoch, self._epochs, self._steps, prunes=prunes)
         earlier = self._checkpoint.load() if self._checkpoint else None
         try:
             if self._checkpoint and earlier:
@@ -178,6 +187,8 @@ class GrowingFit:
         self._trained_weights = network.get_weights()
         self.fitted.optimizer.finalize_variable_values(network.trainable_variables)
         network.set_weights(network.get_weights())  # no longer the optimizer's arrays: JAX's steps delete what they get
+        if self._pruner:
+            self._pruner.hold()
         averaging.recalibrate(network, averaging.some_batches(self._data["x"], self._data["batch_size"]))
 
     def on_step_end(self, step: int, loss: float) -> None:
@@ -188,6 +199,9 @@ class GrowingFit:
             stage.setup_seconds = time.perf_counter() - self._clock
         if step == self.first_step and self.first_step:
             self._add_interrupted_metrics()
+        if self._pruner and self._pruner.due(stage.epochs * self._steps + step):
+            self._listeners.set_model(self._listeners.model)  # as in on_step_begin
+            self._pruner.after_step(stage.epochs * self._steps + step)
         stop = self._checkpoint is not None and self._checkpoint.stop_requested
         if stop or (step + 1) % LOSS_CHECKED_EVERY == 0:
             self.check_loss(epoch, loss)  # before a stop as well: what is not sound must not be kept
@@ -238,6 +252,9 @@ class GrowingFit:
         growth = self._growth
         growth.stages.append(stage)
         self._trained_weights = None  # it goes on from the averaged ones
+        if stage.phase in (PRUNE, SHRINK):
+            self._take_best(stage.depth)
+            self._compact()
         if stage.phase == SHRINK:
             self._make_elastic(stage.depth)
         elif stage.depth > builder.depth_of(self.network):
@@ -250,11 +267,22 @@ class GrowingFit:
         if growth.verbose:
             print(_headline(stage, self.spec.max_depth, growth), flush=True)
 
-    def _make_elastic(self, depth: int) -> None:
-        """Goes on with the best network so far, its channels in the order of their importance; keeps it as teacher."""
+    def _take_best(self, depth: int) -> None:
+        """Makes the network that of the best epoch, if that was one at this depth."""
         self._rebuild(depth)
-        if self._best_weights is not None:
+        if self._best_weights is not None and self._growth.best_depth == depth:
             self.network.set_weights(self._best_weights)
+
+    def _compact(self) -> None:
+        """Leaves out the channels that have been pruned, if any."""
+        if self._pruner and removable(self.network):
+            self.network = compact(self.network)
+            self.spec = builder.spec_of(self.network, self.spec)
+            self._best_weights = self.network.get_weights()
+        self._pruner = None
+
+    def _make_elastic(self, depth: int) -> None:
+        """Goes on with the network's channels in the order of their importance; keeps it as teacher."""
         subnetwork.sort_channels(self.network, self.spec)
         self._found = builder.at_exit(self.network, self.spec, depth)
         found = self.network
@@ -267,11 +295,13 @@ class GrowingFit:
         builder.set_frozen(self.network, stage.depth - 1 if stage.phase == SETTLE else None)
         steps = self._steps
         length = steps * (stage.end_epoch - stage.first_epoch)
-        schedule = None if stage.phase == SETTLE else partial(recipes.one_cycle, steps=length)
+        before = length if stage.phase == PRUNE else 0  # it is the second half of a cycle
+        schedule = None if stage.phase == SETTLE else partial(recipes.one_cycle, steps=before + length)
+        self._pruner = Pruner(self.network, self._pruning, length) if stage.phase == PRUNE else None
         template = self._compile_arguments["optimizer"]
         momentum = averaging.averaging_momentum(steps)
         optimizer = recipes.fresh_optimizer(template, schedule, self._growth.rate_scale, momentum)
-        optimizer.iterations.assign(0 if recipes.peak_of(template) is not None else stage.first_epoch * steps)
+        optimizer.iterations.assign(before if recipes.peak_of(template) is not None else stage.first_epoch * steps)
         self._compile(optimizer)
 
     def _settle(self) -> None:
@@ -281,6 +311,7 @@ class GrowingFit:
             shrunk = growth.stages[-1].phase == SHRINK and growth.stages[-1].epochs > 0
             self._rebuild(growth.best_depth, elastic_width=shrunk)
             self.network.set_weights(self._best_weights)
+        self._compact()
         if elastic.elastic_layers(self.network):
             trained = self.network
             self._rebuild(builder.depth_of(trained))
@@ -325,6 +356,8 @@ class GrowingFit:
                 "history": _copy(self._history.history),
                 "stopped": self._listeners.stopped,
                 "random": random.getstate(),
+                "channels": {"inner": self.spec.inner, "stream": self.spec.stream},
+                "pruned": self._pruner.state() if self._pruner else None,
             },
             {
                 "weights": self.network.get_weights(),
@@ -342,12 +375,15 @@ class GrowingFit:
         growth.restore(state["growth"])
         self._best_weights = snapshot.arrays["best"] or None
         growth.rate_scale = min(growth.rate_scale, state["rate_scale"])
+        self.spec = replace(self.spec, **state["channels"])
         stage = growth.stages[-1]
         self._rebuild(stage.depth, elastic_width=stage.phase == SHRINK)
         if stage.phase == SHRINK:
             self._found = builder.at_exit(self.network, self.spec, stage.depth)
             self._found.set_weights(snapshot.arrays["found"])
         self._prepare(stage)
+        if self._pruner:
+            self._pruner.restore(state["pruned"])
         self.network.set_weights(snapshot.arrays["weights"])
         self._trained_weights = snapshot.arrays["trained"] or None
         for variable, value in zip(self.fitted.optimizer.variables, snapshot.arrays["optimizer"], strict=True):
@@ -374,6 +410,7 @@ class GrowingFit:
             **asdict(self.spec),
             **asdict(self._distillation),
             "taught": self._teacher is not None,
+            "pruning": self._pruning and asdict(self._pruning),
             **self._growth.settings(),
             "dtype": self._dtype(),
             "optimizer": optimizer["class_name"],
@@ -466,6 +503,7 @@ def _headline(stage: Stage, deepest: int, growth: DepthGrowth) -> str:
     what = {
         SETTLE: f"{epochs} for the new block to settle",
         CYCLE: f"a learning-rate cycle of {epochs}",
+        PRUNE: f"{epochs} in which channels are removed",
         SHRINK: f"{epochs} at smaller and smaller widths",
     }[stage.phase]
     lines = [""]

@@ -22,9 +22,11 @@ from odn_keras.deploy.tflite import CALIBRATION_IMAGES, MIN_CALIBRATION_IMAGES, 
 from odn_keras.distillation import Distillation, check_teacher, student
 from odn_keras.errors import InputError
 from odn_keras.files import replacing, write_json, write_lines
-from odn_keras.growth import DepthGrowth
+from odn_keras.growth import CYCLE, DepthGrowth
 from odn_keras.model import OptimallyDeepNetwork
 from odn_keras.options import RunOptions
+from odn_keras.prune import ChannelPruning
+from odn_keras.prune.pruner import Pruner
 from odn_keras.recipes import Augmentation, precision, sgd
 from odn_keras.run_folder import SUPERNET, RunFolder
 from odn_keras.stages import TrainingDiverged
@@ -62,6 +64,8 @@ def run(
     dataset = _load(options, share, folder)
     fitted = _within_budget(options, dataset)
     teacher = _teacher(options, dataset)
+    if pruning := _pruning(fitted):
+        Pruner(builder.build(network_spec(fitted, dataset), 1), pruning.plan, steps=1)  # refuses what cannot be reached
     if not share.is_chief:
         _grow(fitted, found["precision"], dataset, teacher, share, folder)
         return None
@@ -107,6 +111,10 @@ def _measured_budget(options: RunOptions, path: pathlib.Path) -> dict[str, Any] 
 def network_spec(options: RunOptions, dataset: Dataset) -> NetworkSpec:
     """The networks that the options ask for, whatever a budget makes of them."""
     return NetworkSpec(options.backbone, dataset.input_shape, dataset.num_classes, options.width, options.stem_stride)
+
+
+def _pruning(options: RunOptions) -> ChannelPruning | None:
+    return ChannelPruning(options.prune, streams=options.prune_streams) if options.prune else None
 
 
 def _teacher(options: RunOptions, dataset: Dataset) -> keras.Model | None:
@@ -204,6 +212,8 @@ def _grow(
     evaluation_batch = -(-EVALUATION_BATCH // share.devices) * share.devices
     shown = 1 if sys.stdout.isatty() else 2  # in a log file, one line an epoch instead of a moving bar
     callbacks = [growth, Checkpoint(folder.checkpoint)]
+    if pruning := _pruning(options):
+        callbacks.append(pruning)
     if share.is_chief:
         callbacks.append(_Recorder(growth, model.spec, dataset.class_names, folder.path))
     try:
@@ -292,6 +302,7 @@ def _deploy(
         "epochs": sum(stage["epochs"] for stage in stages),
         "stages": stages,
         "val_accuracy": growth.best,
+        "pruning": _pruned(network, growth, spec, options, dataset),
         "supernet": supernet and _supernet(supernet, spec, options, dataset),
         "test_accuracy": float(np.mean(probabilities.argmax(axis=-1) == labels)),
         "int8_test_accuracy": classifier.accuracy(images, labels),
@@ -322,6 +333,26 @@ def _deploy(
     }
     write_json(result, out / "report.json")
     return result
+
+
+def _pruned(
+    network: keras.Model, growth: DepthGrowth, spec: NetworkSpec, options: RunOptions, dataset: Dataset
+) -> dict[str, Any] | None:
+    """What pruning made of the network that was found; `None` where nothing was to be pruned."""
+    if not options.prune:
+        return None
+    depth = builder.depth_of(network)
+    found = builder.build(dataclasses.replace(network_spec(options, dataset), width=spec.width), depth)
+    before = [stage.best for stage in growth.stages if stage.phase == CYCLE and stage.depth == depth]
+    return {
+        "sparsity": options.prune,
+        "streams": options.prune_streams,
+        "params_before": cost.params(found),
+        "val_accuracy_before": max(before),
+        "param_reduction": 1 - cost.params(network) / cost.params(found),
+        "inner": spec.inner,
+        "stream": spec.stream,
+    }
 
 
 def _supernet(network: keras.Model, spec: NetworkSpec, options: RunOptions, dataset: Dataset) -> dict[str, Any]:

@@ -1,0 +1,76 @@
+"""`ChannelPruning`: pruning as a callback of `fit`."""
+
+import keras
+
+from odn_keras.budget import Budget
+from odn_keras.errors import InputError
+from odn_keras.prune.pruner import Pruner, PruningPlan
+
+
+class ChannelPruning(keras.callbacks.Callback):
+    """Prunes a network while `fit` trains it; `odn_keras.prune.compact` then makes the smaller network.
+
+    With a plain `keras.Model` and any optimizer the channels that go are exactly zero after training, and at every
+    validation. In `OptimallyDeepNetwork.fit` beside `DepthGrowth` it prunes the depth that was found, in the last
+    stage of the run, and the network comes out compact.
+
+    Args:
+        sparsity: fraction of the parameters to remove, in [0, 1).
+        budget: instead of that, what the int8 file and its arena in TFLite Micro may take.
+        start, end: the part of the training in which channels are removed, as fractions of its steps. What comes
+            before gives the network something to choose from, what comes after lets it recover.
+        streams: whether the channels of residual streams may go too, besides those inside blocks.
+
+    Raises:
+        InputError: for a value out of range, here; when `fit` begins, for a network with a layer that there is no rule
+            for, a goal that cannot be reached, or training data that do not say how many batches they have.
+
+    >>> import numpy as np
+    >>> from odn_keras import ChannelPruning, NetworkSpec, build, prune
+    >>> network = build(NetworkSpec("resnet18", (8, 8, 1), num_classes=2, width=8), depth=1)
+    >>> network.compile("sgd", "sparse_categorical_crossentropy")
+    >>> images, labels = np.random.rand(32, 8, 8, 1) * 255, np.arange(32) % 2
+    >>> history = network.fit(images, labels, epochs=4, verbose=0, callbacks=[ChannelPruning(sparsity=0.5)])
+    >>> prune.compact(network).count_params() < 0.6 * network.count_params()
+    True
+    """
+
+    def __init__(
+        self,
+        sparsity: float | None = None,
+        *,
+        budget: Budget | None = None,
+        start: float = PruningPlan.start,
+        end: float = PruningPlan.end,
+        streams: bool = PruningPlan.streams,
+    ):
+        super().__init__()
+        self.plan = PruningPlan(sparsity, budget, start, end, streams)
+        self._pruner: Pruner | None = None
+        self._epoch = 0
+
+    def on_train_begin(self, logs=None):
+        steps, epochs = self.params.get("steps"), self.params.get("epochs")
+        if not steps:
+            raise InputError("ChannelPruning must know how many batches an epoch has: give fit steps_per_epoch")
+        self._pruner, self._steps = Pruner(self.model, self.plan, steps * epochs), steps
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        step = self._epoch * self._steps + batch
+        if self._pruner.due(step):
+            self.model  # noqa: B018  on JAX this brings the variables back from the training step
+            self._pruner.after_step(step)
+
+    def on_test_begin(self, logs=None):
+        if self._pruner:
+            self._pruner.hold()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model  # noqa: B018  as above
+        self._pruner.hold()
+
+    def on_train_end(self, logs=None):
+        self._pruner.hold()

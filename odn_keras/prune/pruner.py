@@ -1,0 +1,225 @@
+"""Which channels go, and when: a schedule that drives them to exact zero while the network is trained.
+
+In the window from `start` to `end` of the training there are SELECTIONS moments. At each of them the network's size is
+brought down a step further towards the goal, along the cubic of Zhu and Gupta (arXiv 1710.01878, section 3): the
+channels with the least saliency for what they take go. What is chosen fades to zero in equal steps until the next
+moment, so that the others can take its part over, and is held at zero from then on.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from odn_keras.budget import Budget
+from odn_keras.errors import InputError
+from odn_keras.footprint import Footprint
+from odn_keras.prune.groups import WRITERS, ChannelGroup, groups_by_tensor, inputs_of, prunable
+from odn_keras.prune.saliency import saliencies
+
+SELECTIONS = 20
+FADES = 5  # steps of fading between two selections
+AT_ONCE = 1 / 32  # of a group's channels that are weighed together
+
+Counts = dict[ChannelGroup, int]
+
+
+@dataclass(frozen=True)
+class PruningPlan:
+    """What is to be pruned, and when.
+
+    Attributes:
+        sparsity: fraction of the parameters to remove, in [0, 1).
+        budget: instead of that, what the int8 file and its arena may take; no more is removed than that needs.
+        start, end: the part of the training in which channels are removed, 0 <= start < end <= 1.
+        streams: whether the channels of residual streams may go too, besides those inside blocks.
+
+    Raises:
+        InputError: for a value out of range.
+    """
+
+    sparsity: float | None = None
+    budget: Budget | None = None
+    start: float = 0.1
+    end: float = 0.6
+    streams: bool = False
+
+    def __post_init__(self):
+        if (self.sparsity is None) == (self.budget is None):
+            raise InputError(f"pruning takes a sparsity or a budget, got {self.sparsity} and {self.budget}")
+        if self.sparsity is not None and not 0 <= self.sparsity < 1:
+            raise InputError(f"sparsity, the fraction of parameters to remove, must be in [0, 1), got {self.sparsity}")
+        if not 0 <= self.start < self.end <= 1:
+            raise InputError(f"start and end of pruning must be 0 <= start < end <= 1, got {self.start} and {self.end}")
+
+
+class Pruner:
+    """Prunes one network while it is trained.
+
+    Args:
+        network: as `find_groups` takes it.
+        plan: what is to be pruned.
+        steps: training steps in all.
+
+    Raises:
+        InputError: for a layer that there is no rule for, or a goal that one channel in each group still misses.
+    """
+
+    def __init__(self, network: keras.Model, plan: PruningPlan, steps: int):
+        self._network, self._plan = network, plan
+        self._by_tensor = groups_by_tensor(network)
+        self._groups = prunable(self._by_tensor, streams=plan.streams)
+        self._end = keras.Model(network.inputs, network.outputs[-1])  # what a budget is for
+        first, last = plan.start * steps, plan.end * steps
+        self._ticks = np.linspace(first, last, SELECTIONS * FADES, endpoint=False).astype(int)
+        self._every = max(1, round((last - first) / len(self._ticks)))
+        self._done = 0  # ticks
+        self._kept = [np.ones(group.size, bool) for group in self._groups]
+        self._fading = [np.zeros(group.size, bool) for group in self._groups]
+        self._whole = self._sizes(self._counts())
+        self._check_goal()
+
+    def due(self, step: int) -> bool:
+        """Whether there is anything to do after training step `step`, from 0."""
+        tick_due = self._done < len(self._ticks) and self._ticks[self._done] <= step
+        return tick_due or (self._done > 0 and step % self._every == 0)
+
+    def after_step(self, step: int) -> None:
+        """Chooses channels, fades them, or holds them at zero, as is due after training step `step`.
+
+        The network's variables must be those that are trained: on JAX, see `keras.callbacks.Callback.model`.
+        """
+        if not self.due(step):
+            return
+        fading = 1.0
+        while self._done < len(self._ticks) and self._ticks[self._done] <= step:
+            fading *= self._tick()
+        self._scale(fading)
+        if self._done % FADES == 0:
+            self._fading = [np.zeros_like(fading) for fading in self._fading]
+
+    def hold(self) -> None:
+        """Sets what has been removed to exact zero, whatever the optimizer or an average of weights made of it."""
+        self._scale(1.0)
+
+    def state(self) -> dict[str, Any]:
+        """What has been chosen so far, as JSON."""
+        return {
+            "done": self._done,
+            "kept": [kept.tolist() for kept in self._kept],
+            "fading": [fading.tolist() for fading in self._fading],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Returns to an earlier `state`."""
+        self._done = state["done"]
+        self._kept = [np.array(kept) for kept in state["kept"]]
+        self._fading = [np.array(fading) for fading in state["fading"]]
+
+    def _tick(self) -> float:
+        """Chooses, where it is time for that; returns what the channels that fade are multiplied by."""
+        selection, fade = divmod(self._done, FADES)
+        if fade == 0:
+            self._choose(1 - (1 - (selection + 1) / SELECTIONS) ** 3)
+        self._done += 1
+        return 1 - 1 / (FADES - fade)  # 4/5, 3/4, 2/3, 1/2, 0: equal steps
+
+    def _scale(self, fading: float) -> None:
+        """Multiplies all that writes a channel: by 0 where it is gone, and by that number where it fades."""
+        for group, kept, fades in zip(self._groups, self._kept, self._fading, strict=True):
+            factor = kept + fading * fades
+            if np.all(factor == 1):
+                continue
+            for layer in (*group.writers, *group.norms):
+                for variable in _written_by(layer):
+                    variable.assign(variable * ops.cast(factor, variable.dtype))
+
+    # Which channels.
+
+    def _choose(self, progress: float) -> None:
+        """Marks the channels that go now, so that the network is as small as it must be by now."""
+        scores = saliencies(self._network, self._groups)
+        order = [np.flatnonzero(kept) for kept in self._kept]
+        order = [alive[np.argsort(score[alive], kind="stable")] for alive, score in zip(order, scores, strict=True)]
+        taken = [0] * len(self._groups)
+        counts = self._counts()
+        while (excess := self._excess(counts, progress)) > 0:
+            options = []
+            for number, group in enumerate(self._groups):
+                some = min(max(1, int(group.size * AT_ONCE)), counts[group] - 1)
+                if some > 0:
+                    fewer = {**counts, group: counts[group] - some}
+                    lost = scores[number][order[number][taken[number] :][:some]].sum()
+                    options.append((self._price(lost, excess, counts, fewer, progress), number, fewer, some))
+            _, number, counts, some = min(options, key=lambda option: option[:2])
+            gone = order[number][taken[number] :][:some]
+            taken[number] += some
+            self._kept[number][gone], self._fading[number][gone] = False, True
+
+    def _price(self, lost: float, excess: float, counts: Counts, fewer: Counts, progress: float) -> tuple[float, float]:
+        """What a removal loses for what it brings nearer to the goal, or, where it brings nothing, for its size."""
+        nearer = excess - self._excess(fewer, progress)
+        smaller = self._params(counts) - self._params(fewer)
+        return (lost / nearer if nearer > 0 else np.inf, lost / smaller)
+
+    def _counts(self) -> Counts:
+        return {group: int(kept.sum()) for group, kept in zip(self._groups, self._kept, strict=True)}
+
+    def _excess(self, counts: Counts, progress: float) -> float:
+        """By how much the network is larger than it may be after that part of the way, relatively and in sum."""
+        sizes, total = self._sizes(counts), 0.0
+        for name, goal in self._goals().items():
+            allowed = self._whole[name] + progress * min(0, goal - self._whole[name])
+            total += max(0.0, sizes[name] / allowed - 1)
+        return total
+
+    def _goals(self) -> dict[str, float]:
+        if self._plan.budget is None:
+            return {"parameters": (1 - self._plan.sparsity) * self._whole["parameters"]}
+        limits = {"flash_bytes": self._plan.budget.max_flash, "arena_bytes": self._plan.budget.max_arena}
+        return {name: limit for name, limit in limits.items() if limit is not None}
+
+    def _sizes(self, counts: Counts) -> dict[str, int]:
+        if self._plan.budget is None:
+            return {"parameters": self._params(counts)}
+        footprint = Footprint.of(self._end, lambda tensor: self._channels(tensor, counts))
+        sizes = {"flash_bytes": footprint.flash_bytes}
+        if self._plan.budget.max_arena is not None:  # takes its time
+            sizes["arena_bytes"] = footprint.arena_bytes
+        return sizes
+
+    def _channels(self, tensor, counts: Counts) -> int:
+        return counts.get(self._by_tensor[id(tensor)], tensor.shape[-1])
+
+    def _params(self, counts: Counts) -> int:
+        total = 0
+        for layer in self._network.layers:
+            out = self._channels(layer.output, counts)
+            if isinstance(layer, WRITERS):
+                into = self._channels(inputs_of(layer)[0], counts)
+                total += int(np.prod(layer.kernel.shape[:-2])) * into * out + layer.use_bias * out
+            elif isinstance(layer, layers.BatchNormalization):
+                total += (layer.scale + layer.center) * out
+        return total
+
+    def _check_goal(self) -> None:
+        if not self._groups:
+            raise InputError("the network has no channels that could be pruned")
+        least = dict.fromkeys(self._groups, 1)
+        if self._excess(least, 1.0) > 0:
+            sizes = self._sizes(least)
+            needs = ", ".join(f"{sizes[name]:,} of {name.replace('_', ' ')}" for name in sizes)
+            wanted = ", ".join(f"{int(goal):,} of {name.replace('_', ' ')}" for name, goal in self._goals().items())
+            streams = "" if self._plan.streams else "; with streams=True more can go"
+            raise InputError(
+                f"pruned to one channel in each group the network still has {needs}, not {wanted}{streams}"
+            )
+
+
+def _written_by(layer: keras.layers.Layer) -> list:
+    """The variables of a layer that have its output's channels on their last axis, but for statistics."""
+    if isinstance(layer, layers.BatchNormalization):
+        return [variable for variable in (layer.gamma, layer.beta) if variable is not None]
+    return [layer.kernel, *([layer.bias] if layer.use_bias else [])]

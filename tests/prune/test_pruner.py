@@ -1,0 +1,124 @@
+import keras
+import numpy as np
+import pytest
+
+from odn_keras import Budget, ChannelPruning, InputError, NetworkSpec, build, footprint, prune, spec_of
+from odn_keras.cost import params
+from odn_keras.prune.pruner import Pruner, PruningPlan
+
+SPEC = NetworkSpec("resnet18", (8, 8, 1), 10, width=8)
+
+
+def fit(network, digits, *callbacks, optimizer="sgd", epochs=8, **arguments):
+    images, labels = digits.train
+    network.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+    return network.fit(
+        images[:512].astype("float32"),
+        labels[:512],
+        batch_size=64,
+        epochs=epochs,
+        verbose=0,
+        callbacks=list(callbacks),
+        **arguments,
+    )
+
+
+def share_left(network):
+    return params(prune.compact(network)) / params(network)
+
+
+class Watch(keras.callbacks.Callback):
+    """Parameters of the compact network after each epoch."""
+
+    def on_train_begin(self, logs=None):
+        self.seen = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        try:
+            self.seen.append(params(prune.compact(self.model)))
+        except InputError:
+            self.seen.append(params(self.model))
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_the_asked_share_goes_step_by_step_and_is_exactly_zero(digits, streams, optimizer):
+    network, watch = build(SPEC, 2), Watch()
+    fit(network, digits, ChannelPruning(0.6, streams=streams), watch, optimizer=optimizer)
+    assert 0.33 < share_left(network) <= 0.4
+    assert watch.seen == sorted(watch.seen, reverse=True) and len(set(watch.seen)) > 3
+    small = prune.compact(network)
+    images = digits.test[0][:20].astype("float32")
+    np.testing.assert_allclose(small.predict(images, verbose=0), network.predict(images, verbose=0), atol=1e-4)
+
+
+@pytest.mark.one_backend
+def test_what_is_gone_stays_zero_under_momentum_and_averaged_weights(digits):
+    network = build(SPEC, 1)
+    optimizer = keras.optimizers.SGD(0.1, momentum=0.9, weight_decay=1e-3, use_ema=True, ema_momentum=0.9)
+    validation = tuple(part[:50].astype("float32") for part in digits.validation)
+    fit(network, digits, ChannelPruning(0.5), optimizer=optimizer, validation_data=validation)
+    assert share_left(network) <= 0.5
+
+
+@pytest.mark.one_backend
+def test_of_a_budget_no_more_is_taken_than_it_needs(digits):
+    network = build(SPEC, 2)
+    whole, budget = footprint.flash_bytes(SPEC, 2), Budget(max_flash=6000)
+    fit(network, digits, ChannelPruning(budget=budget), epochs=4)
+    flash = footprint.flash_bytes(spec_of(prune.compact(network), SPEC), 2)
+    assert 5700 < flash <= 6000 < whole
+
+
+@pytest.mark.one_backend
+def test_an_arena_needs_the_streams(digits):
+    network = build(NetworkSpec("resnet18", (28, 28, 1), 10, width=8), 1)
+    plan = PruningPlan(budget=Budget(max_arena=16_000), streams=True)
+    pruner = Pruner(network, plan, steps=100)
+    for step in range(100):
+        pruner.after_step(step)
+    small = prune.compact(network)
+    assert 13_000 < footprint.Footprint.of(small).arena_bytes <= 16_000
+    with pytest.raises(InputError, match="with streams=True more can go"):
+        Pruner(network, PruningPlan(budget=Budget(max_arena=8_000)), steps=100)
+
+
+def test_a_pruner_goes_on_from_its_state():
+    networks = [build(SPEC, 2) for _ in range(2)]
+    networks[1].set_weights(networks[0].get_weights())
+    whole, first = (Pruner(network, PruningPlan(0.7), steps=300) for network in networks)
+    for step in range(300):
+        whole.after_step(step)
+        if step < 97:
+            first.after_step(step)
+    second = Pruner(networks[1], PruningPlan(0.7), steps=300)
+    second.restore(first.state())
+    for step in range(97, 300):
+        second.after_step(step)
+    for one, other in zip(networks[0].get_weights(), networks[1].get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"sparsity": 1.0}, r"in \[0, 1\), got 1.0"),
+        ({"sparsity": -0.1}, r"in \[0, 1\), got -0.1"),
+        ({}, "takes a sparsity or a budget, got None and None"),
+        ({"sparsity": 0.5, "budget": Budget(1000)}, "takes a sparsity or a budget"),
+        ({"sparsity": 0.5, "start": 0.5, "end": 0.5}, "0 <= start < end <= 1, got 0.5 and 0.5"),
+    ],
+)
+def test_plans_that_cannot_be_are_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
+        ChannelPruning(**arguments)
+
+
+@pytest.mark.one_backend
+def test_goals_that_cannot_be_reached_are_refused_when_training_begins(digits):
+    network = build(SPEC, 1)
+    with pytest.raises(InputError, match="one channel in each group the network still has .* of parameters"):
+        fit(network, digits, ChannelPruning(0.99))
+    with pytest.raises(InputError, match="still has 3,[0-9]+ of flash bytes, not 1,000 of flash bytes"):
+        fit(network, digits, ChannelPruning(budget=Budget(max_flash=1000)))
