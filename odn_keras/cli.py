@@ -67,6 +67,7 @@ def run(main: Callable[[], int | None], define_flags: Callable[[], None] = lambd
     """Defines and parses the flags, runs `main` and exits with what it returns (nothing: 0)."""
     define_flags()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # must be set before TensorFlow is imported
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # likewise; by default only where there is AVX-512
     logging.set_verbosity(logging.WARNING)
 
     def guarded(arguments):

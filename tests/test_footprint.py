@@ -9,7 +9,7 @@ pytest.importorskip("tensorflow")
 SPECS = [
     (NetworkSpec("resnet18", (28, 28, 1), 10, 4), 1),
     (NetworkSpec("resnet18", (32, 32, 3), 100, 8), 4),
-    (NetworkSpec("resnet34", (27, 30, 1), 2, 12, stem_stride=2, inner=((5,), (), (9,))), 4),
+    (NetworkSpec("resnet34", (27, 30, 1), 2, 12, stem_stride=2, inner=((5,), (), (9,)), stream=(10, 21)), 4),
     (NetworkSpec("resnet50", (16, 16, 3), 26, 4, inner=((3, 5),)), 2),
     (NetworkSpec("resnet18", (8, 8, 1), 10, 4, stem_stride=2), 1),
 ]

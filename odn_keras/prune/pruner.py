@@ -213,9 +213,7 @@ class Pruner:
             needs = ", ".join(f"{sizes[name]:,} of {name.replace('_', ' ')}" for name in sizes)
             wanted = ", ".join(f"{int(goal):,} of {name.replace('_', ' ')}" for name, goal in self._goals().items())
             streams = "" if self._plan.streams else "; with streams=True more can go"
-            raise InputError(
-                f"pruned to one channel in each group the network still has {needs}, not {wanted}{streams}"
-            )
+            raise InputError(f"pruned to one channel a group the network still has {needs}, not {wanted}{streams}")
 
 
 def _written_by(layer: keras.layers.Layer) -> list:

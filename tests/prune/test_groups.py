@@ -74,5 +74,5 @@ def test_a_layer_used_twice_and_a_sequential_model_are_refused():
     again = layers.Conv2D(6, 1, name="again")
     with pytest.raises(InputError, match="a layer used twice"):
         find_groups(other_network(lambda x: again(again(x))))
-    with pytest.raises(InputError, match="functional keras.Model, got a Sequential"):
+    with pytest.raises(InputError, match=r"functional keras.Model, got a Sequential"):
         find_groups(keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(2, 3)]))
