@@ -7,6 +7,8 @@ at the test images once, at its end, and returns an `Outcome`.
 import dataclasses
 import tempfile
 import time
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -21,10 +23,14 @@ from odn_keras import (
     build,
     cost,
     data,
+    footprint,
+    prune,
     training,
 )
 from odn_keras.builder import set_frozen
 from odn_keras.data import Dataset
+from odn_keras.prune.pruner import Pruner, PruningPlan
+from odn_keras.prune.surgery import removable
 from odn_keras.recipes import jit_compile, one_cycle, precision, sgd
 
 EVALUATION_BATCH = 500
@@ -182,6 +188,89 @@ def paper(task: Task, seed: int, target: float) -> Outcome:
             break
     seconds = time.perf_counter() - began
     return Outcome(depth, epochs, macs, seconds, max(values), task.test_accuracy(network), log)
+
+
+def pruned(task: Task, seed: int, depth: int, epochs: int, tuning_epochs: int, sparsity: float) -> Outcome:
+    """A network of known depth from scratch by one cycle; from there half a cycle again and again, pruned in each way.
+
+    The outcome is that of the network before; its log has for each way what the compact network is and the seconds of
+    its half cycle.
+    """
+    keras.utils.set_random_seed(seed)
+    batches = task.batches(seed)
+    network = task.network(depth, one_cycle(task.options.learning_rate, epochs * len(batches)))
+    began = time.perf_counter()
+    network.fit(batches, epochs=epochs, verbose=0)
+    seconds = time.perf_counter() - began
+
+    def copy() -> keras.Model:
+        copied = build(task.spec, depth, task.precision)
+        copied.set_weights(network.get_weights())
+        return copied
+
+    def at_once() -> keras.Model:
+        pruned_network = copy()
+        Pruner(pruned_network, PruningPlan(sparsity), steps=1, score=magnitudes).after_step(0)
+        return prune.compact(pruned_network)
+
+    ways: dict[str, tuple[Callable[[], keras.Model], list[keras.callbacks.Callback]]] = {
+        "not pruned": (copy, []),
+        "ChannelPruning": (copy, [prune.ChannelPruning(sparsity)]),
+        "ChannelPruning, streams too": (copy, [prune.ChannelPruning(sparsity, streams=True)]),
+        "its schedule, magnitudes": (copy, [ByMagnitude(sparsity)]),
+        "magnitudes at once, fine-tuned": (at_once, []),
+    }
+    log = [{"way": name, **_tuned(task, seed, make(), tuning_epochs, more)} for name, (make, more) in ways.items()]
+    macs = epochs * task.macs_per_epoch(depth)
+    return Outcome(depth, epochs, macs, seconds, _accuracy(task, network), task.test_accuracy(network), log)
+
+
+def _tuned(task: Task, seed: int, network: keras.Model, epochs: int, callbacks: list) -> dict[str, Any]:
+    """Trains by the second half of a cycle; the compact network, what it is and how long that took."""
+    keras.utils.set_random_seed(seed)
+    batches = task.batches(seed)
+    steps = epochs * len(batches)
+    _compile(network, sgd(one_cycle(task.options.learning_rate, 2 * steps), task.options.weight_decay))
+    network.optimizer.iterations.assign(steps)
+    began = time.perf_counter()
+    network.fit(batches, epochs=epochs, callbacks=callbacks, verbose=0)
+    seconds = time.perf_counter() - began
+    small = prune.compact(network) if removable(network) else network
+    return {
+        "params": cost.params(small),
+        "flash_bytes": footprint.Footprint.of(small).flash_bytes,
+        "arena_bytes": footprint.Footprint.of(small).arena_bytes,
+        "val_accuracy": _accuracy(task, small),
+        "test_accuracy": task.test_accuracy(small),
+        "seconds": seconds,
+    }
+
+
+def _accuracy(task: Task, network: keras.Model) -> float:
+    """On validation images."""
+    right = network.predict(task.validation, verbose=0).argmax(axis=-1) == task.dataset.validation[1]
+    return float(np.mean(right))
+
+
+def magnitudes(network: keras.Model, groups: list[prune.ChannelGroup]) -> list[np.ndarray]:
+    """The L2 norm of all weights that write or read each channel, as magnitude pruning scores it."""
+
+    def squares(kernel: np.ndarray, axis: int) -> np.ndarray:
+        return (np.moveaxis(kernel, axis, -1).reshape(-1, kernel.shape[axis]) ** 2).sum(axis=0)
+
+    found = []
+    for group in groups:
+        total = sum(squares(layer.get_weights()[0], -1) for layer in group.writers)
+        total = total + sum(layer.get_weights()[0] ** 2 for layer in group.norms)
+        total = total + sum(squares(layer.get_weights()[0], -2) for layer in group.readers)
+        found.append(np.sqrt(total))
+    return found
+
+
+class ByMagnitude(prune.ChannelPruning):
+    """Our schedule with those scores."""
+
+    score = staticmethod(magnitudes)
 
 
 def hyperband(task: Task, seed: int, max_epochs: int) -> Outcome:

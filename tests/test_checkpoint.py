@@ -9,10 +9,19 @@ import keras
 import numpy as np
 import pytest
 
-from odn_keras import Batches, Checkpoint, DepthGrowth, EvaluationBatches, InputError, OptimallyDeepNetwork, stages
+from odn_keras import (
+    Batches,
+    ChannelPruning,
+    Checkpoint,
+    DepthGrowth,
+    EvaluationBatches,
+    InputError,
+    OptimallyDeepNetwork,
+    stages,
+)
 from odn_keras.checkpoint import KEPT
 from odn_keras.elastic import elastic_layers
-from odn_keras.growth import CYCLE, SHRINK
+from odn_keras.growth import CYCLE, PRUNE, SHRINK
 from odn_keras.recipes import Augmentation
 from odn_keras.stages import TrainingDiverged
 
@@ -59,19 +68,20 @@ def interrupts_are_heeded():
 def train(digits):
     """Trains from the seed, growing, with a checkpoint in the folder if there is one: (model, history, growth)."""
 
-    def run(folder=None, *others, rate=0.1, epochs=EPOCHS, width=4, seekable=True, shrink_epochs=0, **network):
+    def run(folder=None, *others, rate=0.1, epochs=EPOCHS, width=4, seekable=True, shrink=0, prune=0, **network):
         keras.utils.set_random_seed(3)
         model = OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=width, **network)
         model.compile(keras.optimizers.SGD(rate, momentum=0.9, nesterov=True), loss="categorical_crossentropy")
-        growth = DepthGrowth(0.99, cycle_epochs=2, shrink_epochs=shrink_epochs, verbose=0)
+        growth = DepthGrowth(0.99, cycle_epochs=2, shrink_epochs=shrink, verbose=0)
         split = digits.train[0][: 32 * STEPS], digits.train[1][: 32 * STEPS]
         batches = Batches(split, 10, 32, seed=3, augmentation=Augmentation(shift=1))
         checkpoints = [Checkpoint(folder)] if folder else []
+        prunings = [ChannelPruning(prune)] if prune else []
         history = model.fit(
             batches if seekable else NotSeekable(batches),
             epochs=epochs,
             validation_data=EvaluationBatches(digits.validation, 10, 100),
-            callbacks=[growth, *checkpoints, *others],
+            callbacks=[growth, *checkpoints, *prunings, *others],
             verbose=0,
         )
         return model, history, growth
@@ -139,13 +149,15 @@ def test_a_training_cut_off_anywhere_goes_on_to_the_same_bits(train, whole, tmp_
     assert_identical(train(tmp_path), whole)
 
 
-def test_with_exits_and_shrinking_widths_it_goes_on_to_the_same_bits_too(train, tmp_path):
-    many = {"depth": 2, "exits": "all", "epochs": 4, "shrink_epochs": 2}
+def test_with_exits_pruning_and_shrinking_widths_it_goes_on_to_the_same_bits_too(train, tmp_path):
+    many = {"depth": 2, "exits": "all", "epochs": 5, "shrink": 2, "prune": 0.5}
     whole = train(**many)
-    assert [(stage.depth, stage.phase) for stage in whole[2].stages] == [(2, CYCLE), (2, SHRINK)]
+    assert [(stage.depth, stage.phase) for stage in whole[2].stages] == [(2, CYCLE), (2, PRUNE), (2, SHRINK)]
     assert len(whole[0].network.outputs) == 2 and not elastic_layers(whole[0].network)
-    with pytest.raises(Cut):
-        train(tmp_path, CutAt(3, 1, cut), **many)
+    assert whole[0].network.get_layer("block1_conv1").filters < 4
+    for epoch in (2, 4):
+        with pytest.raises(Cut):
+            train(tmp_path, CutAt(epoch, 3, cut), **many)
     assert_identical(train(tmp_path, **many), whole)
 
 

@@ -2,12 +2,13 @@ import keras
 import numpy as np
 import pytest
 
-from odn_keras import DepthGrowth, InputError, OptimallyDeepNetwork
-from odn_keras.growth import CYCLE, SETTLE, SHRINK, Stage, forecast
+from odn_keras import ChannelPruning, DepthGrowth, InputError, OptimallyDeepNetwork, build
+from odn_keras.cost import params
+from odn_keras.growth import CYCLE, PRUNE, SETTLE, SHRINK, Stage, forecast
 from odn_keras.stages import TrainingDiverged
 
 
-def decided(growth, values_of, depth=1, deepest=8, epochs=40, steps=100):
+def decided(growth, values_of, depth=1, deepest=8, epochs=40, steps=100, **begin):
     """Plays a run: `values_of(stage)` yields the metric after each epoch. Returns (depth, phase, epochs) of each."""
 
     class Network:
@@ -15,7 +16,7 @@ def decided(growth, values_of, depth=1, deepest=8, epochs=40, steps=100):
             return []
 
     growth.set_model(Network())
-    stage = growth.begin(depth, deepest, 0, epochs, steps)
+    stage = growth.begin(depth, deepest, 0, epochs, steps, **begin)
     while stage is not None:
         growth.stages.append(stage)
         values = values_of(stage)
@@ -84,6 +85,21 @@ def test_the_last_epochs_shrink_the_widths_of_the_best_depth():
     growth = DepthGrowth(0.9, cycle_epochs=5, shrink_epochs=4, verbose=0)
     with pytest.raises(InputError, match=r"without shrink_epochs \(4\) \(4\)"):
         growth.begin(1, 8, 0, 8, 100)
+
+
+def test_pruning_takes_the_second_half_of_the_cycle_once_the_depth_is_forecast_to_do():
+    growth = DepthGrowth(0.9, cycle_epochs=8, verbose=0)
+    run = decided(growth, annealed(lambda s: 0.99 if s.depth > 1 else 0.7), epochs=40, prunes=True)
+    assert run[-2:] == [(2, CYCLE, 3), (2, PRUNE, 4)]  # of the 6 that were planned
+    assert growth.best == growth.stages[-1].values[-1]
+
+
+def test_the_best_depth_is_pruned_where_none_reaches_the_target():
+    growth = DepthGrowth(0.99, cycle_epochs=4, max_depth=2, shrink_epochs=3, verbose=0)
+    run = decided(growth, annealed(lambda s: 0.8 if s.depth == 1 else 0.7), epochs=30, prunes=True)
+    assert [(depth, phase) for depth, phase, _ in run[-2:]] == [(1, PRUNE), (1, SHRINK)]
+    with pytest.raises(InputError, match=r"half a cycle \(2 epochs\) besides the first one \(4\), fit has 5 epochs"):
+        growth.begin(1, 8, 0, 8, 100, prunes=True)
 
 
 def test_a_first_depth_that_is_good_enough_is_not_deepened():
@@ -364,6 +380,22 @@ def test_every_kind_of_input_grows(arrays, kind):
     growth = DepthGrowth(1.0, max_depth=2, cycle_epochs=2, verbose=0)
     model.fit(**arguments, epochs=4, callbacks=[growth], verbose=0)
     assert sum(stage.epochs for stage in growth.stages) == 4
+
+
+def test_the_depth_found_is_pruned_and_comes_out_compact_with_its_exits(arrays):
+    (images, labels), validation = arrays
+    model = small_model(exits=[1], depth=2)
+    growth = DepthGrowth(0.2, cycle_epochs=4, verbose=0)
+    callbacks = [growth, ChannelPruning(0.5, streams=True)]
+    model.fit(images, labels, batch_size=64, epochs=8, validation_data=validation, callbacks=callbacks, verbose=0)
+    assert [(stage.depth, stage.phase) for stage in growth.stages] == [(2, CYCLE), (2, PRUNE)]
+    whole = build(OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=8, exits=[1]).spec, 2)
+    assert 0.35 < params(model.network) / params(whole) <= 0.5
+    assert len(model.network.outputs) == 2
+    rebuilt = build(model.spec, 2)
+    assert [w.shape for w in rebuilt.get_weights()] == [w.shape for w in model.get_weights()]
+    right = np.mean(model.predict(validation[0], verbose=0)[-1].argmax(axis=-1) == validation[1])
+    assert right == pytest.approx(growth.best, abs=0.005)  # rounding at a tie of two classes
 
 
 def test_a_learning_rate_schedule_of_the_user_runs_on(arrays):

@@ -69,6 +69,22 @@ def test_a_run_leaves_a_checked_network(command, tmp_path, digits):
     assert str(out / "model.tflite") in printed
 
 
+def test_a_pruned_run_tells_what_depth_and_width_saved(command, tmp_path):
+    out = tmp_path / "run"
+    arguments = ["--dataset=digits", *SMALL, "--prune=0.5", "--target_accuracy=0.5", "--seed=1"]
+    status, printed, _ = command(f"--out={out}", *arguments)
+    report = json.loads((out / "report.json").read_text())
+    assert status == 0 and report["stages"][-1]["phase"] == "prune"
+    pruning = report["pruning"]
+    assert 0.5 <= pruning["param_reduction"] == 1 - report["params"] / pruning["params_before"] < 0.65
+    assert pruning["params_before"] < report["full_params"] and pruning["val_accuracy_before"] > 0.5
+    assert f"pruning {pruning['param_reduction']:.2%} of those left" in printed
+    network = keras.saving.load_model(out / "model.keras")
+    assert network.count_params() < pruning["params_before"]
+    assert [network.get_layer("block1_conv1").filters] == pruning["inner"][0]
+    assert report["tflite_bytes"] < 0.7 * 83_488  # of one block of full width
+
+
 def test_an_unmet_target_still_exports_says_so_and_exits_3(command, tmp_path):
     out = tmp_path / "run"
     arguments = [f"--out={out}", "--width=2", "--epochs=3", "--cycle_epochs=1", "--target_accuracy=1.0"]
@@ -153,6 +169,10 @@ def test_a_run_learns_from_a_teacher(command, tmp_path, trained_on_digits):
         (["--validation_images=99999"], "got 99999"),
         (["--dataset=/nowhere/data.npz"], "/nowhere/data.npz"),
         (["--dataset=/nowhere/images"], "/nowhere/images"),
+        (["--prune=1"], "prune must be below 1, got 1.0"),
+        (["--prune=0.5", "--epochs=10", "--cycle_epochs=8"], "at most two thirds of the epochs (10)"),
+        (["--prune_streams"], "give prune as well"),
+        (["--prune=0.999"], "one channel a group"),
         (["--exits=9"], "1 to 8, the deepest tried, got 9"),
         (["--teacher=/nowhere/teacher.keras"], "no such file: /nowhere/teacher.keras"),
     ],

@@ -5,6 +5,7 @@ import keras
 from odn_keras.budget import Budget
 from odn_keras.errors import InputError
 from odn_keras.prune.pruner import Pruner, PruningPlan
+from odn_keras.prune.saliency import saliencies
 
 
 class ChannelPruning(keras.callbacks.Callback):
@@ -21,6 +22,9 @@ class ChannelPruning(keras.callbacks.Callback):
             before gives the network something to choose from, what comes after lets it recover.
         streams: whether the channels of residual streams may go too, besides those inside blocks.
 
+    Attributes:
+        score: says how much channels matter: `odn_keras.prune.saliencies`, or a subclass's own.
+
     Raises:
         InputError: for a value out of range, here; when `fit` begins, for a network with a layer that there is no rule
             for, a goal that cannot be reached, or training data that do not say how many batches they have.
@@ -34,6 +38,8 @@ class ChannelPruning(keras.callbacks.Callback):
     >>> prune.compact(network).count_params() < 0.6 * network.count_params()
     True
     """
+
+    score = staticmethod(saliencies)
 
     def __init__(
         self,
@@ -53,7 +59,7 @@ class ChannelPruning(keras.callbacks.Callback):
         steps, epochs = self.params.get("steps"), self.params.get("epochs")
         if not steps:
             raise InputError("ChannelPruning must know how many batches an epoch has: give fit steps_per_epoch")
-        self._pruner, self._steps = Pruner(self.model, self.plan, steps * epochs), steps
+        self._pruner, self._steps = Pruner(self.model, self.plan, steps * epochs, self.score), steps
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch

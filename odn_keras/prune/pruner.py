@@ -6,6 +6,7 @@ channels with the least saliency for what they take go. What is chosen fades to 
 moment, so that the others can take its part over, and is held at zero from then on.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ FADES = 5  # steps of fading between two selections
 AT_ONCE = 1 / 32  # of a group's channels that are weighed together
 
 Counts = dict[ChannelGroup, int]
+Score = Callable[[keras.Model, list[ChannelGroup]], list[np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,14 @@ class Pruner:
         network: as `find_groups` takes it.
         plan: what is to be pruned.
         steps: training steps in all.
+        score: says how much channels matter, as `saliencies` does.
 
     Raises:
         InputError: for a layer that there is no rule for, or a goal that one channel in each group still misses.
     """
 
-    def __init__(self, network: keras.Model, plan: PruningPlan, steps: int):
-        self._network, self._plan = network, plan
+    def __init__(self, network: keras.Model, plan: PruningPlan, steps: int, score: Score = saliencies):
+        self._network, self._plan, self._score = network, plan, score
         self._by_tensor = groups_by_tensor(network)
         self._groups = prunable(self._by_tensor, streams=plan.streams)
         self._end = keras.Model(network.inputs, network.outputs[-1])  # what a budget is for
@@ -140,7 +143,7 @@ class Pruner:
 
     def _choose(self, progress: float) -> None:
         """Marks the channels that go now, so that the network is as small as it must be by now."""
-        scores = saliencies(self._network, self._groups)
+        scores = self._score(self._network, self._groups)
         order = [np.flatnonzero(kept) for kept in self._kept]
         order = [alive[np.argsort(score[alive], kind="stable")] for alive, score in zip(order, scores, strict=True)]
         taken = [0] * len(self._groups)
