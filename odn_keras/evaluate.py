@@ -40,6 +40,8 @@ def main() -> None:
     path = pathlib.Path(values.tflite)
     if values.report and not pathlib.Path(values.report).parent.is_dir():
         raise InputError(f"--report cannot be written: there is no folder {pathlib.Path(values.report).parent}")
+    if values.report and pathlib.Path(values.report).is_dir():
+        raise InputError(f"--report must be a file, {values.report} is a folder")
     classifier = open_classifier(path, values.runtime)
     dataset = data.load(options)
     images, labels = dataset.test
