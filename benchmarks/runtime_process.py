@@ -87,12 +87,13 @@ def _serve(runtime: str, model: str, images_file: str) -> None:
         print(json.dumps(value), file=answers, flush=True)
 
     try:
-        classifier, images = open_classifier(model, runtime), np.load(images_file)
-        answer(classes=classifier.classes)
-        for line in sys.stdin:
-            start, stop = json.loads(line)
-            probabilities, milliseconds = timed(classifier, images[start:stop])
-            answer(probabilities=probabilities.tolist(), milliseconds=milliseconds.tolist())
+        images = np.load(images_file)
+        with open_classifier(model, runtime) as classifier:
+            answer(classes=classifier.classes)
+            for line in sys.stdin:
+                start, stop = json.loads(line)
+                probabilities, milliseconds = timed(classifier, images[start:stop])
+                answer(probabilities=probabilities.tolist(), milliseconds=milliseconds.tolist())
     except InputError as error:
         answer(error=str(error))
 

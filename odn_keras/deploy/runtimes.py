@@ -34,6 +34,8 @@ class Quantization:
 class Classifier(abc.ABC):
     """A classifier in some runtime, one image at a time. One of RGB images takes grey ones as well.
 
+    Leaving its `with` block closes it.
+
     Attributes:
         input_shape: (height, width, channels).
         classes: how many there are.
@@ -45,6 +47,15 @@ class Classifier(abc.ABC):
     @abc.abstractmethod
     def run(self, pixels: np.ndarray) -> np.ndarray:
         """Raw uint8 pixels of shape (height, width, channels) -> class probabilities, float32 (classes,)."""
+
+    def close(self) -> None:  # noqa: B027 (only some runtimes hold what must be let go)
+        """Lets go of what the runtime holds."""
+
+    def __enter__(self) -> Classifier:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
 
     def predict(self, images: Images) -> np.ndarray:
         """Raw uint8 pixels of shape (n, height, width, channels) -> class probabilities, float32 (n, classes)."""
