@@ -1,93 +1,173 @@
-"""One exported network in every runtime that is installed, against the full-depth float network it replaces.
+"""One exported network in every runtime, on the same real images, against the full-depth float network it replaces.
 
-    python -m benchmarks.runtimes --run=runs/mnist --data_dir=DIR
+    python -m benchmarks.runtimes --tflite=tflite_models/mnist.tflite --android=tflite_models/mnist_rgb.tflite \
+        --dataset=mnist --data_dir=DIR --python=tflite_runtime=boards/bin/python --python=mediapipe=android/bin/python
 
-The files are those of `python -m odn_keras.export --run=...`. Latency is of one image on one thread, medians; the full
-network has random weights, which take as long as others. Outputs are compared with LiteRT's, in steps of 1/256.
+Two runtimes want a Python environment of their own, made beforehand; MediaPipe also Debian's libgles2 and libegl1:
+
+    python -m venv boards && boards/bin/pip install tflite-runtime==2.14.0 "numpy<2"
+    python -m venv android && android/bin/pip install mediapipe==1.2.2
+
+Each runtime is a process. They take turns, a tenth of the images at a time, so that a noisy machine is so to all of
+them. Outputs are compared with LiteRT's on the same file, LiteRT's on --android with those on --tflite. Latency is of
+one image at a time. The full network has random weights, which take as long as others.
 """
 
-import dataclasses
-import importlib.util
+import contextlib
 import pathlib
+import sys
 import tempfile
-from typing import Any
+from dataclasses import dataclass, field
 
 from absl import flags
 
 from odn_keras import cli
+from odn_keras.architectures import BACKBONES, NetworkSpec
 from odn_keras.errors import InputError
 from odn_keras.options import DataOptions
-from odn_keras.run_folder import finished_report
 
-FILES = {"litert": "model.tflite", "tflite_micro": "model.tflite", "mediapipe": "android.tflite"}
-MODULES = {"litert": "ai_edge_litert", "tflite_micro": "tflite_micro", "mediapipe": "mediapipe"}
-FULL_IMAGES = 100
-
-
-def _read(folder: pathlib.Path) -> dict[str, Any]:
-    report = finished_report(folder)
-    if not (folder / "export" / FILES["litert"]).is_file():
-        raise InputError(f"{folder} is not exported: python -m odn_keras.export --run={folder}")
-    return report
+ROUNDS = 10
+HEADINGS = (
+    *("runtime", "file", "bytes", "images", "accuracy", "other label", "largest difference"),
+    *("ms, median", "ms, 95 %", "times faster", "times smaller"),
+)
 
 
-def _full_network(report: dict[str, Any], dataset, path: pathlib.Path) -> None:
-    from odn_keras import RunOptions, build, export_tflite, training
+@dataclass
+class Row:
+    """A file in a runtime.
 
-    spec = training.network_spec(RunOptions(**report["options"]), dataset)
-    export_tflite(build(spec, spec.max_depth), None, path, quantize="none")
+    Attributes:
+        runtime: one of `RUNTIMES`.
+        path: of the file.
+        count: of the images that it classifies.
+        reference: the row that its outputs are compared with, if any.
+        known: whether the network has learned the dataset, so that accuracy means something.
+        probabilities, milliseconds: of each image, a block a round.
+    """
+
+    runtime: str
+    path: pathlib.Path
+    count: int
+    reference: "Row | None" = None
+    known: bool = True
+    probabilities: list = field(default_factory=list)
+    milliseconds: list = field(default_factory=list)
+
+    def cells(self, full: "Row", labels) -> list[str]:
+        """What the table says of it, beside the full network."""
+        import numpy as np
+
+        answers, size = np.concatenate(self.probabilities), self.path.stat().st_size
+        median, late = np.percentile(np.concatenate(self.milliseconds), (50, 95))
+        accuracy = other = difference = faster = smaller = ""
+        if self.known:
+            accuracy = f"{np.mean(answers.argmax(axis=-1) == labels[: self.count]):.2%}"
+            faster = f"{np.median(np.concatenate(full.milliseconds)) / median:.2f}"
+            smaller = f"{full.path.stat().st_size / size:.1f}"
+        if self.reference:
+            expected = np.concatenate(self.reference.probabilities)[: self.count]
+            other = f"{np.mean(answers.argmax(axis=-1) != expected.argmax(axis=-1)):.2%}"
+            difference = f"{np.abs(answers - expected).max() * 256:.1f} / 256"
+        sizes = [f"{size:,}", f"{self.count:,}"]
+        times = [f"{median:.3f}", f"{late:.3f}"]
+        return [self.runtime, self.path.name, *sizes, accuracy, other, difference, *times, faster, smaller]
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("run", None, "The folder of a finished and exported run.", required=True)
-    flags.DEFINE_string("data_dir", None, "Where TensorFlow Datasets keeps its data; default: as the run.")
-    flags.DEFINE_integer("images", 1000, "Test images to classify; in TFLite Micro a tenth of them.", lower_bound=10)
+    cli.define_option_flags(DataOptions)
+    flags.adopt_module_key_flags(cli)
+    flags.DEFINE_string("tflite", None, "The int8 file.", required=True)
+    flags.DEFINE_string("android", None, "The same network's file for MediaPipe; without it MediaPipe is left out.")
+    flags.DEFINE_multi_string("python", [], "RUNTIME=PATH: the Python to run it with; default: this one.")
+    flags.DEFINE_integer("images", 1000, "Test images to classify.", lower_bound=ROUNDS)
+    flags.DEFINE_integer("micro_images", 100, "The same in TFLite Micro, which is slow.", lower_bound=ROUNDS)
+    flags.DEFINE_enum("backbone", "resnet18", list(BACKBONES), "The full network.")
+    flags.DEFINE_integer("width", 64, "Channels of its stem.", lower_bound=1)
+
+
+def pythons(given: list[str]) -> dict[str, str]:
+    """The Python of each runtime that --python names.
+
+    Raises:
+        InputError: for what is no RUNTIME=PATH.
+    """
+    from odn_keras.deploy.runtimes import RUNTIMES
+
+    found = dict(one.partition("=")[::2] for one in given)
+    for runtime, path in found.items():
+        if runtime not in RUNTIMES or not path:
+            raise InputError(f"--python must be RUNTIME=PATH, one of {', '.join(RUNTIMES)}, got {runtime}={path}")
+        if not pathlib.Path(path).is_file():
+            raise InputError(f"--python={runtime}={path}: no such file")
+    return found
+
+
+def rows(values, count: int) -> list[Row]:
+    """What is measured besides the full network."""
+    tflite = pathlib.Path(values.tflite)
+    micro = min(count, values.micro_images)
+    litert = Row("litert", tflite, count)
+    chosen = [
+        litert,
+        Row("litert_reference", tflite, micro, litert),
+        Row("tflite_runtime", tflite, count, litert),
+        Row("tflite_micro", tflite, micro, litert),
+    ]
+    if values.android:
+        android = Row("litert", pathlib.Path(values.android), count, litert)
+        chosen += [android, Row("mediapipe", android.path, count, android)]
+    return chosen
 
 
 def main() -> None:
     values = flags.FLAGS
-    folder = pathlib.Path(values.run)
-    report = _read(folder)
+    given = pythons(values.python)
+    options = DataOptions(**cli.option_values(DataOptions))
     cli.import_keras()
     import numpy as np
 
-    from odn_keras import data
-    from odn_keras.deploy.runtimes import measure, open_classifier
+    from benchmarks.runtime_process import RuntimeProcess
+    from odn_keras import build, data, export_tflite, open_classifier
 
-    chosen = {field.name: report["options"][field.name] for field in dataclasses.fields(DataOptions)}
-    dataset = data.load(DataOptions(**{**chosen, "data_dir": values.data_dir or chosen["data_dir"]}))
-    images, labels = dataset.test[0][: values.images], dataset.test[1][: values.images]
-    reference = open_classifier(folder / "export" / FILES["litert"]).predict(images)
+    for path in filter(None, (values.tflite, values.android)):
+        open_classifier(path)  # what is wrong with a file is said before minutes are spent
+    dataset = data.load(options)
+    labels = dataset.test[1][: values.images]
+    missing = []
+    with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as processes:
+        images = pathlib.Path(temporary, "images.npy")
+        np.save(images, dataset.test[0][: values.images])
+        running: list[tuple[Row, RuntimeProcess]] = []
 
-    def row(name: str, path: pathlib.Path, runtime: str, count: int, compare: bool = True) -> tuple[float, int]:
-        """Prints one line; returns milliseconds and bytes."""
-        classifier = open_classifier(path, runtime)
-        measured, size = measure(classifier, images[:count], labels[:count]), path.stat().st_size
-        line = f"{name:<28}{size:>12,}{count:>8,}{measured.median_ms:>10.3f}"
-        if compare:
-            answers = classifier.predict(images[:count])
-            steps = np.abs(answers - reference[:count]).max() * 256
-            other = np.mean(answers.argmax(axis=-1) != reference[:count].argmax(axis=-1))
-            line += f"{measured.accuracy:>10.4f}{steps:>14.1f} steps{other:>13.2%}"
-        print(line, flush=True)
-        return measured.median_ms, size
+        def start(row: Row) -> None:
+            process = RuntimeProcess(given.get(row.runtime, sys.executable), row.runtime, row.path, images)
+            running.append((row, processes.enter_context(process)))
 
-    print(f"{'':<28}{'bytes':>12}{'images':>8}{'ms':>10}{'accuracy':>10}{'difference':>20}{'other label':>13}")
-    found = {}
-    for runtime, file in FILES.items():
-        if importlib.util.find_spec(MODULES[runtime]):
-            count = len(images) // (10 if runtime == "tflite_micro" else 1)
-            found[runtime] = row(f"{runtime}, {file}", folder / "export" / file, runtime, count)
-        else:
-            print(f"{runtime:<28}  not installed here")
-    with tempfile.TemporaryDirectory() as temporary:
-        path = pathlib.Path(temporary, "full.tflite")
-        _full_network(report, dataset, path)
-        full = row(f"litert, full {report['backbone']}, float", path, "litert", FULL_IMAGES, compare=False)
-    faster, smaller = (theirs / ours for theirs, ours in zip(full, found["litert"], strict=True))
-    print(
-        f"\nthe int8 file in LiteRT is {faster:.1f} times faster and {smaller:.0f} times smaller than the full network"
-    )
+        for row in rows(values, len(labels)):
+            try:
+                start(row)
+            except InputError as error:
+                if row.runtime in given or row.runtime == "litert":
+                    raise
+                missing.append(f"not measured: {error}")
+        cli.wake_backend()
+        spec = NetworkSpec(values.backbone, dataset.input_shape, dataset.num_classes, values.width)
+        full = Row(
+            "litert", pathlib.Path(temporary, f"{values.backbone} at full depth, float32"), len(labels), known=False
+        )
+        export_tflite(build(spec, spec.max_depth), None, full.path, quantize="none")
+        start(full)
+        for turn in range(ROUNDS):
+            for row, process in running:
+                answers, milliseconds = process.timed(*(row.count * (turn + each) // ROUNDS for each in (0, 1)))
+                row.probabilities.append(answers)
+                row.milliseconds.append(milliseconds)
+        print(f"{options.dataset}: the first {len(labels):,} test images\n")
+        for cells in (HEADINGS, ["---"] * len(HEADINGS), *(row.cells(full, labels) for row, _ in running)):
+            print(f"| {' | '.join(cells)} |")
+    for line in missing:
+        print(line)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,11 @@ import pathlib
 import signal
 import sys
 import zipfile
+from typing import NoReturn
 
 import numpy as np
 
+from odn_keras.deploy.metadata import BUFFER as METADATA
 from odn_keras.deploy.metadata import LABELS
 from odn_keras.deploy.runtimes import open_classifier
 from odn_keras.errors import InputError
@@ -33,7 +35,7 @@ def labels_of(model: pathlib.Path, given: pathlib.Path | None, classes: int) -> 
     beside = model.with_name(LABELS)
     if given:
         origin, text = str(given), _read(given)
-    elif zipfile.is_zipfile(model):  # metadata with files are a zip behind the model
+    elif _has_labels(model):
         origin, text = f"the metadata of {model}", _embedded(model)
     elif beside.is_file():
         origin, text = str(beside), _read(beside)
@@ -52,6 +54,12 @@ def _read(path: pathlib.Path) -> str:
         raise InputError(f"cannot read the labels in {path} ({error})") from error
 
 
+def _has_labels(model: pathlib.Path) -> bool:
+    """Whether labels belong to the file: metadata with files are a zip behind the model, which a cut file has lost."""
+    content = model.read_bytes()
+    return zipfile.is_zipfile(model) or (METADATA in content and LABELS.encode() in content)
+
+
 def _embedded(model: pathlib.Path) -> str:
     try:
         with zipfile.ZipFile(model) as files:
@@ -60,17 +68,21 @@ def _embedded(model: pathlib.Path) -> str:
         raise InputError(f"cannot read the labels in {model} ({error}): give --labels") from error
 
 
+class _Parser(argparse.ArgumentParser):  # absl's flags are not among the few packages this command may need
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see --help")
+
+
 def main(arguments: list[str] | None = None) -> int:
-    # argparse: absl is not among the few packages this command may need
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m odn_keras.classify", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", type=pathlib.Path, help="a .tflite file that odn_keras exported")
     parser.add_argument("images", nargs="+", help="image files; they are resized to what the model takes")
     parser.add_argument("--labels", type=pathlib.Path, help="a file with the name of a class in each line")
     parser.add_argument("--top", type=int, default=1, help="how many of the most probable classes to print (1)")
-    values = parser.parse_args(arguments)
     try:
+        values = parser.parse_args(arguments)
         if values.top < 1:
             raise InputError(f"--top must be at least 1, got {values.top}")
         classifier = open_classifier(values.model)

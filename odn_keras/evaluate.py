@@ -40,12 +40,14 @@ def main() -> None:
     path = pathlib.Path(values.tflite)
     if values.report and not pathlib.Path(values.report).parent.is_dir():
         raise InputError(f"--report cannot be written: there is no folder {pathlib.Path(values.report).parent}")
-    classifier = open_classifier(path, values.runtime)
-    dataset = data.load(options)
-    images, labels = dataset.test
-    if dataset.num_classes != classifier.classes:
-        raise InputError(f"{path} has {classifier.classes} classes, {options.dataset} has {dataset.num_classes}")
-    measured = measure(classifier, images[: values.images], labels[: values.images])
+    if values.report and pathlib.Path(values.report).is_dir():
+        raise InputError(f"--report must be a file, {values.report} is a folder")
+    with open_classifier(path, values.runtime) as classifier:
+        dataset = data.load(options)
+        images, labels = dataset.test
+        if dataset.num_classes != classifier.classes:
+            raise InputError(f"{path} has {classifier.classes} classes, {options.dataset} has {dataset.num_classes}")
+        measured = measure(classifier, images[: values.images], labels[: values.images])
     print(
         f"{path} ({path.stat().st_size:,} bytes) in {values.runtime}\n"
         f"  accuracy  {measured.accuracy:.4f} of {measured.images:,} test images of {options.dataset}\n"

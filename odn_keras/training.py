@@ -1,7 +1,6 @@
 """One run, from a dataset to a measured `.tflite`: what `python -m odn_keras.train` does."""
 
 import dataclasses
-import importlib.util
 import json
 import pathlib
 import sys
@@ -16,9 +15,8 @@ from odn_keras.batches import Batches, EvaluationBatches
 from odn_keras.budget import Budget
 from odn_keras.checkpoint import Checkpoint
 from odn_keras.data import Dataset, load
-from odn_keras.deploy.micro import measure_arena
-from odn_keras.deploy.runtimes import LiteRTClassifier
-from odn_keras.deploy.tflite import CALIBRATION_IMAGES, MIN_CALIBRATION_IMAGES, export_tflite
+from odn_keras.deploy.exported import export_measured
+from odn_keras.deploy.tflite import MIN_CALIBRATION_IMAGES
 from odn_keras.distillation import Distillation, check_teacher, student
 from odn_keras.errors import InputError
 from odn_keras.files import replacing, write_json, write_lines
@@ -97,15 +95,6 @@ def _within_budget(options: RunOptions, dataset: Dataset) -> RunOptions:
     deepest = min(deepest, options.max_depth or deepest)
     exits = ",".join(str(depth) for depth in options.exit_depths if depth <= deepest) or None
     return dataclasses.replace(options, width=spec.width, stem_stride=spec.stem_stride, max_depth=deepest, exits=exits)
-
-
-def _measured_budget(options: RunOptions, path: pathlib.Path) -> dict[str, Any] | None:
-    """The budget against the exported file and, where TFLite Micro is installed, its arena."""
-    budget = Budget.parse(options.max_flash, options.max_arena)
-    if not budget:
-        return None
-    measurable = budget.max_arena is not None and importlib.util.find_spec("tflite_micro") is not None
-    return budget.measured(path.stat().st_size, measure_arena(path) if measurable else None)
 
 
 def network_spec(options: RunOptions, dataset: Dataset) -> NetworkSpec:
@@ -273,11 +262,9 @@ def _deploy(
     out: pathlib.Path,
 ) -> dict[str, Any]:
     """Exports the network, measures it on the test images, for the first and only time, and writes the report."""
-    calibration = dataset.train[0][:CALIBRATION_IMAGES]
-    tflite_bytes = export_tflite(network, calibration, out / "model.tflite")
     print("\nmeasuring the test accuracy of the float network and, in LiteRT, of the int8 file ...", flush=True)
-    images, labels = dataset.test
-    classifier = LiteRTClassifier(out / "model.tflite")
+    file = export_measured(network, dataset, out / "model.tflite")
+    labels = dataset.test[1]
     probabilities = network.predict(EvaluationBatches(dataset.test, dataset.num_classes, EVALUATION_BATCH), verbose=0)
 
     wanted = network_spec(options, dataset)
@@ -305,23 +292,20 @@ def _deploy(
         "pruning": _pruned(network, growth, spec, options, dataset),
         "supernet": supernet and _supernet(supernet, spec, options, dataset),
         "test_accuracy": float(np.mean(probabilities.argmax(axis=-1) == labels)),
-        "int8_test_accuracy": classifier.accuracy(images, labels),
-        "tflite_bytes": tflite_bytes,
+        "int8_test_accuracy": file.measurement.accuracy,
+        "tflite_bytes": file.bytes,
         "predicted_arena_bytes": footprint.arena_bytes(spec, builder.depth_of(network)),
         "full_arena_bytes": footprint.arena_bytes(wanted, wanted.max_depth),
-        "budget": _measured_budget(options, out / "model.tflite"),
+        "budget": file.against(Budget.parse(options.max_flash, options.max_arena)),
         "float_full_bytes": full_bytes,
-        "memory_reduction": 1 - tflite_bytes / full_bytes,
-        "input_quantization": dataclasses.asdict(classifier.input),
-        "output_quantization": dataclasses.asdict(classifier.output),
-        "input": {
-            "feed": classifier.feed(),
-            "largest_error_steps": classifier.input_error(),
-        },
+        "memory_reduction": 1 - file.bytes / full_bytes,
+        "input_quantization": dataclasses.asdict(file.input),
+        "output_quantization": dataclasses.asdict(file.output),
+        "input": {"feed": file.feed, "largest_error_steps": file.input_error},
         "images": {
             "train": len(dataset.train[0]),
             "validation": len(dataset.validation[0]),
-            "test": len(images),
+            "test": len(labels),
             "shape": list(dataset.input_shape),
         },
         "seed": options.seed,

@@ -63,16 +63,23 @@ def test_a_photo_of_any_size_and_the_most_probable_classes(tmp_path, capsys):
     assert len(probabilities) == 3 and probabilities == sorted(probabilities, reverse=True)
 
 
-@pytest.mark.parametrize("wrong", ["no model", "no image", "labels", "top", "missing"])
+@pytest.mark.parametrize(
+    "wrong", ["no model", "no image", "labels", "top", "no number", "no arguments", "missing", "cut"]
+)
 def test_bad_input_is_one_line(images, tmp_path, capsys, wrong):
     files, _ = images
     broken = tmp_path / "broken"
     broken.write_bytes(b"not what it says")
+    cut = tmp_path / "cut.tflite"
+    cut.write_bytes(MODEL.with_name("digits_rgb.tflite").read_bytes()[:-100])  # the labels are the last of it
     arguments = {
         "no model": [broken, files[0]],
         "no image": [MODEL, broken],
         "labels": ["--labels", broken, MODEL, files[0]],
         "top": ["--top=0", MODEL, files[0]],
+        "cut": [cut, files[0]],
+        "no number": ["--top=many", MODEL, files[0]],
+        "no arguments": [],
         "missing": [tmp_path / "none.tflite", files[0]],
     }[wrong]
     assert classify.main([str(argument) for argument in arguments]) == 2

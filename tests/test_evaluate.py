@@ -29,6 +29,7 @@ def test_accuracy_latency_and_size_are_told_and_written(run_command, tmp_path):
         ([], "give --tflite"),
         (["--tflite=nowhere.tflite"], "no such file"),
         (["--tflite=nowhere.tflite", "--report=nowhere/report.json"], "no folder nowhere"),
+        ([f"--tflite={MODELS / 'digits.tflite'}", f"--report={MODELS}"], "is a folder"),
         ([f"--tflite={MODELS / 'README.md'}"], "not a readable .tflite file"),
         ([f"--tflite={MODELS / 'mnist.tflite'}"], "images must be uint8 of shape"),
         ([f"--tflite={MODELS / 'digits.tflite'}", "--dataset=parts"], "has 10 classes, parts has 3"),

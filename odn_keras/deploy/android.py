@@ -69,7 +69,10 @@ def with_rgb_input(network: keras.Model) -> keras.Model:
     network = exportable(network)
     first = next(layer for layer in network.layers if layer.weights)
     if not isinstance(first, keras.layers.Conv2D) or first.kernel.shape[2] != 1:
-        raise InputError(f"the network must begin with a Conv2D of one channel, not with {first.name!r}")
+        raise InputError(
+            f"for Android's file the network must begin with a Conv2D of one channel, not with {first.name!r}: "
+            "leave the target android out"
+        )
     image = keras.Input((*network.input_shape[1:-1], 3), name="image")
     copy = keras.models.clone_model(network, input_tensors=image)
     for layer in network.layers:

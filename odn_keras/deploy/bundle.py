@@ -14,11 +14,12 @@ from odn_keras.budget import Budget
 from odn_keras.data import Dataset
 from odn_keras.deploy.android import export_android
 from odn_keras.deploy.c_array import write_c_array
+from odn_keras.deploy.exported import ExportedFile, calibration_images, export_measured, measured
 from odn_keras.deploy.metadata import LABELS
 from odn_keras.deploy.micro import MicroClassifier, measure_arena
-from odn_keras.deploy.qat import BATCH_SIZE, export_qat
-from odn_keras.deploy.runtimes import LiteRTClassifier, measure
-from odn_keras.deploy.tflite import CALIBRATION_IMAGES, QUANTIZATIONS, export_tflite, input_range
+from odn_keras.deploy.qat import BATCH_SIZE
+from odn_keras.deploy.runtimes import LiteRTClassifier
+from odn_keras.deploy.tflite import QUANTIZATIONS
 from odn_keras.deploy.vela import check_configuration, compile_for_ethos_u
 from odn_keras.errors import InputError
 from odn_keras.files import TEMPORARY_PREFIX, write_json, write_lines
@@ -90,28 +91,20 @@ def export(
 
 
 def _write(network, dataset, out, quantize, targets, vela, budget, name) -> dict[str, Any]:
-    path = out / MODEL
-    calibration = dataset.train[0][:CALIBRATION_IMAGES]
     write_lines(dataset.class_names, out / LABELS)
-    if quantize == "qat":
-        export_qat(network, dataset.train, dataset.validation, path)
-    else:
-        export_tflite(network, calibration, path, quantize=quantize)
-    pixels = input_range(network)
-    files = [_measured(path, dataset, pixels)]
+    file = export_measured(network, dataset, out / MODEL, quantize)
+    files = [_row(file)]
     result: dict[str, Any] = {"dataset": dataset.name, "quantize": quantize, "files": files}
     arena = None
     if "microcontroller" in targets:
-        result["microcontroller"] = _microcontroller(path, dataset, out)
+        result["microcontroller"] = _microcontroller(file.path, dataset, out)
         arena = result["microcontroller"]["arena_bytes"]
-    elif _limits_arena(budget):
-        arena = measure_arena(path)
     if "android" in targets:
-        export_android(network, calibration, dataset.class_names, out / ANDROID, name=name)
-        files.append(_measured(out / ANDROID, dataset, pixels))
-    result["budget"] = budget.measured(path.stat().st_size, arena) if budget else None
+        export_android(network, calibration_images(dataset), dataset.class_names, out / ANDROID, name=name)
+        files.append(_row(measured(network, dataset, out / ANDROID)))
+    result["budget"] = file.against(budget, arena)
     if vela:
-        result["ethos_u"] = dataclasses.asdict(compile_for_ethos_u(path, vela, out / VELA))
+        result["ethos_u"] = dataclasses.asdict(compile_for_ethos_u(file.path, vela, out / VELA))
     write_json(result, out / REPORT)
     return result
 
@@ -149,14 +142,12 @@ def _limits_arena(budget: Budget | None) -> bool:
     return budget is not None and budget.max_arena is not None
 
 
-def _measured(path: pathlib.Path, dataset: Dataset, pixels: tuple[float, float]) -> dict[str, Any]:
-    """Size, how to feed it, and accuracy and latency in LiteRT."""
-    classifier = LiteRTClassifier(path)
-    fed: dict[str, Any] = {"feed": classifier.feed()}
-    if classifier.dtypes[0] != np.float32:
-        fed |= {"largest_error_steps": classifier.input_error(*pixels), **dataclasses.asdict(classifier.input)}
-    measured = dataclasses.asdict(measure(classifier, *dataset.test))
-    return {"file": path.name, "bytes": path.stat().st_size, "input": fed, **measured}
+def _row(file: ExportedFile) -> dict[str, Any]:
+    """The file as `export.json` lists it: size, how to feed it, accuracy and latency in LiteRT."""
+    fed: dict[str, Any] = {"feed": file.feed}
+    if file.input_error is not None:
+        fed |= {"largest_error_steps": file.input_error, **dataclasses.asdict(file.input)}
+    return {"file": file.path.name, "bytes": file.bytes, "input": fed, **dataclasses.asdict(file.measurement)}
 
 
 def _microcontroller(path: pathlib.Path, dataset: Dataset, out: pathlib.Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from odn_keras.quiet import quiet
 
 
 class MediaPipeClassifier(Classifier):
-    """A classifier in MediaPipe.
+    """A classifier in MediaPipe; it must be closed, for when Python ends it no longer can be, and says so.
 
     Args:
         path: a `.tflite` file that `export_android` wrote, or another with metadata that MediaPipe takes.
@@ -64,3 +64,6 @@ class MediaPipeClassifier(Classifier):
         for category in self._categories(pixels):
             probabilities[category.index] = category.score
         return probabilities
+
+    def close(self) -> None:
+        self._classifier.close()

@@ -34,6 +34,8 @@ class Quantization:
 class Classifier(abc.ABC):
     """A classifier in some runtime, one image at a time. One of RGB images takes grey ones as well.
 
+    Leaving its `with` block closes it.
+
     Attributes:
         input_shape: (height, width, channels).
         classes: how many there are.
@@ -45,6 +47,15 @@ class Classifier(abc.ABC):
     @abc.abstractmethod
     def run(self, pixels: np.ndarray) -> np.ndarray:
         """Raw uint8 pixels of shape (height, width, channels) -> class probabilities, float32 (classes,)."""
+
+    def close(self) -> None:  # noqa: B027 (only some runtimes hold what must be let go)
+        """Lets go of what the runtime holds."""
+
+    def __enter__(self) -> Classifier:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
 
     def predict(self, images: Images) -> np.ndarray:
         """Raw uint8 pixels of shape (n, height, width, channels) -> class probabilities, float32 (n, classes)."""
@@ -143,6 +154,7 @@ class LiteRTClassifier(TensorClassifier):
     """
 
     module, package = "ai_edge_litert", "ai-edge-litert"
+    kernels = "AUTO"  # or what else the runtime's OpResolverType has
 
     def __init__(self, path: str | os.PathLike, num_threads: int = 1):
         if not pathlib.Path(path).is_file():
@@ -154,7 +166,11 @@ class LiteRTClassifier(TensorClassifier):
             raise InputError(f"running .tflite files needs {self.package}: pip install it ({error})") from error
         try:
             with quiet(show_on_failure=False):
-                self._interpreter = interpreter.Interpreter(os.fspath(path), num_threads=num_threads)
+                self._interpreter = interpreter.Interpreter(
+                    os.fspath(path),
+                    num_threads=num_threads,
+                    experimental_op_resolver_type=interpreter.OpResolverType[self.kernels],
+                )
                 self._interpreter.allocate_tensors()
                 for details in self._interpreter.get_input_details():
                     self._interpreter.set_tensor(details["index"], np.zeros(details["shape"], details["dtype"]))
@@ -173,6 +189,12 @@ class LiteRTClassifier(TensorClassifier):
         return self._interpreter.get_tensor(self._out)
 
 
+class LiteRTReferenceClassifier(LiteRTClassifier):
+    """The same in LiteRT's reference kernels: slow, and within one step of TFLite Micro's."""
+
+    kernels = "BUILTIN_REF"
+
+
 class TFLiteRuntimeClassifier(LiteRTClassifier):
     """The same in `tflite-runtime`, LiteRT's predecessor, which small boards have; it needs NumPy 1."""
 
@@ -181,6 +203,7 @@ class TFLiteRuntimeClassifier(LiteRTClassifier):
 
 RUNTIMES = {  # where each one's class is; none is imported before it is asked for
     "litert": f"{__name__}:LiteRTClassifier",
+    "litert_reference": f"{__name__}:LiteRTReferenceClassifier",
     "tflite_runtime": f"{__name__}:TFLiteRuntimeClassifier",
     "tflite_micro": "odn_keras.deploy.micro:MicroClassifier",
     "mediapipe": "odn_keras.deploy.mediapipe_tasks:MediaPipeClassifier",
@@ -210,17 +233,22 @@ class Measurement:
     mean_ms: float
 
 
-def measure(classifier: Classifier, images: Images, labels: np.ndarray) -> Measurement:
-    """Classifies images one by one, by the clock."""
-    right, milliseconds = 0, []
-    for pixels, label in zip(classifier.one_by_one(images), labels, strict=True):
+def timed(classifier: Classifier, images: Images) -> tuple[np.ndarray, np.ndarray]:
+    """Classifies images one by one, by the clock: class probabilities (n, classes), and milliseconds (n,)."""
+    probabilities, milliseconds = [], []
+    for pixels in classifier.one_by_one(images):
         began = time.perf_counter()
-        probabilities = classifier.run(pixels)
+        probabilities.append(classifier.run(pixels))
         milliseconds.append(1000 * (time.perf_counter() - began))
-        right += int(probabilities.argmax() == label)
+    return np.stack(probabilities), np.array(milliseconds)
+
+
+def measure(classifier: Classifier, images: Images, labels: np.ndarray) -> Measurement:
+    """Accuracy and latency on as many images as labels."""
+    probabilities, milliseconds = timed(classifier, images)
     return Measurement(
         len(labels),
-        right / len(labels),
+        float(np.mean(probabilities.argmax(axis=-1) == labels)),
         float(np.median(milliseconds)),
         float(np.percentile(milliseconds, 95)),
         float(np.mean(milliseconds)),

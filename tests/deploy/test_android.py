@@ -22,7 +22,8 @@ from odn_keras.deploy.runtimes import open_classifier
 from odn_keras.errors import InputError
 
 try:
-    np.save(sys.argv[3], open_classifier(sys.argv[1], "mediapipe").predict(np.load(sys.argv[2])))
+    with open_classifier(sys.argv[1], "mediapipe") as classifier:
+        np.save(sys.argv[3], classifier.predict(np.load(sys.argv[2])))
 except InputError as error:
     sys.exit(str(error))
 """
@@ -86,6 +87,7 @@ def mediapipe(tmp_path_factory):
         )
         if "cannot be loaded" in result.stderr:
             pytest.skip(result.stderr.strip())  # Debian: libgles2 and libegl1
+        assert "Traceback" not in result.stderr
         return np.load(folder / "answers.npy") if result.returncode == 0 else result.stderr.strip()
 
     return run

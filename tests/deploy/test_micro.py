@@ -6,6 +6,7 @@ import pytest
 from odn_keras import InputError
 from odn_keras.deploy import memory
 from odn_keras.deploy.micro import MicroClassifier, measure_arena
+from odn_keras.deploy.runtimes import LiteRTReferenceClassifier
 
 pytest.importorskip("tflite_micro", reason="TFLite Micro is not installed: pip install 'odn_keras[micro]'")
 MODELS = pathlib.Path(__file__).parents[2] / "tflite_models"
@@ -34,21 +35,12 @@ def test_the_plan_saves_memory_and_changes_no_output(files):
 
 
 def test_it_computes_what_litert_does(digits):
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    reference = Interpreter(
-        str(MODELS / "digits.tflite"), experimental_op_resolver_type=OpResolverType.BUILTIN_REF, num_threads=1
-    )
-    reference.allocate_tensors()
     images = digits.test[0][:50]
-    expected = []
-    for image in images:
-        tensor = (image[np.newaxis].astype(np.int16) - 128).astype(np.int8)
-        reference.set_tensor(reference.get_input_details()[0]["index"], tensor)
-        reference.invoke()
-        expected.append(reference.get_tensor(reference.get_output_details()[0]["index"])[0])
-    answers = MicroClassifier(MODELS / "digits.tflite").predict_quantized(images)
-    assert np.abs(answers.astype(int) - np.array(expected)).max() <= 1
+    answers, expected = (
+        runtime(MODELS / "digits.tflite").predict_quantized(images).astype(int)
+        for runtime in (MicroClassifier, LiteRTReferenceClassifier)
+    )
+    assert np.abs(answers - expected).max() <= 1
     assert MicroClassifier(MODELS / "digits.tflite").accuracy(*[part[:100] for part in digits.test]) > 0.95
 
 

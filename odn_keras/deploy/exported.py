@@ -1,0 +1,94 @@
+"""One `.tflite` file of a network: written, measured in LiteRT on the test images, held against a budget."""
+
+import dataclasses
+import importlib.util
+import pathlib
+from typing import Any
+
+import keras
+import numpy as np
+
+from odn_keras.budget import Budget
+from odn_keras.data import Dataset
+from odn_keras.deploy.micro import measure_arena
+from odn_keras.deploy.qat import export_qat
+from odn_keras.deploy.runtimes import LiteRTClassifier, Measurement, Quantization, measure
+from odn_keras.deploy.tflite import CALIBRATION_IMAGES, export_tflite, input_range
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportedFile:
+    """A file, and what LiteRT says of it.
+
+    Attributes:
+        path: where it is.
+        bytes: its size.
+        feed: in words, how pixels go in.
+        input_error: of an integer file, how far that is from the truth at worst, in quantisation steps; else `None`.
+        input, output: their quantisation; of a float file it means nothing.
+        measurement: accuracy and latency on the test images.
+    """
+
+    path: pathlib.Path
+    bytes: int
+    feed: str
+    input_error: float | None
+    input: Quantization
+    output: Quantization
+    measurement: Measurement
+
+    def against(self, budget: Budget | None, arena: int | None = None) -> dict[str, Any] | None:
+        """The file held against a budget: see `Budget.measured`; `None` where there is no budget.
+
+        Args:
+            budget: the limits.
+            arena: bytes of its arena, where that is measured already; otherwise it is measured where it is limited and
+                TFLite Micro is installed.
+        """
+        if not budget:
+            return None
+        limited = budget.max_arena is not None
+        if arena is None and limited and importlib.util.find_spec("tflite_micro") is not None:
+            arena = measure_arena(self.path)
+        return budget.measured(self.bytes, arena)
+
+
+def export_measured(network: keras.Model, dataset: Dataset, path: pathlib.Path, quantize: str = "int8") -> ExportedFile:
+    """Writes a network's file and measures it.
+
+    Calibration and quantisation-aware training see training images only.
+
+    Args:
+        network: as `export_tflite` takes it.
+        dataset: what it was trained on.
+        path: the file to write.
+        quantize: one of `export_tflite`'s, or `"qat"` for quantisation-aware training.
+
+    Raises:
+        InputError: as `export_tflite` and `export_qat` do.
+    """
+    if quantize == "qat":
+        export_qat(network, dataset.train, dataset.validation, path)
+    else:
+        export_tflite(network, calibration_images(dataset), path, quantize=quantize)
+    return measured(network, dataset, path)
+
+
+def measured(network: keras.Model, dataset: Dataset, path: pathlib.Path) -> ExportedFile:
+    """Measures a file of the network that is written already."""
+    classifier = LiteRTClassifier(path)
+    integer = classifier.dtypes[0] != np.float32
+    return ExportedFile(
+        path,
+        path.stat().st_size,
+        classifier.feed(),
+        classifier.input_error(*input_range(network)) if integer else None,
+        classifier.input,
+        classifier.output,
+        measure(classifier, *dataset.test),
+    )
+
+
+def calibration_images(dataset: Dataset) -> np.ndarray:
+    """The training images on which activations' ranges are measured, of shape (n, height, width, channels)."""
+    return dataset.train[0][:CALIBRATION_IMAGES]
