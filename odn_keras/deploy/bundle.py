@@ -14,6 +14,7 @@ from odn_keras.budget import Budget
 from odn_keras.data import Dataset
 from odn_keras.deploy.android import export_android
 from odn_keras.deploy.c_array import write_c_array
+from odn_keras.deploy.latency import measure_latencies
 from odn_keras.deploy.metadata import LABELS
 from odn_keras.deploy.micro import MicroClassifier, measure_arena
 from odn_keras.deploy.qat import BATCH_SIZE, export_qat
@@ -55,7 +56,8 @@ def export(
             for `android.tflite`, of three channels and with metadata. Default: with `"int8"` both, with `"qat"` the
             first, with the others none; no more is possible.
         vela: an Ethos-U configuration such as `"ethos-u55-128"`, for `model_vela.tflite`.
-        budget: what `model.tflite` and its arena in TFLite Micro are held against; nothing is changed to keep it.
+        budget: what `model.tflite`, its arena in TFLite Micro and its latency (in LiteRT on one thread of this machine;
+            with `vela` that of Vela's estimate) are held against; nothing is changed to keep it.
         name: of the model, in Android's metadata.
 
     Returns:
@@ -109,9 +111,13 @@ def _write(network, dataset, out, quantize, targets, vela, budget, name) -> dict
     if "android" in targets:
         export_android(network, calibration, dataset.class_names, out / ANDROID, name=name)
         files.append(_measured(out / ANDROID, dataset, pixels))
-    result["budget"] = budget.measured(path.stat().st_size, arena) if budget else None
+    latency = None
     if vela:
         result["ethos_u"] = dataclasses.asdict(compile_for_ethos_u(path, vela, out / VELA))
+        latency = result["ethos_u"]["milliseconds"]
+    elif budget and budget.max_latency_ms is not None:
+        (latency,) = measure_latencies([path])
+    result["budget"] = budget.measured(path.stat().st_size, arena, latency) if budget else None
     write_json(result, out / REPORT)
     return result
 
