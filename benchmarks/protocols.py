@@ -81,7 +81,8 @@ class Task:
     def test_accuracy(self, network: keras.Model) -> float:
         images, labels = self.dataset.test
         batches = EvaluationBatches((images, labels), self.dataset.num_classes, EVALUATION_BATCH)
-        return float(np.mean(network.predict(batches, verbose=0).argmax(axis=-1) == labels))
+        end = keras.tree.flatten(network.predict(batches, verbose=0))[-1]
+        return float(np.mean(end.argmax(axis=-1) == labels))
 
     def macs_per_epoch(self, depth: int) -> int:
         """Training MACs of one epoch of the network of that depth, nothing frozen."""
@@ -92,21 +93,40 @@ def grow(task: Task, seed: int, target: float, epochs: int, cycle_epochs: int, *
     """Ours: `OptimallyDeepNetwork.fit` with `DepthGrowth`."""
     growth = {"freeze": task.options.freeze, "slack": task.options.slack, **growth}
     decides = DepthGrowth(target, max_depth=task.max_depth, cycle_epochs=cycle_epochs, verbose=0, **growth)
-    return _fit(task, seed, 1, decides, epochs)
+    return _fit(task, seed, 1, decides, epochs)[0]
 
 
 def direct(task: Task, seed: int, depth: int, epochs: int) -> Outcome:
     """A network of known depth, from scratch, by the recipe of ours: one cycle of so many epochs."""
-    return _fit(task, seed, depth, DepthGrowth(1.0, max_depth=depth, cycle_epochs=epochs, verbose=0), epochs)
+    return _fit(task, seed, depth, DepthGrowth(1.0, max_depth=depth, cycle_epochs=epochs, verbose=0), epochs)[0]
 
 
-def _fit(task: Task, seed: int, depth: int, growth: DepthGrowth, epochs: int) -> Outcome:
+def with_exits(task: Task, seed: int, epochs: int, cycle_epochs: int, alpha: float, exit_weight: float) -> Outcome:
+    """Ours, to the deepest network, with an exit after every block; its log is the validation accuracy of each."""
+    options = dataclasses.replace(task.options, exits="all", alpha=alpha, exit_weight=exit_weight)
+    task = Task(task.dataset, options, task.max_depth)
+    decides = DepthGrowth(
+        1.0,
+        max_depth=task.max_depth,
+        cycle_epochs=cycle_epochs,
+        freeze=options.freeze,
+        slack=options.slack,
+        shrink_epochs=options.shrink_epochs,
+        verbose=0,
+    )
+    outcome, network = _fit(task, seed, 1, decides, epochs)
+    answers = keras.tree.flatten(network.predict(task.validation, verbose=0))
+    outcome.log = [float(np.mean(answer.argmax(axis=-1) == task.dataset.validation[1])) for answer in answers]
+    return outcome
+
+
+def _fit(task: Task, seed: int, depth: int, growth: DepthGrowth, epochs: int) -> tuple[Outcome, keras.Model]:
     keras.utils.set_random_seed(seed)
     model = task.model(depth)
     began = time.perf_counter()
     model.fit(task.batches(seed), epochs=epochs, validation_data=task.validation, callbacks=[growth], verbose=0)
     images = len(task.dataset.train[0])
-    return Outcome(
+    outcome = Outcome(
         depth=model.depth,
         epochs=sum(stage.epochs for stage in growth.stages),
         training_macs=sum(stage.epochs * stage.training_macs_per_image * images for stage in growth.stages),
@@ -118,6 +138,7 @@ def _fit(task: Task, seed: int, depth: int, growth: DepthGrowth, epochs: int) ->
             for stage in growth.stages
         ],
     )
+    return outcome, model.network
 
 
 def every_depth(task: Task, seed: int, epochs: int) -> Outcome:

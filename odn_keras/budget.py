@@ -19,10 +19,13 @@ class Budget:
     Attributes:
         max_flash: bytes of the int8 file; `None` for no limit.
         max_arena: bytes of TFLite Micro's working memory; `None` for no limit.
+        max_latency_ms: milliseconds of an image; `None` for no limit. Only measured files are held against it: what a
+            spec will take is not known without a table (see `odn_keras.latency_table`).
     """
 
     max_flash: int | None = None
     max_arena: int | None = None
+    max_latency_ms: float | None = None
 
     @classmethod
     def parse(cls, max_flash: str | None, max_arena: str | None) -> "Budget | None":
@@ -38,12 +41,13 @@ class Budget:
             return None
         return cls(*(None if limit is None else parse_bytes(limit) for limit in (max_flash, max_arena)))
 
-    def measured(self, flash: int, arena: int | None) -> dict[str, Any]:
+    def measured(self, flash: int, arena: int | None, latency_ms: float | None = None) -> dict[str, Any]:
         """The limits against what a real file takes, as a report has it.
 
         Args:
             flash: bytes of the file.
             arena: bytes of its arena; `None` where it could not be measured.
+            latency_ms: milliseconds of an image; `None` where it was not measured.
 
         Returns:
             The limits, the sizes, and in `exceeded` the names of the limits that are.
@@ -51,10 +55,10 @@ class Budget:
         >>> Budget(max_flash=1000).measured(flash=1200, arena=None)["exceeded"]
         ['max_flash']
         """
-        sizes = {"max_flash": flash, "max_arena": arena}
+        sizes = {"max_flash": flash, "max_arena": arena, "max_latency_ms": latency_ms}
         limits = dataclasses.asdict(self)
         exceeded = [name for name, size in sizes.items() if None not in (size, limits[name]) and size > limits[name]]
-        return {**limits, "flash_bytes": flash, "arena_bytes": arena, "exceeded": exceeded}
+        return {**limits, "flash_bytes": flash, "arena_bytes": arena, "latency_ms": latency_ms, "exceeded": exceeded}
 
     @staticmethod
     def told(measured: dict[str, Any]) -> str:
@@ -65,9 +69,13 @@ class Budget:
         'budget exceeded: file of 1,200 bytes (max_flash 1,000), arena not measured (max_arena 500)'
         """
         parts = []
-        for what, size, name in (("file", "flash_bytes", "max_flash"), ("arena", "arena_bytes", "max_arena")):
-            if measured[name] is not None:
-                taken = "not measured" if measured[size] is None else f"of {measured[size]:,} bytes"
+        for what, size, unit, name in (
+            ("file", "flash_bytes", "bytes", "max_flash"),
+            ("arena", "arena_bytes", "bytes", "max_arena"),
+            ("latency", "latency_ms", "ms", "max_latency_ms"),
+        ):
+            if measured.get(name) is not None:
+                taken = "not measured" if measured[size] is None else f"of {round(measured[size], 4):,} {unit}"
                 parts.append(f"{what} {taken} ({name} {measured[name]:,})")
         return f"budget {'exceeded' if measured['exceeded'] else 'kept'}: {', '.join(parts)}"
 
@@ -107,8 +115,8 @@ class Budget:
         )
 
     def __str__(self) -> str:
-        limits = (("max_flash", self.max_flash), ("max_arena", self.max_arena))
-        return " and ".join(f"{name}={limit:,}" for name, limit in limits if limit is not None) or "no limit"
+        given = ((name, limit) for name, limit in dataclasses.asdict(self).items() if limit is not None)
+        return " and ".join(f"{name}={limit:,}" for name, limit in given) or "no limit"
 
 
 def _candidates(spec: NetworkSpec) -> Iterator[NetworkSpec]:

@@ -121,6 +121,14 @@ def wake_backend() -> None:
         keras.ops.zeros(1)
 
 
+def show_step(line: str) -> None:
+    """Shows a step of what takes long: on a terminal in place of the one before."""
+    if sys.stdout.isatty():
+        print(f"\r\x1b[K{line}", end="", flush=True)
+    else:
+        print(line, flush=True)
+
+
 def fail(message: str) -> int:
     """Prints the one line that says what is wrong; returns the exit status."""
     print("error: " + " ".join(message.split()), file=sys.stderr)

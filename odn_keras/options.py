@@ -109,6 +109,7 @@ class RunOptions(DataOptions):
     teacher: str | None = _option(None, "A .keras classifier of the same images and classes to learn from as well.")
     alpha: float = _option(0.5, "Weight of the teacher's probabilities, for exits those of the end.", least=0, most=1)
     temperature: float = _option(2.0, "What both sides' logits are divided by for that.", above=0)
+    exit_weight: float = _option(0.3, "Weight of every inner exit's loss, where that of the end counts 1.", above=0)
 
     batch_size: int = _option(128, "Images of a training step.", least=1)
     learning_rate: float = _option(0.1, "Peak learning rate of SGD with Nesterov momentum 0.9.", above=0)

@@ -3,12 +3,13 @@
     python -m odn_keras.route --run=runs/fashion --max_accuracy_drop=0.005
     python -m odn_keras.route --model=supernet.keras --dataset=fashion_mnist --out=routed
 
-Writes stage1.tflite, stage2.tflite ..., routing.json with the thresholds and all that was measured, routing.h for a
-microcontroller's program, labels.txt, and routing.png: which images leave where. Thresholds are set on validation
-images, on the int8 files' own answers; the test images are looked at once, at the end. Exit status: 0, or 2 for bad
-input.
+Writes stage1.tflite, stage2.tflite ..., routing.json with the thresholds and all that was measured, labels.txt, and
+routing.png: which images leave where. For a microcontroller's program: routing.h, and each stage as C++, stage1.cc and
+stage1.h ..., with its arena where tflite-micro is installed. Thresholds are set on validation images, on the int8
+files' own answers; the test images are looked at once, at the end. Exit status: 0, or 2 for bad input.
 """
 
+import importlib.util
 import os
 import pathlib
 import tempfile
@@ -24,6 +25,7 @@ from odn_keras.run_folder import SUPERNET, finished_report
 
 FOLDER = "routed"
 HEADER, PICTURE = "routing.h", "routing.png"
+OF_STAGES = ("stage[0-9]*.tflite", "stage[0-9]*.cc", "stage[0-9]*.h")
 LATENCY_IMAGES = 1000
 EXAMPLES = 8  # of each exit
 
@@ -82,7 +84,7 @@ def route(network, dataset, out: pathlib.Path, max_accuracy_drop: float = 0.005)
     Raises:
         InputError: where the network has no exits, or does not fit the dataset.
     """
-    from odn_keras.deploy.chain import STAGE, WITHOUT_EXITS
+    from odn_keras.deploy.chain import WITHOUT_EXITS
 
     outputs = getattr(network, "outputs", [])
     if len(outputs) < 2:
@@ -98,7 +100,7 @@ def route(network, dataset, out: pathlib.Path, max_accuracy_drop: float = 0.005)
         folder = pathlib.Path(name)
         result = _write(network, dataset, folder, max_accuracy_drop)
         out.mkdir(exist_ok=True)
-        for earlier in out.glob(STAGE.format("*")):
+        for earlier in (earlier for pattern in OF_STAGES for earlier in out.glob(pattern)):
             earlier.unlink()
         for file in folder.iterdir():
             os.replace(file, out / file.name)
@@ -109,8 +111,10 @@ def _write(network, dataset, folder: pathlib.Path, max_accuracy_drop: float) -> 
     import numpy as np
 
     from odn_keras import cost
+    from odn_keras.deploy.c_array import write_stage_array
     from odn_keras.deploy.chain import export_chain, write_header
     from odn_keras.deploy.metadata import LABELS
+    from odn_keras.deploy.micro import measure_arena
     from odn_keras.deploy.routed import ROUTING, Chain, RoutedClassifier, int8_threshold
     from odn_keras.deploy.runtimes import LiteRTClassifier, measure
     from odn_keras.deploy.tflite import CALIBRATION_IMAGES
@@ -121,10 +125,13 @@ def _write(network, dataset, folder: pathlib.Path, max_accuracy_drop: float) -> 
     routing = calibrate(
         list(Chain(stages).predict_every_exit(images)), labels, cost.macs_per_output(network), max_accuracy_drop
     )
-    rows: list[dict[str, Any]] = [
-        {"file": stage.name, "bytes": stage.stat().st_size, "macs": macs, "validation_share": share}
-        for stage, macs, share in zip(stages, routing.macs_per_exit, routing.shares, strict=True)
-    ]
+    measurable = importlib.util.find_spec("tflite_micro") is not None
+    rows: list[dict[str, Any]] = []
+    for stage, macs, share in zip(stages, routing.macs_per_exit, routing.shares, strict=True):
+        arena = measure_arena(stage) if measurable else None
+        write_stage_array(stage, stage.stem, folder, arena_bytes=arena)
+        row = {"file": stage.name, "bytes": stage.stat().st_size, "arena_bytes": arena}
+        rows.append({**row, "macs": macs, "validation_share": share})
     for row, threshold in zip(rows, routing.thresholds, strict=False):
         row |= {"threshold": threshold, "threshold_int8": int8_threshold(threshold)}
     result: dict[str, Any] = {
@@ -191,14 +198,19 @@ def draw(images, exits, shares, path: pathlib.Path) -> None:
 
 def table(result: dict[str, Any]) -> str:
     """What routing comes to, for a person."""
-    lines = [f"{'stage':<16}{'bytes':>10}{'MACs so far':>14}{'threshold':>11}{'accuracy':>10}{'leave here':>12}"]
+    lines = [
+        f"{'stage':<16}{'bytes':>10}{'arena':>10}{'MACs so far':>14}{'threshold':>11}{'accuracy':>10}{'leave here':>12}"
+    ]
     for row in result["stages"]:
         threshold = row.get("threshold")
         shown = "end" if threshold is None else "not used" if threshold > 1 else f"{threshold:.4f}"
+        arena = "-" if row["arena_bytes"] is None else f"{row['arena_bytes']:,}"
         lines.append(
-            f"{row['file']:<16}{row['bytes']:>10,}{row['macs']:>14,}{shown:>11}"
+            f"{row['file']:<16}{row['bytes']:>10,}{arena:>10}{row['macs']:>14,}{shown:>11}"
             f"{row['test_accuracy']:>10.4f}{row['test_share']:>12.1%}"
         )
+    if any(row["arena_bytes"] is None for row in result["stages"]):
+        lines.append("arenas were not measured: that needs TFLite Micro, pip install 'odn_keras[micro]'")
     test, validation, end_macs = result["test"], result["validation"], result["stages"][-1]["macs"]
     return "\n".join(
         [

@@ -130,6 +130,20 @@ class RunFolder:
                 raise InputError(f"the run in {self.path} has --{name}={was}, not {now}: --resume changes nothing")
 
 
+def finished_supernet(path: str | pathlib.Path) -> dict[str, Any]:
+    """The report of the finished run in a folder, which has left a network that holds smaller ones.
+
+    Raises:
+        InputError: where there is none.
+    """
+    report = finished_report(path)
+    if not report.get("supernet"):
+        raise InputError(
+            f"the run in {path} holds no smaller network: train with --exits=all, --shrink_epochs, or both"
+        )
+    return report
+
+
 def finished_report(path: str | pathlib.Path) -> dict[str, Any]:
     """The report of the finished run in a folder.
 

@@ -24,6 +24,7 @@ from odn_keras.architectures import NetworkSpec
 from odn_keras.batches import Batches, EvaluationBatches
 from odn_keras.data import Dataset
 from odn_keras.errors import InputError
+from odn_keras.latency_table import LatencyTable
 
 SENSITIVITY_IMAGES = 5000
 RECALIBRATION_IMAGES = 128  # of a batch
@@ -53,15 +54,22 @@ class Limits:
         max_flash: bytes of the int8 file.
         max_arena: bytes of TFLite Micro's working memory.
         max_macs: multiply-accumulates of an image.
+        max_latency_ms: milliseconds of an image.
     """
 
     max_flash: int | None = None
     max_arena: int | None = None
     max_macs: int | None = None
+    max_latency_ms: float | None = None
 
-    def excess(self, sizes: dict[str, int]) -> float:
+    def excess(self, sizes: dict[str, float]) -> float:
         """By how much the sizes exceed the limits, relatively and in sum; 0 where all are kept."""
-        limits = {"flash_bytes": self.max_flash, "arena_bytes": self.max_arena, "macs": self.max_macs}
+        limits = {
+            "flash_bytes": self.max_flash,
+            "arena_bytes": self.max_arena,
+            "macs": self.max_macs,
+            "latency_ms": self.max_latency_ms,
+        }
         return sum(max(0.0, sizes[name] / limit - 1) for name, limit in limits.items() if limit is not None)
 
     def __str__(self) -> str:
@@ -77,14 +85,14 @@ class Specialized:
         choice: which one.
         spec: the same as an architecture.
         network: a plain functional `keras.Model` of one output.
-        sizes: `flash_bytes`, `arena_bytes` and `macs`, as predicted.
+        sizes: `flash_bytes`, `arena_bytes` and `macs`, and with a latency table `latency_ms`, as predicted.
         val_accuracy: on all validation images.
     """
 
     choice: Choice
     spec: NetworkSpec
     network: keras.Model
-    sizes: dict[str, int]
+    sizes: dict[str, float]
     val_accuracy: float
 
     def describe(self) -> dict[str, Any]:
@@ -101,10 +109,11 @@ class Specialization:
         spec: its architecture.
         dataset: whose training images BatchNorm statistics are measured on, and whose validation images decide.
         widths: whether it was trained at smaller widths too.
+        latencies: of its parts, where latency is of interest.
         progress: called with a line for each step of the search.
 
     Raises:
-        InputError: where the network holds no smaller one.
+        InputError: where the network holds no smaller one, or the latencies are of another's parts.
     """
 
     def __init__(
@@ -114,15 +123,18 @@ class Specialization:
         dataset: Dataset,
         *,
         widths: bool,
+        latencies: LatencyTable | None = None,
         progress: Callable[[str], None] = lambda line: None,
     ):
         self._network, self._spec, self._dataset, self._progress = network, spec, dataset, progress
         self.depths = (*spec.exits_before(builder.depth_of(network)), builder.depth_of(network))
         if len(self.depths) == 1 and not widths:
             raise InputError("the network holds no smaller one: train with --exits=all, or --shrink_epochs, or both")
-        self._ladder = elastic.FRACTIONS if widths else (1.0,)
+        self._ladder, self._latencies = elastic.FRACTIONS if widths else (1.0,), latencies
         self._measured: dict[Choice, Specialized] = {}
         self.sizes = lru_cache(maxsize=None)(self._sizes)
+        for depth, fraction in itertools.product(self.depths, self._ladder):
+            self.sizes(Choice(depth, (fraction,) * self.layers(depth)))  # refuses what the latencies lack
 
     # What there is.
 
@@ -139,13 +151,16 @@ class Specialization:
         )
         return dataclasses.replace(self._spec, exits=(), inner=inner)
 
-    def _sizes(self, choice: Choice) -> dict[str, int]:
+    def _sizes(self, choice: Choice) -> dict[str, float]:
         spec = self.spec_of(choice)
-        return {
+        sizes: dict[str, float] = {
             "flash_bytes": footprint.flash_bytes(spec, choice.depth),
             "arena_bytes": footprint.arena_bytes(spec, choice.depth),
             "macs": footprint.macs(spec, choice.depth),
         }
+        if self._latencies is None:
+            return sizes
+        return {**sizes, "latency_ms": self._latencies.milliseconds(spec, choice.depth)}
 
     # How accurate it is.
 
@@ -329,7 +344,9 @@ class Specialization:
         narrowest = [Choice(depth, (self._ladder[0],) * self.layers(depth)) for depth in self.depths]
         nearest = min(narrowest, key=lambda choice: limits.excess(self.sizes(choice)))
         sizes = self.sizes(nearest)
+        latency = f", and {sizes['latency_ms']:.4g} ms" if self._latencies else ""
         raise InputError(
             f"no network in this one keeps {limits}: the nearest, of depth {nearest.depth}, needs "
-            f"{sizes['flash_bytes']:,} bytes of flash, an arena of {sizes['arena_bytes']:,} and {sizes['macs']:,} MACs"
+            f"{sizes['flash_bytes']:,} bytes of flash, an arena of {sizes['arena_bytes']:,}, {sizes['macs']:,} MACs"
+            f"{latency}"
         )

@@ -2,16 +2,18 @@
 
     python -m odn_keras.specialize --run=runs/fashion --max_flash=256KB --max_arena=64KB --out=runs/fashion/sensor
     python -m odn_keras.specialize --run=runs/fashion --min_accuracy=0.88 --out=runs/fashion/small
+    python -m odn_keras.specialize --run=runs/fashion --max_latency_ms=0.5 --latency=latency.json --out=fast
     python -m odn_keras.specialize --run=runs/fashion --frontier --out=runs/fashion/frontier
 
 Within limits it is the network that is most accurate on validation images; with --min_accuracy the one of the fewest
-bytes that is accurate enough. Nothing is trained. Writes model.keras, specialize.json and what `odn_keras.export`
-writes. With --frontier: frontier.json and frontier.png, and nothing is exported. Exit status: 0, 4 where the real file
-or its arena exceeds a limit (all is written all the same), or 2 for bad input, such as limits that no network keeps.
+bytes that is accurate enough. Latency is told from a table that `odn_keras.latency` makes. Nothing is trained. Writes
+model.keras, specialize.json and what `odn_keras.export` writes. With --frontier: frontier.json and frontier.png, and
+nothing is exported. Exit status: 0, 4 where the real file, its arena or its latency exceeds a limit (all is written all
+the same), or 2 for bad input, such as limits that no network keeps.
 """
 
+import math
 import pathlib
-import sys
 from typing import Any
 
 from absl import flags
@@ -21,8 +23,9 @@ from odn_keras.budget import Budget
 from odn_keras.errors import InputError
 from odn_keras.files import replacing, write_json
 from odn_keras.footprint import parse_bytes
+from odn_keras.latency_table import LatencyTable
 from odn_keras.options import DataOptions
-from odn_keras.run_folder import SUPERNET, finished_report
+from odn_keras.run_folder import SUPERNET, finished_supernet
 
 
 def define_flags() -> None:
@@ -33,6 +36,8 @@ def define_flags() -> None:
     flags.DEFINE_string("max_flash", None, "Bytes that the int8 file may have, as 256KB.")
     flags.DEFINE_string("max_arena", None, "Bytes of working memory it may need in TFLite Micro; likewise.")
     flags.DEFINE_integer("max_macs", None, "Multiply-accumulates of an image, at most.", lower_bound=1)
+    flags.DEFINE_float("max_latency_ms", None, "Milliseconds of an image, at most, on what --latency was measured on.")
+    flags.DEFINE_string("latency", None, "The table of latencies that odn_keras.latency has written.")
     flags.DEFINE_float("min_accuracy", None, "Validation accuracy to reach, with as few bytes as possible.")
     flags.DEFINE_boolean("frontier", False, "Show what accuracy costs how many bytes, instead of exporting one.")
 
@@ -47,41 +52,64 @@ def main() -> int:
     if values.min_accuracy is not None and not 0 < values.min_accuracy <= 1:
         raise InputError(f"--min_accuracy must be above 0 and at most 1, got {values.min_accuracy}")
     flash, arena = (None if limit is None else parse_bytes(limit) for limit in (values.max_flash, values.max_arena))
-    wanted = (flash, arena, values.max_macs, values.min_accuracy)
-    if values.frontier == any(value is not None for value in wanted):
-        raise InputError("give limits (--max_flash, --max_arena, --max_macs, --min_accuracy), or --frontier alone")
-    report = finished_report(run)
-    if not report.get("supernet"):
-        raise InputError(f"the run in {run} holds no smaller network: train with --exits=all, --shrink_epochs, or both")
+    latency = values.max_latency_ms
+    if latency is not None and not 0 < latency < math.inf:
+        raise InputError(f"--max_latency_ms must be above 0, got {latency}")
+    if values.frontier == any(
+        value is not None for value in (flash, arena, values.max_macs, latency, values.min_accuracy)
+    ):
+        raise InputError(
+            "give limits (--max_flash, --max_arena, --max_macs, --max_latency_ms, --min_accuracy), or --frontier alone"
+        )
+    if latency is not None and values.latency is None:
+        raise InputError("--max_latency_ms needs --latency, a table: python -m odn_keras.latency makes one")
+    if values.latency is not None and latency is None and not values.frontier:
+        raise InputError("--latency is for --max_latency_ms or --frontier: give one of them")
+    report = finished_supernet(run)
+    latencies = None if values.latency is None else LatencyTable.load(values.latency)
     options = cli.data_options(report)
 
     cli.import_keras()  # heavy: only once the flags are known to be good
     from odn_keras import builder, data
     from odn_keras.architectures import NetworkSpec
+    from odn_keras.deploy.vela import check_configuration
     from odn_keras.specialization import Limits, Specialization
 
+    if latencies and latencies.vela:
+        check_configuration(latencies.vela)
     network = builder.load(run / SUPERNET)
     cli.wake_backend()
     dataset = data.load(options)
     spec = NetworkSpec(**report["supernet"]["spec"])
-    search = Specialization(network, spec, dataset, widths=report["supernet"]["widths"], progress=_show)
+    search = Specialization(
+        network, spec, dataset, widths=report["supernet"]["widths"], latencies=latencies, progress=cli.show_step
+    )
     if values.frontier:
         return _frontier(search, out)
-    limits = Limits(flash, arena, values.max_macs)
+    limits = Limits(flash, arena, values.max_macs, latency)
     found = search.best(limits) if values.min_accuracy is None else search.smallest(values.min_accuracy, limits)
-    return _export(found, dataset, out, Budget(flash, arena) if flash or arena else None)
+    budget = Budget(flash, arena, latency) if flash or arena or latency else None
+    return _export(found, dataset, out, budget, latencies)
 
 
-def _export(found, dataset, out: pathlib.Path, budget: Budget | None) -> int:
+def _export(found, dataset, out: pathlib.Path, budget: Budget | None, latencies: LatencyTable | None) -> int:
     from odn_keras.builder import with_dtype
     from odn_keras.deploy import bundle
 
     print(f"\ndepth {found.choice.depth}, inner channels {found.spec.inner}: validation {found.val_accuracy:.4f}")
-    result = bundle.export(found.network, dataset, out, budget=budget, name=pathlib.Path(dataset.name).stem)
+    vela, name = latencies.vela if latencies else None, pathlib.Path(dataset.name).stem
+    result = bundle.export(found.network, dataset, out, vela=vela, budget=budget, name=name)
     with replacing(out / "model.keras") as temporary:
         with_dtype(found.network, "float32").save(temporary)
     write_json(found.describe(), out / "specialize.json")
-    print(f"\n{bundle.table(result)}\n")
+    print(f"\n{bundle.table(result)}")
+    if latencies:
+        told, real = found.sizes["latency_ms"], result["budget"]["latency_ms"]
+        print(
+            f"latency: {told:.4g} ms by the table ({latencies.runtime}, {latencies.machine}), "
+            f"{real:.4g} ms for the real file ({real / told - 1:+.1%})"
+        )
+    print()
     for path in sorted(out.iterdir()):
         print(f"  {path}")
     return cli.OVER_BUDGET if budget and result["budget"]["exceeded"] else 0
@@ -92,11 +120,13 @@ def _frontier(search, out: pathlib.Path) -> int:
     out.mkdir(parents=True, exist_ok=True)
     write_json(points, out / "frontier.json")
     _draw(points, out / "frontier.png")
-    print(f"\n{'depth':>5}{'flash, bytes':>15}{'arena, bytes':>15}{'MACs':>15}{'validation':>12}  inner channels")
+    ms = f"{'ms':>10}" if "latency_ms" in points[0] else ""
+    print(f"\n{'depth':>5}{'flash, bytes':>15}{'arena, bytes':>15}{'MACs':>15}{ms}{'validation':>12}  inner channels")
     for point in points:
         inner = " ".join("+".join(map(str, channels)) for channels in point["inner"])
+        ms = f"{point['latency_ms']:>10.4g}" if "latency_ms" in point else ""
         print(
-            f"{point['depth']:>5}{point['flash_bytes']:>15,}{point['arena_bytes']:>15,}{point['macs']:>15,}"
+            f"{point['depth']:>5}{point['flash_bytes']:>15,}{point['arena_bytes']:>15,}{point['macs']:>15,}{ms}"
             f"{point['val_accuracy']:>12.4f}  {inner}"
         )
     print(f"\n  {out / 'frontier.json'}\n  {out / 'frontier.png'}")
@@ -122,14 +152,6 @@ def _draw(points: list[dict[str, Any]], path: pathlib.Path) -> None:
     axes.legend(loc="lower right", fontsize="small")
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120)
-
-
-def _show(line: str) -> None:
-    """Shows a step of the search: on a terminal in place of the one before."""
-    if sys.stdout.isatty():
-        print(f"\r\x1b[K{line}", end="", flush=True)
-    else:
-        print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ def new_model(
         dtype=dtype,
         exits=options.exit_depths,
         teacher=teacher,
-        distillation=Distillation(options.alpha, options.temperature),
+        distillation=Distillation(options.alpha, options.temperature, options.exit_weight),
     )
     model.compile(
         sgd(options.learning_rate, options.weight_decay),

@@ -21,6 +21,12 @@ def test_growing_and_direct_training_cost_what_their_steps_cost(task):
     assert thawed < grown.training_macs < thawed + task.macs_per_epoch(2)  # one epoch with a frozen prefix
 
 
+def test_every_exit_of_a_grown_network_has_its_accuracy(task):
+    found = protocols.with_exits(task, 0, epochs=12, cycle_epochs=5, alpha=0.5, exit_weight=1.0)
+    assert len(found.log) == found.depth and found.log[-1] == pytest.approx(found.val_accuracy)
+    assert all(0 <= accuracy <= 1 for accuracy in found.log)
+
+
 def test_the_papers_protocol_restarts_each_depth_and_waits_out_its_patience(task, monkeypatch):
     monkeypatch.setattr(protocols, "PAPER_PATIENCE", 2)
     found = protocols.paper(task, 0, target=1.0)

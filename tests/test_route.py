@@ -1,10 +1,13 @@
+import importlib.util
 import json
+import shutil
+import subprocess
 from dataclasses import asdict
 
 import numpy as np
 import pytest
 
-from odn_keras import NetworkSpec, RoutedClassifier, RunOptions, build, route
+from odn_keras import NetworkSpec, RoutedClassifier, RunOptions, build, measure_arena, route
 
 pytest.importorskip("tensorflow")
 
@@ -25,11 +28,13 @@ def run(digits, tmp_path_factory):
 def test_a_run_becomes_a_chain_that_keeps_what_its_report_says(run_command, run, digits, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    (out / "stage9.tflite").write_text("of an earlier chain")
+    for kind in ("tflite", "cc", "h"):
+        (out / f"stage9.{kind}").write_text("of an earlier chain")
     status, printed, error = run_command(route, f"--run={run}", f"--out={out}", "--max_accuracy_drop=0.2")
     assert status == 0, error
     assert {path.name for path in out.iterdir()} == {
-        *("stage1.tflite", "stage2.tflite", "routing.json", "routing.h", "routing.png", "labels.txt"),
+        *(f"stage{number}.{kind}" for number in (1, 2) for kind in ("tflite", "cc", "h")),
+        *("routing.json", "routing.h", "routing.png", "labels.txt"),
     }
     result = json.loads((out / "routing.json").read_text())
     images, labels = digits.test
@@ -42,6 +47,42 @@ def test_a_run_becomes_a_chain_that_keeps_what_its_report_says(run_command, run,
     assert result["validation"]["worst_drop"] <= 0.2
     assert f"kThresholds[kStages] = {{{first['threshold_int8']}, -128}};" in (out / "routing.h").read_text()
     assert all(str(path) in printed for path in out.iterdir())
+    for stage in result["stages"]:
+        if importlib.util.find_spec("tflite_micro"):
+            assert stage["arena_bytes"] == measure_arena(out / stage["file"]) and f"{stage['arena_bytes']:,}" in printed
+        else:
+            assert stage["arena_bytes"] is None and "arenas were not measured" in printed
+    if shutil.which("g++") and importlib.util.find_spec("tflite_micro"):
+        assert _printed_by_a_program(out) == [f"{stage['bytes']} {stage['arena_bytes']}" for stage in result["stages"]]
+        for number in (1, 2):
+            assert (out / f"read{number}").read_bytes() == (out / f"stage{number}.tflite").read_bytes()
+
+
+def _printed_by_a_program(folder):
+    """What a C++11 program of the stages and routing.h knows; it writes the stages' bytes to read1 and read2."""
+    (folder / "main.cc").write_text(
+        '#include "routing.h"\n#include "stage1.h"\n#include "stage2.h"\n#include <cstdio>\n'
+        "void tell(const unsigned char* model, std::size_t bytes, std::size_t arena, const char* to) {\n"
+        'std::printf("%zu %zu\\n", bytes, arena); std::FILE* file = std::fopen(to, "wb");\n'
+        "std::fwrite(model, 1, bytes, file); std::fclose(file); }\n"
+        'int main() { static_assert(odn_routing::kStages == 2, "");\n'
+        'tell(odn_stage1::kModel, odn_stage1::kModelBytes, odn_stage1::kArenaBytes, "read1");\n'
+        'tell(odn_stage2::kModel, odn_stage2::kModelBytes, odn_stage2::kArenaBytes, "read2"); }\n'
+    )
+    command = ["g++", "-std=c++11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-o", "main", "main.cc"]
+    subprocess.run([*command, "stage1.cc", "stage2.cc"], cwd=folder, check=True)
+    printed = subprocess.run(["./main"], cwd=folder, check=True, capture_output=True, text=True).stdout
+    return printed.splitlines()
+
+
+def test_without_tflite_micro_the_arenas_are_told_as_not_measured(digits, monkeypatch, tmp_path):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tflite_micro" else found(name))
+    network = build(NetworkSpec("resnet18", (8, 8, 1), 10, width=2, exits=(1,)), 2)
+    result = route.route(network, digits, tmp_path / "routed")
+    assert [stage["arena_bytes"] for stage in result["stages"]] == [None, None]
+    assert "arenas were not measured" in route.table(result)
+    assert "kModelBytes" in (text := (tmp_path / "routed" / "stage1.h").read_text()) and "kArenaBytes" not in text
 
 
 @pytest.mark.parametrize(

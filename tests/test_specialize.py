@@ -1,5 +1,6 @@
 """Cutting networks for devices out of one run, as its user does it."""
 
+import dataclasses
 import json
 
 import keras
@@ -9,6 +10,7 @@ import pytest
 from odn_keras import LiteRTClassifier, NetworkSpec, RunOptions, build, run, specialize
 from odn_keras.errors import InputError
 from odn_keras.footprint import flash_bytes
+from odn_keras.latency_table import parts
 from odn_keras.specialization import Choice, Limits, Specialization
 
 
@@ -71,9 +73,73 @@ def test_the_frontier_rises_with_size(command, finished, tmp_path):
     assert f"{points[0]['flash_bytes']:,}" in printed
 
 
+@pytest.fixture
+def table(tmp_path):
+    """Writes a table of so many milliseconds for each inner channel of a block, and none for the rest."""
+
+    def write(milliseconds=0.1, **changed):
+        spec = NetworkSpec("resnet18", (8, 8, 1), 10, width=8)
+        found = {}
+        for channels in (2, 4, 6, 8):
+            named = parts(dataclasses.replace(spec, inner=((channels,), (channels,))), 2)
+            found |= {part: channels * milliseconds if part.startswith("block") else 0.0 for part in named}
+        stored = {"runtime": "a clock", "machine": "of ours", "vela": None, "call_ms": 0.0, "factor": 1.0}
+        (tmp_path / "latency.json").write_text(json.dumps({**stored, "parts_ms": found, **changed}))
+        return f"--latency={tmp_path / 'latency.json'}"
+
+    return write
+
+
+def test_the_network_for_a_limit_of_latency_keeps_it(command, finished, table, tmp_path):
+    out = tmp_path / "fast"
+    status, printed, error = command(f"--run={finished}", table(100.0), "--max_latency_ms=999", f"--out={out}")
+    assert (status, error) == (0, "")
+    found = json.loads((out / "specialize.json").read_text())
+    assert found["latency_ms"] == 100 * sum(sum(channels) for channels in found["inner"]) <= 999
+    budget = json.loads((out / "export.json").read_text())["budget"]
+    assert 0 < budget["latency_ms"] < 999 and budget["exceeded"] == []
+    assert "budget kept: latency of" in printed and f"{found['latency_ms']:.4g} ms by the table" in printed
+
+
+def test_a_real_file_that_takes_longer_is_told(command, finished, table, tmp_path):
+    out = tmp_path / "slow"
+    arguments = ["--max_latency_ms=0.000001", "--max_flash=1MB", f"--out={out}"]
+    status, printed, _ = command(f"--run={finished}", table(1e-9), *arguments)
+    assert status == 4 and "budget exceeded" in printed
+    assert json.loads((out / "export.json").read_text())["budget"]["exceeded"] == ["max_latency_ms"]
+
+
+def test_the_frontier_has_latencies(command, finished, table, tmp_path):
+    status, printed, _ = command(f"--run={finished}", "--frontier", table(), f"--out={tmp_path / 'frontier'}")
+    points = json.loads((tmp_path / "frontier" / "frontier.json").read_text())
+    assert status == 0 and all(f"{point['latency_ms']:.4g}" in printed for point in points)
+
+
+@pytest.mark.parametrize(
+    ("changed", "arguments", "words"),
+    [
+        ({}, ["--max_latency_ms=0.1"], "the nearest, of depth 1, needs"),
+        ({}, ["--max_latency_ms=0"], "above 0, got 0.0"),
+        ({}, ["--max_latency_ms=nan"], "above 0, got nan"),
+        ({}, ["--max_flash=6KB"], "--latency is for"),
+        ({"parts_ms": {"stem": 1.0}}, ["--max_latency_ms=1"], "of another network"),
+        ({"parts_ms": {"stem": -1.0}}, ["--max_latency_ms=1"], "no latency table"),
+        ({"factor": "1"}, ["--max_latency_ms=1"], "no latency table"),
+        ({"parts_ms": []}, ["--max_latency_ms=1"], "no latency table"),
+        ({"vela": "ethos-u1-1"}, ["--max_latency_ms=1"], "Vela"),
+    ],
+)
+def test_bad_input_of_latency_is_one_line(command, finished, table, tmp_path, changed, arguments, words):
+    status, _, error = command(f"--run={finished}", f"--out={tmp_path / 'out'}", table(**changed), *arguments)
+    assert status == 2 and words in error and len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["--max_latency_ms=1"], "needs --latency"),
+        (["--max_latency_ms=1", "--latency=nowhere.json"], "no latency table"),
         (["--max_flash=1KB"], "the nearest, of depth 1, needs"),
         (["--min_accuracy=0.9999", "--max_flash=5KB"], "the nearest, of depth"),
         (["--max_flash=much"], "give a number of bytes"),

@@ -1,4 +1,4 @@
-"""An int8 `.tflite` file -> `model.cc` and `model.h`, to compile into a microcontroller's program."""
+"""An int8 `.tflite` file -> C++ source, as `model.cc` and `model.h`, to compile into a microcontroller's program."""
 
 import os
 import pathlib
@@ -13,14 +13,42 @@ from odn_keras.files import replacing
 BYTES_PER_LINE = 20
 
 HEADER = """\
-// Written by odn_keras from {name}; not to be edited.
-#ifndef ODN_MODEL_H_
-#define ODN_MODEL_H_
+// Written by odn_keras from {file}; not to be edited.
+#ifndef ODN_{guard}_H_
+#define ODN_{guard}_H_
 
 #include <cstddef>
 
-namespace odn_model {{
+namespace odn_{name} {{
 
+{facts}constexpr std::size_t kModelBytes = {model_bytes};
+extern const unsigned char kModel[kModelBytes];
+
+{declarations}}}  // namespace odn_{name}
+
+#endif  // ODN_{guard}_H_
+"""
+
+SOURCE = """\
+// Written by odn_keras from {file}; not to be edited.
+#include "{name}.h"
+
+namespace odn_{name} {{
+
+alignas(16) const unsigned char kModel[kModelBytes] = {{
+{model}
+}};
+
+{definitions}}}  // namespace odn_{name}
+"""
+
+ARENA = """\
+// What TFLite Micro needs of working memory.
+constexpr std::size_t kArenaBytes = {arena_bytes};
+
+"""
+
+CLASSIFIER = """\
 // An image is kHeight rows of kWidth pixels of kChannels values.
 constexpr int kHeight = {height};
 constexpr int kWidth = {width};
@@ -34,34 +62,14 @@ constexpr int kInputZeroPoint = {input_zero_point};
 constexpr float kOutputScale = {output_scale};
 constexpr int kOutputZeroPoint = {output_zero_point};
 
-// What TFLite Micro needs of working memory.
-constexpr std::size_t kArenaBytes = {arena_bytes};
-
-constexpr std::size_t kModelBytes = {model_bytes};
-extern const unsigned char kModel[kModelBytes];
-
-extern const char* const kLabels[kNumClasses];
-
-}}  // namespace odn_model
-
-#endif  // ODN_MODEL_H_
 """
 
-SOURCE = """\
-// Written by odn_keras from {name}; not to be edited.
-#include "model.h"
-
-namespace odn_model {{
-
-alignas(16) const unsigned char kModel[kModelBytes] = {{
-{model}
-}};
-
+LABELS_DECLARED = "extern const char* const kLabels[kNumClasses];\n\n"
+LABELS = """\
 const char* const kLabels[kNumClasses] = {{
 {labels}
 }};
 
-}}  // namespace odn_model
 """
 
 
@@ -91,11 +99,8 @@ def write_c_array(
     classes = classifier.classes
     if len(labels) != classes:
         raise InputError(f"{tflite_path} has {classes} outputs, got {len(labels)} labels")
-    content = pathlib.Path(tflite_path).read_bytes()
     height, width, channels = classifier.input_shape
-    name = _ascii(pathlib.Path(tflite_path).name)
-    header = HEADER.format(
-        name=name,
+    facts = CLASSIFIER.format(
         height=height,
         width=width,
         channels=channels,
@@ -104,14 +109,43 @@ def write_c_array(
         input_zero_point=classifier.input.zero_point,
         output_scale=_float(classifier.output.scale),
         output_zero_point=classifier.output.zero_point,
-        arena_bytes=arena_bytes,
-        model_bytes=len(content),
     )
-    source = SOURCE.format(name=name, model=_array(content), labels=",\n".join(f"    {c_string(s)}" for s in labels))
-    folder = pathlib.Path(folder)
+    defined = LABELS.format(labels=",\n".join(f"    {c_string(label)}" for label in labels))
+    _write(tflite_path, "model", folder, arena_bytes, facts, LABELS_DECLARED, defined)
+
+
+def write_stage_array(
+    tflite_path: str | os.PathLike, name: str, folder: str | os.PathLike, *, arena_bytes: int | None
+) -> None:
+    """Writes a stage of a routed network (see `odn_keras.deploy.chain`) as `NAME.h` and `NAME.cc`, likewise.
+
+    They have its bytes and, where it was measured, its arena; `routing.h` has all else.
+
+    Args:
+        tflite_path: of the stage.
+        name: of the files; they are in the namespace `odn_NAME`.
+        folder: where the two files go; created if missing.
+        arena_bytes: the working memory that TFLite Micro needs for the stage; `None` where it was not measured.
+    """
+    _write(tflite_path, name, folder, arena_bytes)
+
+
+def _write(tflite_path, name, folder, arena_bytes, facts="", declarations="", definitions="") -> None:
+    content, folder = pathlib.Path(tflite_path).read_bytes(), pathlib.Path(folder)
+    file = _ascii(pathlib.Path(tflite_path).name)
+    arena = "" if arena_bytes is None else ARENA.format(arena_bytes=arena_bytes)
+    header = HEADER.format(
+        file=file,
+        guard=name.upper(),
+        name=name,
+        facts=facts + arena,
+        model_bytes=len(content),
+        declarations=declarations,
+    )
+    source = SOURCE.format(file=file, name=name, model=_array(content), definitions=definitions)
     folder.mkdir(parents=True, exist_ok=True)
-    for file, text in (("model.cc", source), ("model.h", header)):
-        with replacing(folder / file) as temporary:
+    for suffix, text in ((".cc", source), (".h", header)):
+        with replacing(folder / f"{name}{suffix}") as temporary:
             temporary.write_text(text, encoding="ascii", newline="\n")
 
 

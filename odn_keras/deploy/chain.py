@@ -93,7 +93,7 @@ def split(whole: bytes) -> list[bytes]:
     """
     graph = read_model(whole).subgraphs[0]
     made_by = {int(tensor): number for number, op in enumerate(graph.operators) for tensor in op.outputs}
-    needed = {int(output): _ancestors(graph, made_by, int(output)) for output in graph.outputs}
+    needed = {int(output): ancestors(graph, made_by, int(output)) for output in graph.outputs}
     outputs = sorted(needed, key=lambda output: len(needed[output]))
     for output in outputs:
         quantization = graph.tensors[output].quantization
@@ -115,7 +115,7 @@ def split(whole: bytes) -> list[bytes]:
             raise InputError(
                 f"exit {number + 1} is not on the way to the next one by one tensor: it cannot be split off"
             )
-        pieces.append(_cut(whole, own, entry, [output, *handed]))
+        pieces.append(cut(whole, own, entry, [output, *handed]))
         entry = handed[0] if handed else entry
     return pieces
 
@@ -124,12 +124,12 @@ def end_only(whole: bytes) -> bytes:
     """The file of the network's end, without its exits."""
     graph = read_model(whole).subgraphs[0]
     made_by = {int(tensor): number for number, op in enumerate(graph.operators) for tensor in op.outputs}
-    needed = {int(output): _ancestors(graph, made_by, int(output)) for output in graph.outputs}
+    needed = {int(output): ancestors(graph, made_by, int(output)) for output in graph.outputs}
     end = max(needed, key=lambda output: len(needed[output]))
-    return _cut(whole, sorted(needed[end]), int(graph.inputs[0]), [end])
+    return cut(whole, sorted(needed[end]), int(graph.inputs[0]), [end])
 
 
-def _ancestors(graph, made_by: dict[int, int], tensor: int) -> set[int]:
+def ancestors(graph, made_by: dict[int, int], tensor: int) -> set[int]:
     """The operators, by number, that a tensor needs."""
     found, open_tensors = set[int](), [tensor]
     while open_tensors:
@@ -140,7 +140,7 @@ def _ancestors(graph, made_by: dict[int, int], tensor: int) -> set[int]:
     return found
 
 
-def _cut(whole: bytes, operators: Sequence[int], entry: int, outputs: list[int]) -> bytes:
+def cut(whole: bytes, operators: Sequence[int], entry: int, outputs: list[int]) -> bytes:
     """A file of some of the operators, in their order, and what they read and write."""
     model = read_model(whole)
     (graph,) = model.subgraphs

@@ -10,6 +10,7 @@ import numpy as np
 
 from odn_keras.budget import Budget
 from odn_keras.data import Dataset
+from odn_keras.deploy.latency import measure_latencies
 from odn_keras.deploy.micro import measure_arena
 from odn_keras.deploy.qat import export_qat
 from odn_keras.deploy.runtimes import LiteRTClassifier, Measurement, Quantization, measure
@@ -37,20 +38,26 @@ class ExportedFile:
     output: Quantization
     measurement: Measurement
 
-    def against(self, budget: Budget | None, arena: int | None = None) -> dict[str, Any] | None:
+    def against(
+        self, budget: Budget | None, arena: int | None = None, latency_ms: float | None = None
+    ) -> dict[str, Any] | None:
         """The file held against a budget: see `Budget.measured`; `None` where there is no budget.
 
         Args:
             budget: the limits.
             arena: bytes of its arena, where that is measured already; otherwise it is measured where it is limited and
                 TFLite Micro is installed.
+            latency_ms: milliseconds of an image, where they are known already; otherwise they are measured in LiteRT
+                where they are limited.
         """
         if not budget:
             return None
         limited = budget.max_arena is not None
         if arena is None and limited and importlib.util.find_spec("tflite_micro") is not None:
             arena = measure_arena(self.path)
-        return budget.measured(self.bytes, arena)
+        if latency_ms is None and budget.max_latency_ms is not None:
+            (latency_ms,) = measure_latencies([self.path])
+        return budget.measured(self.bytes, arena, latency_ms)
 
 
 def export_measured(network: keras.Model, dataset: Dataset, path: pathlib.Path, quantize: str = "int8") -> ExportedFile:

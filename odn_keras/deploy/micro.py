@@ -9,7 +9,7 @@ import sys
 import numpy as np
 
 from odn_keras.deploy import memory
-from odn_keras.deploy.runtimes import LiteRTClassifier, TensorClassifier
+from odn_keras.deploy.runtimes import LiteRTClassifier, TensorClassifier, open_interpreter
 from odn_keras.errors import InputError
 from odn_keras.quiet import quiet
 
@@ -31,6 +31,7 @@ class MicroClassifier(TensorClassifier):
 
     def __init__(self, path: str | os.PathLike, arena_bytes: int | None = None):
         _check(path)
+        LiteRTClassifier(path)
         from tflite_micro import runtime
 
         content = pathlib.Path(path).read_bytes()
@@ -81,7 +82,7 @@ def _check(path: str | os.PathLike) -> None:
     """Refuses what TFLite Micro would not: it crashes on damaged files."""
     if importlib.util.find_spec("tflite_micro") is None:
         raise InputError("this needs TFLite Micro: pip install 'odn_keras[micro]'")
-    LiteRTClassifier(path)
+    open_interpreter(path)
     memory.check_integer(memory.read_model(pathlib.Path(path).read_bytes()))
 
 

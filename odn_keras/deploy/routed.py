@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from odn_keras.deploy.runtimes import Classifier, Quantization
+from odn_keras.deploy.runtimes import Classifier, Quantization, open_interpreter
 from odn_keras.errors import InputError
 from odn_keras.quiet import quiet
 
@@ -149,16 +149,7 @@ def _outer_tensors(path: str | os.PathLike) -> tuple[list[_Tensor], list[_Tensor
 
 
 def _litert(path: str | os.PathLike) -> _Stage:
-    try:
-        with quiet(show_on_failure=False):
-            from ai_edge_litert.interpreter import Interpreter
-
-            interpreter = Interpreter(os.fspath(path), num_threads=1)
-            interpreter.allocate_tensors()
-    except ImportError as error:
-        raise InputError(f"running .tflite files needs ai-edge-litert: pip install it ({error})") from error
-    except (ValueError, RuntimeError) as error:
-        raise InputError(f"{path} is not a readable .tflite file ({str(error).splitlines()[0]})") from error
+    interpreter = open_interpreter(path)
     entry = interpreter.get_input_details()[0]["index"]
     outputs = [details["index"] for details in interpreter.get_output_details()]
 

@@ -142,6 +142,47 @@ class TensorClassifier(Classifier):
         return self._invoke(tensor.astype(self.dtypes[0]))[0]
 
 
+def open_interpreter(
+    path: str | os.PathLike,
+    num_threads: int = 1,
+    module: str = "ai_edge_litert",
+    package: str = "ai-edge-litert",
+    kernels: str = "AUTO",
+):
+    """LiteRT's interpreter of a `.tflite` file, ready to run.
+
+    Args:
+        path: of the file.
+        num_threads: CPU threads.
+        module, package: where the interpreter is, and what is to be installed for it.
+        kernels: of the runtime's `OpResolverType`.
+
+    Raises:
+        InputError: where the package is missing, or the file cannot be read.
+    """
+    if not pathlib.Path(path).is_file():
+        raise InputError(f"no such file: {path}")
+    try:
+        with quiet(show_on_failure=False):  # some releases greet when they are imported
+            runtime = importlib.import_module(f"{module}.interpreter")
+    except ImportError as error:
+        raise InputError(f"running .tflite files needs {package}: pip install it ({error})") from error
+    try:
+        with quiet(show_on_failure=False):
+            interpreter = runtime.Interpreter(
+                os.fspath(path),
+                num_threads=num_threads,
+                experimental_op_resolver_type=runtime.OpResolverType[kernels],
+            )
+            interpreter.allocate_tensors()
+            for details in interpreter.get_input_details():
+                interpreter.set_tensor(details["index"], np.zeros(details["shape"], details["dtype"]))
+            interpreter.invoke()  # some damage shows only here
+    except (ValueError, RuntimeError) as error:
+        raise InputError(f"{path} is not a readable .tflite file ({str(error).splitlines()[0]})") from error
+    return interpreter
+
+
 class LiteRTClassifier(TensorClassifier):
     """A classifier in LiteRT (the runtime of Android; once TensorFlow Lite).
 
@@ -157,26 +198,7 @@ class LiteRTClassifier(TensorClassifier):
     kernels = "AUTO"  # or what else the runtime's OpResolverType has
 
     def __init__(self, path: str | os.PathLike, num_threads: int = 1):
-        if not pathlib.Path(path).is_file():
-            raise InputError(f"no such file: {path}")
-        try:
-            with quiet(show_on_failure=False):  # some releases greet when they are imported
-                interpreter = importlib.import_module(f"{self.module}.interpreter")
-        except ImportError as error:
-            raise InputError(f"running .tflite files needs {self.package}: pip install it ({error})") from error
-        try:
-            with quiet(show_on_failure=False):
-                self._interpreter = interpreter.Interpreter(
-                    os.fspath(path),
-                    num_threads=num_threads,
-                    experimental_op_resolver_type=interpreter.OpResolverType[self.kernels],
-                )
-                self._interpreter.allocate_tensors()
-                for details in self._interpreter.get_input_details():
-                    self._interpreter.set_tensor(details["index"], np.zeros(details["shape"], details["dtype"]))
-                self._interpreter.invoke()  # some damage shows only here
-        except (ValueError, RuntimeError) as error:
-            raise InputError(f"{path} is not a readable .tflite file ({str(error).splitlines()[0]})") from error
+        self._interpreter = open_interpreter(path, num_threads, self.module, self.package, self.kernels)
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         if len(inputs) != 1 or len(outputs) != 1:
             raise InputError(f"{path} is no classifier: it has {len(inputs)} inputs and {len(outputs)} outputs")

@@ -44,12 +44,23 @@ def test_images_leave_where_the_int8_comparison_says(folder, digits, runtime):
     assert classifier.accuracy(images, labels) > 0.5
 
 
-def test_both_runtimes_decide_alike(folder, digits):
+STEPS = 6  # of 1/256, by which the kernels of the two runtimes may differ
+
+
+def test_both_runtimes_decide_alike_but_at_a_threshold(folder, digits):
     pytest.importorskip("tflite_micro", reason="pip install 'odn_keras[micro]'")
-    (_, ours), (_, theirs) = (
-        RoutedClassifier(folder, name).route(digits.test[0]) for name in ("litert", "tflite_micro")
-    )
-    assert np.mean(ours == theirs) > 0.97  # their kernels differ by a step or two of 256
+    images = digits.test[0]
+    one, other = (RoutedClassifier(folder, name) for name in ("litert", "tflite_micro"))
+    (answers, exits), (their_answers, their_exits) = one.route(images), other.route(images)
+    int8 = one.predict_every_exit(images) * 256 - 128
+    at_a_threshold = np.zeros(len(images), bool)
+    for threshold, answer in zip(one.thresholds, int8, strict=False):
+        at_a_threshold |= np.abs(answer.max(axis=-1) - threshold) <= STEPS
+    best, second = np.sort(answers * 256, axis=-1)[:, :-3:-1].T
+    undecided = at_a_threshold | (best - second <= 2 * STEPS)
+    np.testing.assert_array_equal(exits[~at_a_threshold], their_exits[~at_a_threshold])
+    np.testing.assert_array_equal(answers.argmax(-1)[~undecided], their_answers.argmax(-1)[~undecided])
+    assert np.mean(undecided) < 0.3  # there is something left to compare
 
 
 def test_the_int8_threshold_decides_as_the_float_one():

@@ -1,0 +1,67 @@
+"""Measures how long the parts of a run's network take, so that `odn_keras.specialize` can keep a limit of latency.
+
+    python -m odn_keras.latency --run=runs/fashion --out=latency.json
+    python -m odn_keras.latency --run=runs/fashion --vela=ethos-u55-128 --out=ethos.json
+
+Stem, heads and blocks, these at every width that was trained, become int8 files of random weights, and are measured
+by turns in LiteRT on one thread of this machine, or with --vela estimated by Vela. Whole networks are measured beside
+them, which shows whether the parts add up. Exit status: 0, or 2 for bad input.
+"""
+
+import dataclasses
+import math
+import pathlib
+
+from absl import flags
+
+from odn_keras import cli
+from odn_keras.errors import InputError
+from odn_keras.files import write_json
+from odn_keras.run_folder import finished_supernet
+
+
+def define_flags() -> None:
+    flags.adopt_module_key_flags(cli)
+    flags.DEFINE_string("run", None, "The folder of a finished run with --exits or --shrink_epochs.")
+    flags.DEFINE_string("out", None, "The table's file; default: latency.json in the run's folder.")
+    flags.DEFINE_string("vela", None, "Estimate for an Ethos-U instead, such as ethos-u55-128.")
+    flags.DEFINE_float("seconds", 20.0, "How long to measure, all parts together.")
+
+
+def main() -> None:
+    values = flags.FLAGS
+    if not values.run:
+        raise InputError("give --run, the folder of a finished run")
+    if not 0 < values.seconds < math.inf:
+        raise InputError(f"--seconds must be above 0, got {values.seconds}")
+    out = pathlib.Path(values.out) if values.out else pathlib.Path(values.run, "latency.json")
+    if out.is_dir() or not out.parent.is_dir():
+        raise InputError(f"--out must be a file in a folder that exists, got {out}")
+    report = finished_supernet(values.run)
+    cli.import_keras()  # heavy: only once the flags are known to be good
+    from odn_keras.architectures import NetworkSpec
+    from odn_keras.deploy.latency import measure_table
+
+    cli.wake_backend()
+    supernet, depth = report["supernet"], report["depth"]
+    table, checks = measure_table(
+        NetworkSpec(**supernet["spec"]),
+        depth,
+        widths=supernet["widths"],
+        vela=values.vela,
+        seconds=values.seconds,
+        progress=cli.show_step,
+    )
+    print(f"\n{table.runtime}, {table.machine}\n{'ms':>10}  part")
+    for part, milliseconds in table.parts_ms.items():
+        print(f"{milliseconds:>10.4f}  {part}")
+    print(f"\nwhole networks of depth {depth}\n{'ms':>10}{'sum of parts':>14}  inner channels")
+    for check in checks:
+        inner = " ".join("+".join(map(str, channels)) for channels in check.inner)
+        print(f"{check.measured_ms:>10.4f}{check.sum_ms:>14.4f}  {inner}")
+    print(f"a whole network is taken to need {table.factor:.3f} times the sum\n\n  {out}")
+    write_json({**dataclasses.asdict(table), "checks": [dataclasses.asdict(check) for check in checks]}, out)
+
+
+if __name__ == "__main__":
+    cli.run(main, define_flags)

@@ -1,0 +1,97 @@
+"""How long a network takes, told from a table of its parts' latencies: stem, blocks of every width, heads.
+
+A part is known by its shapes alone, so that equal ones are measured once, and a table serves every network of such
+parts. `python -m odn_keras.latency` makes it.
+"""
+
+import json
+import math
+import os
+import pathlib
+from dataclasses import dataclass
+
+from odn_keras.architectures import NetworkSpec
+from odn_keras.errors import InputError
+
+
+def parts(spec: NetworkSpec, depth: int) -> list[str]:
+    """The parts of a network, in order: its stem, its blocks and its head.
+
+    >>> parts(NetworkSpec("resnet18", (28, 28, 1), num_classes=10, width=16), 1)
+    ['stem 28x28x1: 3x3x16/1', 'block 28x28x16: 3x3x16/1 3x3x16/1', 'head 28x28x16: 10']
+    """
+    spec.check_depth(depth)
+
+    def after(shape: tuple[int, ...], convolutions) -> tuple[str, tuple[int, ...]]:
+        told = " ".join(f"{kernel}x{kernel}x{filters}/{stride}" for kernel, filters, stride in convolutions)
+        stride = math.prod(stride for _, _, stride in convolutions)
+        return f"{_told(shape)}: {told}", (-(-shape[0] // stride), -(-shape[1] // stride), convolutions[-1][1])
+
+    name, shape = after(spec.input_shape, [(3, spec.width, spec.stem_stride)])
+    found = [f"stem {name}"]
+    for number in range(1, depth + 1):
+        name, shape = after(shape, spec.convolutions(number))
+        found.append(f"block {name}")
+    return [*found, f"head {_told(shape)}: {spec.num_classes}"]
+
+
+def _told(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """What was measured, or estimated.
+
+    Attributes:
+        runtime: what the milliseconds are of, with its version.
+        machine: whose they are.
+        vela: the Ethos-U configuration that they are Vela's estimates for; `None` for LiteRT's, measured.
+        call_ms: what a call of the runtime takes besides what it computes.
+        factor: how many times the sum of its parts a whole network takes.
+        parts_ms: of each part, without the call.
+    """
+
+    runtime: str
+    machine: str
+    vela: str | None
+    call_ms: float
+    factor: float
+    parts_ms: dict[str, float]
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "LatencyTable":
+        """Reads what `python -m odn_keras.latency` has written.
+
+        Raises:
+            InputError: where it is no such file, or damaged.
+        """
+        try:
+            stored = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+            table = cls(*(stored[name] for name in ("runtime", "machine", "vela", "call_ms", "factor", "parts_ms")))
+            texts = (table.runtime, table.machine, table.vela or "", *table.parts_ms)
+            if not all(isinstance(text, str) for text in texts):
+                raise ValueError("its names are no text")
+            for number in (table.call_ms, table.factor, *table.parts_ms.values()):
+                if isinstance(number, bool | str) or not 0 <= number < math.inf:
+                    raise ValueError(f"{number!r} is no number of milliseconds")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"{path} is no latency table: python -m odn_keras.latency writes one ({error!r})"
+            ) from error
+        return table
+
+    def milliseconds(self, spec: NetworkSpec, depth: int) -> float:
+        """Of one image: the sum of the network's parts, times `factor`.
+
+        Raises:
+            InputError: where the table lacks a part.
+        """
+        needed = parts(spec, depth)
+        for part in needed:
+            if part not in self.parts_ms:
+                raise InputError(
+                    f"the latency table is of another network, it lacks the {part!r}: measure this one with "
+                    "python -m odn_keras.latency --run=..."
+                )
+        return self.factor * (self.call_ms + sum(self.parts_ms[part] for part in needed))
