@@ -10,12 +10,15 @@ demo: $(VENV)/.base
 	$(RUN) -m odn_keras.train --flagfile=flags/digits.txt --overwrite
 
 # The model tests once more on the other backends: a backend is chosen once a process.
-MODEL_TESTS := tests/test_builder.py tests/test_growth.py tests/test_checkpoint.py tests/test_normalization.py tests/test_averaging.py tests/test_distillation.py tests/test_subnetwork.py -m "not slow and not one_backend"
+MODEL_TESTS := tests/test_builder.py tests/test_growth.py tests/test_checkpoint.py tests/test_normalization.py tests/test_averaging.py tests/test_distillation.py tests/test_subnetwork.py tests/prune -m "not slow and not one_backend"
+
+# The files of tests are shared out among the cores.
+PYTEST := $(RUN) -m pytest -n auto --dist=loadfile
 
 test: $(VENV)/.dev
-	$(RUN) -m pytest $(ARGS)
-	KERAS_BACKEND=jax $(RUN) -m pytest $(MODEL_TESTS) $(ARGS)
-	KERAS_BACKEND=torch $(RUN) -m pytest $(MODEL_TESTS) $(ARGS)
+	$(PYTEST) $(ARGS)
+	KERAS_BACKEND=jax $(PYTEST) $(MODEL_TESTS) $(ARGS)
+	KERAS_BACKEND=torch $(PYTEST) $(MODEL_TESTS) $(ARGS)
 
 slow: $(VENV)/.dev
 	$(RUN) -m pytest -m slow $(ARGS)

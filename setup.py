@@ -31,6 +31,7 @@ EXTRAS = {
     "device": ["tflite-runtime==2.14.0", "numpy<2"],
     "dev": [
         "pytest>=9,<10",
+        "pytest-xdist>=3.8,<4",
         "hypothesis>=6.150,<7",
         "tensorboard>=2.20,<3",
         "ruff==0.17.6",

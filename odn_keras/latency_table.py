@@ -27,7 +27,7 @@ def parts(spec: NetworkSpec, depth: int) -> list[str]:
         stride = math.prod(stride for _, _, stride in convolutions)
         return f"{_told(shape)}: {told}", (-(-shape[0] // stride), -(-shape[1] // stride), convolutions[-1][1])
 
-    name, shape = after(spec.input_shape, [(3, spec.width, spec.stem_stride)])
+    name, shape = after(spec.input_shape, [(3, spec.out_channels(0), spec.stem_stride)])
     found = [f"stem {name}"]
     for number in range(1, depth + 1):
         name, shape = after(shape, spec.convolutions(number))

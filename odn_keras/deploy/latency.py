@@ -166,9 +166,9 @@ def _estimated(paths: dict[str, pathlib.Path], vela: str, progress: Callable[[st
 
 def _combinations(spec: NetworkSpec, depth: int, ladder: Sequence[float]) -> Iterator[NetworkSpec]:
     """The network with each combination of fractions in the inner layers of a block, the same in all blocks."""
-    blocks = spec.blocks[:depth]
-    for fractions in itertools.product(ladder, repeat=len(blocks[0].inner(1))):
-        inner = tuple(tuple(map(elastic.active_channels, block.inner(spec.width), fractions)) for block in blocks)
+    whole = [spec.inner_channels(number) for number in range(1, depth + 1)]
+    for fractions in itertools.product(ladder, repeat=len(whole[0])):
+        inner = tuple(tuple(map(elastic.active_channels, channels, fractions)) for channels in whole)
         yield replace(spec, exits=tuple(range(1, depth)), inner=inner)
 
 

@@ -5,6 +5,8 @@ from keras import layers
 from odn_keras import InputError, NetworkSpec, build
 from odn_keras.prune import find_groups
 
+pytestmark = pytest.mark.one_backend  # the graph is Keras's own, whichever backend computes
+
 
 def names(group):
     return [sorted(layer.name for layer in part) for part in (group.writers, group.norms, group.readers)]

@@ -9,7 +9,7 @@ from odn_keras.prune.pruner import Pruner, PruningPlan
 SPEC = NetworkSpec("resnet18", (8, 8, 1), 10, width=8)
 
 
-def fit(network, digits, *callbacks, optimizer="sgd", epochs=8, **arguments):
+def fit(network, digits, *callbacks, optimizer="sgd", epochs=3, **arguments):
     images, labels = digits.train
     network.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
     return network.fit(
@@ -40,13 +40,14 @@ class Watch(keras.callbacks.Callback):
             self.seen.append(params(self.model))
 
 
-@pytest.mark.parametrize("streams", [False, True])
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize(
+    ("optimizer", "streams"), [("adam", True), pytest.param("sgd", False, marks=pytest.mark.one_backend)]
+)
 def test_the_asked_share_goes_step_by_step_and_is_exactly_zero(digits, streams, optimizer):
     network, watch = build(SPEC, 2), Watch()
-    fit(network, digits, ChannelPruning(0.6, streams=streams), watch, optimizer=optimizer)
+    fit(network, digits, ChannelPruning(0.6, streams=streams), watch, optimizer=optimizer, epochs=4)
     assert 0.33 < share_left(network) <= 0.4
-    assert watch.seen == sorted(watch.seen, reverse=True) and len(set(watch.seen)) > 3
+    assert watch.seen == sorted(watch.seen, reverse=True) and len(set(watch.seen)) > 2
     small = prune.compact(network)
     images = digits.test[0][:20].astype("float32")
     np.testing.assert_allclose(small.predict(images, verbose=0), network.predict(images, verbose=0), atol=1e-4)
@@ -65,7 +66,7 @@ def test_what_is_gone_stays_zero_under_momentum_and_averaged_weights(digits):
 def test_of_a_budget_no_more_is_taken_than_it_needs(digits):
     network = build(SPEC, 2)
     whole, budget = footprint.flash_bytes(SPEC, 2), Budget(max_flash=6000)
-    fit(network, digits, ChannelPruning(budget=budget), epochs=4)
+    fit(network, digits, ChannelPruning(budget=budget))
     flash = footprint.flash_bytes(spec_of(prune.compact(network), SPEC), 2)
     assert 5700 < flash <= 6000 < whole
 
@@ -83,6 +84,7 @@ def test_an_arena_needs_the_streams(digits):
         Pruner(network, PruningPlan(budget=Budget(max_arena=8_000)), steps=100)
 
 
+@pytest.mark.one_backend
 def test_a_pruner_goes_on_from_its_state():
     networks = [build(SPEC, 2) for _ in range(2)]
     networks[1].set_weights(networks[0].get_weights())
