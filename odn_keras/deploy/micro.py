@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ from odn_keras.quiet import quiet
 KIB = 1024
 PLENTY = 16  # times the activations' least memory, and as many KiB
 LARGEST = 2**30
+MISSING_OPERATOR = re.compile(r"Didn't find op for (?:builtin|custom) opcode '(\w+)'")
 
 
 class MicroClassifier(TensorClassifier):
@@ -40,6 +42,7 @@ class MicroClassifier(TensorClassifier):
             with quiet(show_on_failure=False):
                 self._interpreter = runtime.Interpreter.from_bytes(content, arena_size=arena_bytes)
         except RuntimeError as error:
+            _refuse_operators(_tried(path, arena_bytes))
             raise InputError(f"TFLite Micro cannot run {path} in an arena of {arena_bytes} bytes ({error})") from error
         details = self._interpreter.get_input_details(0), self._interpreter.get_output_details(0)
         for one in details:
@@ -65,16 +68,17 @@ def measure_arena(path: str | os.PathLike) -> int:
     step = memory.ALIGNMENT
     too_small = _least(pathlib.Path(path).read_bytes()) // step - 1
     enough = too_small + KIB
-    while not _runs(path, enough * step):
+    while (tried := _tried(path, enough * step)).returncode:
+        _refuse_operators(tried)
         too_small, enough = enough, 2 * enough
         if enough * step > LARGEST:
             raise InputError(f"TFLite Micro cannot run {path} in an arena of {LARGEST} bytes")
     while enough - too_small > 1:
         middle = (too_small + enough) // 2
-        if _runs(path, middle * step):
-            enough = middle
-        else:
+        if _tried(path, middle * step).returncode:
             too_small = middle
+        else:
+            enough = middle
     return enough * step
 
 
@@ -90,9 +94,15 @@ def _least(content: bytes) -> int:
     return memory.least_bytes(list(memory.activations_of(memory.read_model(content)).values()))
 
 
-def _runs(path: str | os.PathLike, arena_bytes: int) -> bool:
+def _tried(path: str | os.PathLike, arena_bytes: int) -> subprocess.CompletedProcess:
+    """A process that runs the file once in that arena: its exit status, and what TFLite Micro says."""
     command = [sys.executable, "-m", __name__, os.fspath(path), str(arena_bytes)]
-    return subprocess.run(command, capture_output=True).returncode == 0
+    return subprocess.run(command, capture_output=True, text=True, errors="replace")
+
+
+def _refuse_operators(tried: subprocess.CompletedProcess) -> None:
+    if missing := MISSING_OPERATOR.search(tried.stdout + tried.stderr):
+        raise InputError(f"TFLite Micro has no operator {missing[1]}, which this network needs")
 
 
 if __name__ == "__main__":

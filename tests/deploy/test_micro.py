@@ -59,3 +59,19 @@ def test_what_would_crash_tflite_micro_is_refused(tmp_path, damage):
         with pytest.raises(InputError) as refused:
             use(path)
         assert "\n" not in str(refused.value)
+
+
+def test_an_operator_that_tflite_micro_lacks_is_named(tmp_path):
+    pytest.importorskip("tensorflow")
+    import keras
+
+    from odn_keras import export_tflite
+
+    images = keras.Input((8, 8, 1))
+    features = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3, activation="gelu")(images))
+    network = keras.Model(images, keras.layers.Dense(10, activation="softmax")(features))
+    pixels = np.random.default_rng(0).integers(0, 256, (100, 8, 8, 1)).astype(np.uint8)
+    export_tflite(network, pixels, tmp_path / "model.tflite")
+    for use in (MicroClassifier, measure_arena):
+        with pytest.raises(InputError, match="no operator GELU"):
+            use(tmp_path / "model.tflite")
