@@ -67,7 +67,7 @@ class ChannelPruning(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         step = self._epoch * self._steps + batch
         if self._pruner.due(step):
-            self.model  # noqa: B018  on JAX this brings the variables back from the training step
+            self._bring_back_variables()
             self._pruner.after_step(step)
 
     def on_test_begin(self, logs=None):
@@ -75,8 +75,12 @@ class ChannelPruning(keras.callbacks.Callback):
             self._pruner.hold()
 
     def on_epoch_end(self, epoch, logs=None):
-        self.model  # noqa: B018  as above
+        self._bring_back_variables()
         self._pruner.hold()
 
     def on_train_end(self, logs=None):
         self._pruner.hold()
+
+    def _bring_back_variables(self) -> keras.Model:
+        """On JAX they lie elsewhere while an epoch is trained; asking for the model puts them in place."""
+        return self.model

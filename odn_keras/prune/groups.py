@@ -91,6 +91,8 @@ def groups_by_tensor(network: keras.Model) -> dict[int, ChannelGroup]:
             sources[0].readers.append(layer)
             groups[id(layer.output)] = ChannelGroup(layer.output.shape[-1], [layer])
             continue
+        if isinstance(layer, layers.Rescaling) and not sources[0].fixed:
+            _refuse(layer, "a place other than the beginning")
         joined = sources[0]
         for other in sources[1:]:
             joined = _joined(joined, other, groups)
@@ -137,8 +139,6 @@ def _check(layer: keras.layers.Layer) -> None:
         _refuse(layer, f"axis={layer.axis}")
     if isinstance(layer, layers.ReLU) and layer.threshold:
         _refuse(layer, f"threshold={layer.threshold}")
-    if isinstance(layer, layers.Rescaling) and not isinstance(layer.input._keras_history.operation, layers.InputLayer):
-        _refuse(layer, "a place other than the beginning")
     if len({tensor.shape for tensor in inputs_of(layer)}) > 1:
         _refuse(layer, "inputs of several shapes")
 
