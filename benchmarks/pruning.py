@@ -16,6 +16,7 @@ Printed are medians over the seeds, with the accuracies of each. Whatever is tra
 command goes on where it was cut off.
 """
 
+import math
 import pathlib
 import statistics
 
@@ -40,8 +41,9 @@ def main() -> None:
     options = RunOptions(**cli.option_values())
     folder = pathlib.Path(values.out or f"runs/pruning/{options.dataset}")
     jobs = Jobs(folder, options, values.depth, values.workers)
-    cycle = options.cycle_epochs
-    arguments = {"depth": values.depth, "epochs": cycle, "tuning_epochs": -(-cycle // 2), "sparsity": values.sparsity}
+    cycle = options.cycle_epochs or math.ceil(options.epochs / 3)
+    half = math.ceil(cycle / 2)
+    arguments = {"depth": values.depth, "epochs": cycle, "tuning_epochs": half, "sparsity": values.sparsity}
     outcomes = jobs.run(Job("pruned", seed, arguments) for seed in range(values.seeds))
     rows = []
     for index, first in enumerate(outcomes[0].log):
@@ -53,7 +55,7 @@ def main() -> None:
     before = statistics.median(outcome.val_accuracy for outcome in outcomes)
     print(
         f"\n{options.dataset}, {options.train_images:,} images, {options.backbone} of width {options.width}, depth "
-        f"{values.depth}, {values.seeds} seeds: {cycle} epochs ({before:.4f}), then {-(-cycle // 2)} each way"
+        f"{values.depth}, {values.seeds} seeds: {cycle} epochs ({before:.4f}), then {half} each way"
     )
     print(f"{'':<32}{'parameters':>12}{'flash':>9}{'arena':>9}{'validation':>12}{'test':>9}{'time':>7}  each seed")
     for row in rows:

@@ -77,8 +77,8 @@ class OptimallyDeepNetwork:
     ):
         spec = NetworkSpec(backbone, input_shape, num_classes, width, stem_stride, input_scale)
         depths = tuple(range(1, spec.max_depth + 1)) if exits == "all" else tuple(exits)
-        inner = tuple(tuple(channels) for channels in inner)
-        self.spec = dataclasses.replace(spec, exits=depths, inner=inner, stream=tuple(stream))
+        blocks = tuple(tuple(channels) for channels in inner)
+        self.spec = dataclasses.replace(spec, exits=depths, inner=blocks, stream=tuple(stream))
         if teacher is not None:
             check_teacher(teacher, self.spec.input_shape, num_classes)
         self.network = builder.build(self.spec, depth, dtype)

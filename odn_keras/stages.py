@@ -72,7 +72,8 @@ class GrowingFit:
         pruning: PruningPlan | None = None,
     ):
         self.network, self.spec, self.fitted = network, spec, network
-        self._pruning, self._pruner = pruning, None
+        self._pruning = pruning
+        self._pruner: Pruner | None = None  # in its stage
         if pruning is not None:
             Pruner(network, pruning, steps)  # refuses, before anything is trained, what cannot be reached
         self._teacher, self._distillation = teacher, distillation
@@ -297,7 +298,9 @@ class GrowingFit:
         length = steps * (stage.end_epoch - stage.first_epoch)
         before = length if stage.phase == PRUNE else 0  # it is the second half of a cycle
         schedule = None if stage.phase == SETTLE else partial(recipes.one_cycle, steps=before + length)
-        self._pruner = Pruner(self.network, self._pruning, length) if stage.phase == PRUNE else None
+        self._pruner = None
+        if stage.phase == PRUNE and self._pruning is not None:
+            self._pruner = Pruner(self.network, self._pruning, length)
         template = self._compile_arguments["optimizer"]
         momentum = averaging.averaging_momentum(steps)
         optimizer = recipes.fresh_optimizer(template, schedule, self._growth.rate_scale, momentum)

@@ -52,8 +52,8 @@ class ChannelPruning(keras.callbacks.Callback):
     ):
         super().__init__()
         self.plan = PruningPlan(sparsity, budget, start, end, streams)
-        self._pruner: Pruner | None = None
-        self._epoch = 0
+        self._pruner: Pruner | None = None  # while a `fit` goes on
+        self._epoch = self._steps = 0
 
     def on_train_begin(self, logs=None):
         steps, epochs = self.params.get("steps"), self.params.get("epochs")
@@ -66,20 +66,23 @@ class ChannelPruning(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         step = self._epoch * self._steps + batch
-        if self._pruner.due(step):
+        if self._pruner and self._pruner.due(step):
             self._bring_back_variables()
             self._pruner.after_step(step)
 
     def on_test_begin(self, logs=None):
-        if self._pruner:
-            self._pruner.hold()
+        self._hold()
 
     def on_epoch_end(self, epoch, logs=None):
-        self._bring_back_variables()
-        self._pruner.hold()
+        self._hold()
 
     def on_train_end(self, logs=None):
-        self._pruner.hold()
+        self._hold()
+
+    def _hold(self) -> None:
+        if self._pruner:
+            self._bring_back_variables()
+            self._pruner.hold()
 
     def _bring_back_variables(self) -> keras.Model:
         """On JAX they lie elsewhere while an epoch is trained; asking for the model puts them in place."""

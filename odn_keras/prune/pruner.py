@@ -179,8 +179,9 @@ class Pruner:
         return total
 
     def _goals(self) -> dict[str, float]:
-        if self._plan.budget is None:
+        if self._plan.sparsity is not None:
             return {"parameters": (1 - self._plan.sparsity) * self._whole["parameters"]}
+        assert self._plan.budget is not None
         limits = {"flash_bytes": self._plan.budget.max_flash, "arena_bytes": self._plan.budget.max_arena}
         return {name: limit for name, limit in limits.items() if limit is not None}
 

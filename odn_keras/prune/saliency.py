@@ -65,7 +65,8 @@ def _moments(network: keras.Model) -> dict[int, Moments]:
 def _after(layer: keras.layers.Layer, inputs: list[Moments]) -> Moments:
     mean, variance = inputs[0]
     if isinstance(layer, layers.Add):
-        return sum(mean for mean, _ in inputs), sum(variance for _, variance in inputs)
+        means, variances = zip(*inputs, strict=True)
+        return np.sum(means, axis=0), np.sum(variances, axis=0)
     if isinstance(layer, layers.BatchNormalization):
         gamma, beta = _scale(layer), _offset(layer)
         return beta, gamma**2 * variance / (variance + layer.epsilon)
