@@ -1,14 +1,14 @@
 """Do the exits of a network learn better from its end, and how much should they count?
 
-    python -m benchmarks.distillation --dataset=emnist --train_images=2000 --validation_images=5000
-    python -m benchmarks.distillation --dataset=emnist --train_images=2000 --validation_images=5000 \
-        --alphas=0.5 --exit_weights=0.3,1 --max_depth=6 --alone=1
+    python -m benchmarks.distillation --dataset=fashion_mnist --train_images=2000 --validation_images=2000
+    python -m benchmarks.distillation --dataset=fashion_mnist --train_images=2000 --validation_images=2000 \
+        --alphas=0.5 --exit_weights=0.3,1 --alone=1
 
 The same run, grown to --max_depth with an exit after every block, once with each of --alphas (0: the exits learn from
 labels only) and each of --exit_weights, and with each seed; the first of all is what the others are compared with.
-With --alone these depths are trained by themselves too, for as many epochs as the whole run may take, in one cycle of
-the learning rate. Accuracies are of validation images. Whatever is trained is kept in --out, and the same command goes
-on where it was cut off.
+With --alone these depths are trained by themselves too, for as many epochs as the first of these runs took, in one
+cycle of the learning rate. Accuracies are of validation images. Whatever is trained is kept in --out, and the same
+command goes on where it was cut off.
 """
 
 import itertools
@@ -62,18 +62,16 @@ def main() -> None:
         NetworkSpec(options.backbone, (1, 1, 1), num_classes=2).check_depth(depth)
     out = pathlib.Path(values.out or pathlib.Path("runs", "distillation", pathlib.Path(options.dataset).stem))
     jobs = Jobs(out / "trainings", options, options.max_depth, values.workers)
-    length = {"epochs": options.epochs, "cycle_epochs": options.cycle_epochs}
-    wanted = [Job("with_exits", seed, {**length, **setting}) for setting in settings for seed in range(values.seeds)]
-    wanted += [
-        Job("direct", seed, {"depth": depth, "epochs": options.epochs})
-        for depth in alone
-        for seed in range(values.seeds)
-    ]
-    found = jobs.run(wanted)
-    runs = {name_of(setting): [found.pop(0) for _ in range(values.seeds)] for setting in settings}
+    length, seeds = {"epochs": options.epochs, "cycle_epochs": options.cycle_epochs}, range(values.seeds)
+    found = jobs.run(Job("with_exits", seed, {**length, **setting}) for setting in settings for seed in seeds)
+    runs = {name_of(setting): [found.pop(0) for _ in seeds] for setting in settings}
     accuracies = {name: by_depth(outcomes) for name, outcomes in runs.items()}
     if alone:
-        accuracies[ALONE] = {depth: [found.pop(0).val_accuracy for _ in range(values.seeds)] for depth in alone}
+        took = [outcome.epochs for outcome in next(iter(runs.values()))]
+        found = jobs.run(
+            Job("direct", seed, {"depth": depth, "epochs": took[seed]}) for depth in alone for seed in seeds
+        )
+        accuracies[ALONE] = {depth: [found.pop(0).val_accuracy for _ in seeds] for depth in alone}
     result = summary(accuracies)
     print(f"\n{options.dataset}, {options.backbone} of width {options.width}, {values.seeds} seeds\n{table(result)}")
     write_json({"options": cli.option_values(), "rows": result}, out / "distillation.json")

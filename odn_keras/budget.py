@@ -35,7 +35,7 @@ class Budget:
             InputError: for what is no number of bytes.
 
         >>> Budget.parse("256KB", None)
-        Budget(max_flash=262144, max_arena=None)
+        Budget(max_flash=262144, max_arena=None, max_latency_ms=None)
         """
         if max_flash is None and max_arena is None:
             return None

@@ -26,6 +26,7 @@ def test_the_defaults_are_good():
         ("shrink_epochs", 60, r"\(60\).*less than epochs \(60\)"),
         ("alpha", 1.5, "at most 1, got 1.5"),
         ("temperature", 0.0, "above 0, got 0.0"),
+        ("exit_weight", 0.0, "above 0, got 0.0"),
         ("slack", -0.1, "at least 0, got -0.1"),
         ("seed", 2**32, "at most"),
         ("image_size", 0, "at least 1, got 0"),

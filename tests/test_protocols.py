@@ -22,7 +22,7 @@ def test_growing_and_direct_training_cost_what_their_steps_cost(task):
 
 
 def test_every_exit_of_a_grown_network_has_its_accuracy(task):
-    found = protocols.with_exits(task, 0, epochs=12, cycle_epochs=5, alpha=0.5, exit_weight=1.0)
+    found = protocols.with_exits(task, 0, epochs=5, cycle_epochs=2, alpha=0.5, exit_weight=1.0)
     assert len(found.log) == found.depth and found.log[-1] == pytest.approx(found.val_accuracy)
     assert all(0 <= accuracy <= 1 for accuracy in found.log)
 

@@ -44,7 +44,7 @@ def test_images_leave_where_the_int8_comparison_says(folder, digits, runtime):
     assert classifier.accuracy(images, labels) > 0.5
 
 
-STEPS = 6  # of 1/256, by which the kernels of the two runtimes may differ
+STEPS, LABEL_STEPS = 4, 16  # of 1/256: how far the runtimes may be apart at an exit; a lead that they may turn round
 
 
 def test_both_runtimes_decide_alike_but_at_a_threshold(folder, digits):
@@ -53,14 +53,15 @@ def test_both_runtimes_decide_alike_but_at_a_threshold(folder, digits):
     one, other = (RoutedClassifier(folder, name) for name in ("litert", "tflite_micro"))
     (answers, exits), (their_answers, their_exits) = one.route(images), other.route(images)
     int8 = one.predict_every_exit(images) * 256 - 128
-    at_a_threshold = np.zeros(len(images), bool)
+    clear = np.ones(len(images), bool)
     for threshold, answer in zip(one.thresholds, int8, strict=False):
-        at_a_threshold |= np.abs(answer.max(axis=-1) - threshold) <= STEPS
+        clear &= np.abs(answer.max(axis=-1) - threshold) > STEPS
+    np.testing.assert_array_equal(exits[clear], their_exits[clear])
     best, second = np.sort(answers * 256, axis=-1)[:, :-3:-1].T
-    undecided = at_a_threshold | (best - second <= 2 * STEPS)
-    np.testing.assert_array_equal(exits[~at_a_threshold], their_exits[~at_a_threshold])
-    np.testing.assert_array_equal(answers.argmax(-1)[~undecided], their_answers.argmax(-1)[~undecided])
-    assert np.mean(undecided) < 0.3  # there is something left to compare
+    clear_label = clear & (best - second > LABEL_STEPS)
+    np.testing.assert_array_equal(answers.argmax(-1)[clear_label], their_answers.argmax(-1)[clear_label])
+    assert np.mean(clear) > 0.5 and np.mean(clear_label) > 0.3  # there is enough to compare
+    assert min(np.bincount(exits[clear], minlength=3)) > 0
 
 
 def test_the_int8_threshold_decides_as_the_float_one():
