@@ -296,10 +296,11 @@ class Specialization:
     def _narrowed(self, choice: Choice, size: Callable[[Choice], float]) -> Choice | None:
         """The next narrower choice that loses the least accuracy for what it saves; `None` at the narrowest."""
 
-        def price(narrower: Choice) -> tuple[float, float]:
+        def price(narrower: Choice) -> tuple[float, ...]:
             lost, saved = self.predicted(choice) - self.predicted(narrower), size(choice) - size(narrower)
             flash = self.sizes(choice)["flash_bytes"] - self.sizes(narrower)["flash_bytes"]
-            return (lost + 1e-9) / saved if saved > 0 else math.inf, (lost + 1e-9) / flash
+            # of a few channels two fractions can leave as many
+            return tuple((lost + 1e-9) / less if less > 0 else math.inf for less in (saved, flash))
 
         return min(self._neighbours(choice, -1), key=price, default=None)
 

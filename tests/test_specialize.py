@@ -163,8 +163,9 @@ def test_a_run_without_smaller_networks_is_refused(command, finished, tmp_path):
     assert status == 2 and "train with --exits=all" in error
 
 
-def test_limits_are_kept_by_what_is_found(digits):
-    spec = NetworkSpec("resnet18", (8, 8, 1), 10, width=8, exits=(1, 2))
+@pytest.mark.parametrize("pruned", [{}, {"inner": ((3,), (8,), (5,)), "stream": (7, 12)}], ids=["whole", "pruned"])
+def test_limits_are_kept_by_what_is_found(digits, pruned):
+    spec = NetworkSpec("resnet18", (8, 8, 1), 10, width=8, exits=(1, 2), **pruned)
     search = Specialization(build(spec, 3), spec, digits, widths=True)
     whole = search.sizes(Choice(3, (1.0, 1.0, 1.0)))
     for part in (0.9, 0.5):
