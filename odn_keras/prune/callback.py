@@ -3,6 +3,7 @@
 import keras
 
 from odn_keras.budget import Budget
+from odn_keras.distillation import student
 from odn_keras.errors import InputError
 from odn_keras.prune.pruner import Pruner, PruningPlan
 from odn_keras.prune.saliency import saliencies
@@ -59,7 +60,7 @@ class ChannelPruning(keras.callbacks.Callback):
         steps, epochs = self.params.get("steps"), self.params.get("epochs")
         if not steps:
             raise InputError("ChannelPruning must know how many batches an epoch has: give fit steps_per_epoch")
-        self._pruner, self._steps = Pruner(self.model, self.plan, steps * epochs, self.score), steps
+        self._pruner, self._steps = Pruner(student(self.model), self.plan, steps * epochs, self.score), steps
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch

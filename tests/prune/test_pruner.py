@@ -2,7 +2,17 @@ import keras
 import numpy as np
 import pytest
 
-from odn_keras import Budget, ChannelPruning, InputError, NetworkSpec, build, footprint, prune, spec_of
+from odn_keras import (
+    Budget,
+    ChannelPruning,
+    InputError,
+    NetworkSpec,
+    OptimallyDeepNetwork,
+    build,
+    footprint,
+    prune,
+    spec_of,
+)
 from odn_keras.cost import params
 from odn_keras.prune.pruner import Pruner, PruningPlan
 
@@ -60,6 +70,14 @@ def test_what_is_gone_stays_zero_under_momentum_and_averaged_weights(digits):
     validation = tuple(part[:50].astype("float32") for part in digits.validation)
     fit(network, digits, ChannelPruning(0.5), optimizer=optimizer, validation_data=validation)
     assert share_left(network) <= 0.5
+
+
+@pytest.mark.one_backend
+def test_a_network_with_exits_is_pruned_without_growing(digits):
+    model = OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=8, depth=2, exits=[1])
+    fit(model, digits, ChannelPruning(0.5))
+    small = prune.compact(model.network)
+    assert params(small) <= 0.5 * params(model.network) and len(small.outputs) == 2
 
 
 @pytest.mark.one_backend
