@@ -79,10 +79,12 @@ class Task:
         return network
 
     def test_accuracy(self, network: keras.Model) -> float:
-        images, labels = self.dataset.test
-        batches = EvaluationBatches((images, labels), self.dataset.num_classes, EVALUATION_BATCH)
-        end = keras.tree.flatten(network.predict(batches, verbose=0))[-1]
-        return float(np.mean(end.argmax(axis=-1) == labels))
+        batches = EvaluationBatches(self.dataset.test, self.dataset.num_classes, EVALUATION_BATCH)
+        return _accuracies(network, batches, self.dataset.test[1])[-1]
+
+    def validation_accuracies(self, network: keras.Model) -> list[float]:
+        """Of every output, the end last."""
+        return _accuracies(network, self.validation, self.dataset.validation[1])
 
     def macs_per_epoch(self, depth: int) -> int:
         """Training MACs of one epoch of the network of that depth, nothing frozen."""
@@ -115,8 +117,7 @@ def with_exits(task: Task, seed: int, epochs: int, cycle_epochs: int, alpha: flo
         verbose=0,
     )
     outcome, network = _fit(task, seed, 1, decides, epochs)
-    answers = keras.tree.flatten(network.predict(task.validation, verbose=0))
-    outcome.log = [float(np.mean(answer.argmax(axis=-1) == task.dataset.validation[1])) for answer in answers]
+    outcome.log = task.validation_accuracies(network)
     return outcome
 
 
@@ -243,7 +244,9 @@ def pruned(task: Task, seed: int, depth: int, epochs: int, tuning_epochs: int, s
     }
     log = [{"way": name, **_tuned(task, seed, make(), tuning_epochs, more)} for name, (make, more) in ways.items()]
     macs = epochs * task.macs_per_epoch(depth)
-    return Outcome(depth, epochs, macs, seconds, _accuracy(task, network), task.test_accuracy(network), log)
+    return Outcome(
+        depth, epochs, macs, seconds, task.validation_accuracies(network)[-1], task.test_accuracy(network), log
+    )
 
 
 def _tuned(task: Task, seed: int, network: keras.Model, epochs: int, callbacks: list) -> dict[str, Any]:
@@ -261,16 +264,15 @@ def _tuned(task: Task, seed: int, network: keras.Model, epochs: int, callbacks: 
         "params": cost.params(small),
         "flash_bytes": footprint.Footprint.of(small).flash_bytes,
         "arena_bytes": footprint.Footprint.of(small).arena_bytes,
-        "val_accuracy": _accuracy(task, small),
+        "val_accuracy": task.validation_accuracies(small)[-1],
         "test_accuracy": task.test_accuracy(small),
         "seconds": seconds,
     }
 
 
-def _accuracy(task: Task, network: keras.Model) -> float:
-    """On validation images."""
-    right = network.predict(task.validation, verbose=0).argmax(axis=-1) == task.dataset.validation[1]
-    return float(np.mean(right))
+def _accuracies(network: keras.Model, batches: EvaluationBatches, labels: np.ndarray) -> list[float]:
+    answers = keras.tree.flatten(network.predict(batches, verbose=0))
+    return [float(np.mean(answer.argmax(axis=-1) == labels)) for answer in answers]
 
 
 def magnitudes(network: keras.Model, groups: list[prune.ChannelGroup]) -> list[np.ndarray]:

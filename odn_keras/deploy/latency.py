@@ -176,9 +176,8 @@ def _quantized(spec: NetworkSpec, depth: int) -> bytes:
     network = builder.build(spec, depth, "float32")
     rng = np.random.default_rng(0)
     for layer in network.layers:
-        if isinstance(
-            layer, keras.layers.Conv2D
-        ):  # means of what they read: no layer is silent, and none drowns another
+        if isinstance(layer, keras.layers.Conv2D):
+            # Means of what they read: no layer is silent, and none drowns another.
             kernel = rng.uniform(0.5, 1.5, layer.kernel.shape)
             layer.set_weights([kernel / np.prod(kernel.shape[:3])])
     return int8_with_exits(network, rng.integers(0, 256, (MIN_CALIBRATION_IMAGES, *spec.input_shape), np.uint8))

@@ -30,10 +30,10 @@ def compact(network: keras.Model) -> keras.Model:
     >>> compact(network).get_layer("block1_conv1").filters
     2
     """
-    if not removable(network):
-        raise InputError("no channel of the network is zero throughout: prune it first, with ChannelPruning")
     groups = groups_by_tensor(network)
     kept = _kept_channels(network, groups)
+    if not _leaves_out(kept):
+        raise InputError("no channel of the network is zero throughout: prune it first, with ChannelPruning")
 
     def smaller(layer: keras.layers.Layer) -> keras.layers.Layer:
         config = layer.get_config()
@@ -55,7 +55,10 @@ def compact(network: keras.Model) -> keras.Model:
 
 def removable(network: keras.Model) -> bool:
     """Whether there is any channel that `compact` would leave out."""
-    kept = _kept_channels(network, groups_by_tensor(network))
+    return _leaves_out(_kept_channels(network, groups_by_tensor(network)))
+
+
+def _leaves_out(kept: dict[ChannelGroup, np.ndarray]) -> bool:
     return any(len(channels) < group.size for group, channels in kept.items())
 
 

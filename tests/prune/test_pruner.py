@@ -90,6 +90,14 @@ def test_of_a_budget_no_more_is_taken_than_it_needs(digits):
 
 
 @pytest.mark.one_backend
+def test_the_flagfile_of_mlperf_tinys_size_is_predicted_to_keep_it():
+    """As flags/cifar10_98kb.txt has it: four blocks of width 32, 53 % of the parameters removed."""
+    network = build(NetworkSpec("resnet18", (32, 32, 3), 10, width=32), 4)
+    Pruner(network, PruningPlan(0.53), steps=1).after_step(0)
+    assert 90_000 < footprint.Footprint.of(prune.compact(network)).flash_bytes <= 98_496
+
+
+@pytest.mark.one_backend
 def test_an_arena_needs_the_streams(digits):
     network = build(NetworkSpec("resnet18", (28, 28, 1), 10, width=8), 1)
     plan = PruningPlan(budget=Budget(max_arena=16_000), streams=True)
