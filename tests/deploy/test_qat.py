@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from odn_keras import InputError, NetworkSpec, build, export_tflite
+from odn_keras import InputError, NetworkSpec, build, export_tflite, prune
 from odn_keras.builder import with_dtype
 from odn_keras.deploy.qat import build_twin, export_qat
 from odn_keras.deploy.runtimes import LiteRTClassifier, Quantization
@@ -118,6 +118,22 @@ def test_a_twin_follows_any_graph_of_the_known_layers(digits):
         network.predict(images, verbose=0),
         atol=1e-4,
     )
+
+
+def test_a_compact_network_is_trained_under_int8_like_any_other(narrow, digits, tmp_path):
+    network = with_dtype(narrow, "float32")
+    for group in prune.find_groups(network, streams=True):
+        for layer in (*group.writers, *group.norms):
+            layer.set_weights([np.concatenate([0 * w[..., :1], w[..., 1:]], axis=-1) for w in layer.get_weights()])
+    small = prune.compact(network)
+    assert small.count_params() < narrow.count_params()
+    plain, aware = tmp_path / "plain.tflite", tmp_path / "aware.tflite"
+    export_tflite(small, digits.train[0][:1000], plain)
+    export_qat(small, digits.train, digits.validation, aware, epochs=2, verbose=0)
+    assert operators(aware) == operators(plain)
+    assert aware.stat().st_size < 1.1 * plain.stat().st_size
+    before, after = (LiteRTClassifier(path).accuracy(*digits.validation) for path in (plain, aware))
+    assert after > before  # a channel of every group is gone and nothing was trained since
 
 
 def test_a_uint8_file_takes_pixels_as_they_are(narrow, digits, tmp_path):
