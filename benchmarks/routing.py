@@ -5,6 +5,9 @@
 Trains a small network with an exit after every block, or takes the one that --keep has. Thresholds are set on
 validation images; every figure but the promise is of the test images. Networks are float: `python -m odn_keras.route`
 calibrates int8 ones.
+
+The learned gate of an exit is a logistic regression on its probabilities that tells whether leaving there is right, or
+no worse than the end; it learns from the half of the validation images that proposes thresholds.
 """
 
 import pathlib
@@ -59,6 +62,9 @@ def main() -> None:
     values = flags.FLAGS
     cli.import_keras()
     import numpy as np
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
     from odn_keras import EvaluationBatches, cost, data
     from odn_keras.builder import load, with_dtype
@@ -73,31 +79,59 @@ def main() -> None:
         if kept:
             network.save(kept)
 
-    def outputs(split):
+    def answers(split):
         return network.predict(EvaluationBatches(split, dataset.num_classes, EVALUATION_BATCH), verbose=0)
+
+    def log(probabilities):
+        return np.log(np.maximum(probabilities, 1e-6))
 
     def margin(probabilities):
         least, most = np.sort(probabilities, axis=-1)[:, -2:].T
         return most - least
 
     def evenness(probabilities):
-        entropy = -np.sum(probabilities * np.log(np.maximum(probabilities, 1e-9)), axis=-1)
-        return 1 - entropy / np.log(probabilities.shape[-1])
+        return 1 + np.sum(probabilities * log(probabilities), axis=-1) / np.log(probabilities.shape[-1])
+
+    def features(probabilities):
+        classes = probabilities.shape[-1]
+        answered = np.eye(classes)[probabilities.argmax(axis=-1)]
+        return np.concatenate([log(probabilities), np.sort(log(probabilities)), answered], axis=-1)
+
+    def learned(probabilities, end, labels):
+        good = (probabilities.argmax(axis=-1) == labels) | (end.argmax(axis=-1) != labels)
+        gate = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
+        gate.fit(features(probabilities), good)
+        return lambda probabilities: gate.predict_proba(features(probabilities))[:, 1]
 
     macs = cost.macs_per_output(network)
-    validation, test = outputs(dataset.validation), outputs(dataset.test)
+    validation, test = answers(dataset.validation), answers(dataset.test)
     labels = dataset.test[1]
     right = np.array([output.argmax(axis=-1) == labels for output in test])
+    proposing = slice(None, None, 2)  # as `calibrate` has it
+    gates = [
+        learned(output[proposing], validation[-1][proposing], dataset.validation[1][proposing])
+        for output in validation[:-1]
+    ]
+    exits = len(gates)
+    rules = {
+        "largest probability": [confidence] * exits,
+        "margin of the best two": [margin] * exits,
+        "entropy": [evenness] * exits,
+        "learned gate": gates,
+    }
     print(f"\n{dataset.name}: {len(dataset.validation[1]):,} validation images, {len(labels):,} test images\n")
     print(f"{'exit':<8}{'MACs':>14}{'accuracy':>10}")
     for number, (exit_macs, exit_right) in enumerate(zip(macs, right, strict=True), start=1):
         print(f"{number:<8}{exit_macs:>14,}{exit_right.mean():>10.4f}")
     print(f"\n{'promised':<10}{'rule':<24}{'accuracy':>10}{'change':>10}{'MACs saved':>12}  share per exit")
-    rules = {"largest probability": confidence, "margin of the best two": margin, "entropy": evenness}
     for drop in DROPS:
         for name, rule in rules.items():
-            routing = calibrate(validation, dataset.validation[1], macs, drop, rule)
-            taken = exits_taken([rule(output) for output in test[:-1]], routing.thresholds)
+            of_validation, of_test = (
+                [sure(output) for sure, output in zip(rule, outputs[:-1], strict=True)]
+                for outputs in (validation, test)
+            )
+            routing = calibrate(validation, dataset.validation[1], macs, drop, of_validation)
+            taken = exits_taken(of_test, routing.thresholds)
             accuracy = right[taken, np.arange(len(labels))].mean()
             shares = np.bincount(taken, minlength=len(macs)) / len(labels)
             saved = 1 - shares @ macs / macs[-1]

@@ -44,35 +44,48 @@ def fresh_optimizer(
     schedule: Callable | None = None,
     rate_scale: float = 1.0,
     averaging: float | None = None,
+    first_step: int = 0,
 ) -> keras.optimizers.Optimizer:
-    """A copy without state.
+    """A copy without state, whose `iterations` are 0: averages and Adam's corrections count on it.
 
     Args:
         template: the optimizer to copy.
         schedule: peak learning rate -> schedule, which replaces a constant learning rate.
         rate_scale: what the learning rate is multiplied by, whoever chose it.
         averaging: momentum of a moving average of the weights, unless the template keeps one already.
+        first_step: of the schedule, whoever chose it.
     """
     config = template.get_config()
     if averaging is not None and not config["use_ema"]:
         config.update(use_ema=True, ema_momentum=averaging, ema_overwrite_frequency=None)
     peak = peak_of(template)
-    if peak is not None:
-        config["learning_rate"] = schedule(peak * rate_scale) if schedule else peak * rate_scale
-    elif rate_scale != 1:
-        config["learning_rate"] = _Scaled(keras.optimizers.schedules.deserialize(config["learning_rate"]), rate_scale)
+    if peak is None:
+        rate, scale = keras.optimizers.schedules.deserialize(config["learning_rate"]), rate_scale
+    else:
+        rate, scale = schedule(peak * rate_scale) if schedule else peak * rate_scale, 1.0
+    if first_step or scale != 1:
+        rate = ContinuedSchedule(rate, first_step, scale)
+    config["learning_rate"] = rate
     return type(template).from_config(config)
 
 
-class _Scaled(keras.optimizers.schedules.LearningRateSchedule):
-    def __init__(self, schedule: keras.optimizers.schedules.LearningRateSchedule, scale: float):
-        self._schedule, self._scale = schedule, scale
+@keras.saving.register_keras_serializable("odn_keras")
+class ContinuedSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule from one of its steps on, times a number."""
+
+    def __init__(self, schedule: keras.optimizers.schedules.LearningRateSchedule, first_step: int, scale: float = 1.0):
+        self._schedule, self._first_step, self._scale = schedule, first_step, scale
 
     def __call__(self, step):
-        return self._schedule(step) * self._scale
+        return self._schedule(step + self._first_step) * self._scale
 
     def get_config(self):
-        return {"schedule": keras.optimizers.schedules.serialize(self._schedule), "scale": self._scale}
+        schedule = keras.optimizers.schedules.serialize(self._schedule)
+        return {"schedule": schedule, "first_step": self._first_step, "scale": self._scale}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "schedule": keras.optimizers.schedules.deserialize(config["schedule"])})
 
 
 @dataclass(frozen=True)

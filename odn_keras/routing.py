@@ -76,7 +76,7 @@ def calibrate(
     labels: np.ndarray,
     macs_per_exit: Sequence[int],
     max_accuracy_drop: float,
-    confidence_of=confidence,
+    confidences: Sequence[np.ndarray] | None = None,
 ) -> Routing:
     """Sets the thresholds such that mean MACs are least and accuracy drops by no more than promised.
 
@@ -98,7 +98,7 @@ def calibrate(
         labels: shape (n,).
         macs_per_exit: of one image up to each exit, rising.
         max_accuracy_drop: against the end's own accuracy, as a fraction: 0.005 is half a point.
-        confidence_of: probabilities (n, classes) -> confidence (n,).
+        confidences: of each exit but the end, shape (n,); by default the largest probabilities.
 
     Raises:
         InputError: where the arguments do not fit together or are out of range.
@@ -109,7 +109,8 @@ def calibrate(
     """
     _check(probabilities_per_exit, labels, macs_per_exit, max_accuracy_drop)
     right = np.array([np.argmax(p, axis=-1) == labels for p in probabilities_per_exit])
-    confidences = [np.asarray(confidence_of(p)) for p in probabilities_per_exit[:-1]]
+    if confidences is None:
+        confidences = [confidence(probabilities) for probabilities in probabilities_per_exit[:-1]]
     end = len(confidences)
     thresholds, worst_drop = [NEVER] * end, 0.0
     proposals = _Search(right[:, ::2], [c[::2] for c in confidences], np.asarray(macs_per_exit, float)).proposals()
@@ -133,7 +134,7 @@ def calibrate(
 class _Search:
     """Thresholds for which MACs and lost accuracy, at a price, cost least on these images."""
 
-    def __init__(self, right: np.ndarray, confidences: list[np.ndarray], macs: np.ndarray):
+    def __init__(self, right: np.ndarray, confidences: Sequence[np.ndarray], macs: np.ndarray):
         self._right, self._confidences, self._macs = right, confidences, macs
         self._images = np.arange(right.shape[1])
 

@@ -302,10 +302,9 @@ class GrowingFit:
         if stage.phase == PRUNE and self._pruning is not None:
             self._pruner = Pruner(self.network, self._pruning, length)
         template = self._compile_arguments["optimizer"]
+        first = before if recipes.peak_of(template) is not None else stage.first_epoch * steps
         momentum = averaging.averaging_momentum(steps)
-        optimizer = recipes.fresh_optimizer(template, schedule, self._growth.rate_scale, momentum)
-        optimizer.iterations.assign(before if recipes.peak_of(template) is not None else stage.first_epoch * steps)
-        self._compile(optimizer)
+        self._compile(recipes.fresh_optimizer(template, schedule, self._growth.rate_scale, momentum, first))
 
     def _settle(self) -> None:
         """Ends on the weights of the best epoch, thawed and compiled as the user compiled it."""

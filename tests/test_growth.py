@@ -398,6 +398,20 @@ def test_the_depth_found_is_pruned_and_comes_out_compact_with_its_exits(arrays):
     assert right == pytest.approx(growth.best, abs=0.005)  # rounding at a tie of two classes
 
 
+@pytest.mark.parametrize("optimizer", [keras.optimizers.SGD, keras.optimizers.Adam])
+def test_the_average_is_one_of_weights_that_there_were_in_every_stage(arrays, optimizer):
+    train, validation = arrays
+    model = OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=2)
+    standing_still = keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.0, 0.0])
+    model.compile(optimizer(standing_still, gradient_accumulation_steps=2))
+    growth = DepthGrowth(1.0, max_depth=2, cycle_epochs=1, verbose=0)
+    model.fit(*train, batch_size=64, epochs=3, validation_data=validation, callbacks=[growth], verbose=0)
+    assert len(growth.stages) == 3
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            np.testing.assert_allclose(keras.ops.convert_to_numpy(layer.gamma), 1, atol=1e-6)
+
+
 def test_a_learning_rate_schedule_of_the_user_runs_on(arrays):
     (images, labels), validation = arrays
     rates = []

@@ -1,3 +1,5 @@
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
@@ -42,6 +44,17 @@ def test_a_cycle_warms_up_and_ends_at_zero():
     rates = [float(one_cycle(0.1, 100)(step)) for step in range(101)]
     assert rates[0] < 0.01 and np.argmax(rates) == 10 and rates[10] == pytest.approx(0.1)
     assert rates[100] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_continued_schedule_goes_on_while_the_optimizer_begins_anew():
+    half = fresh_optimizer(keras.optimizers.SGD(0.1), partial(one_cycle, steps=100), first_step=50)
+    assert int(half.iterations) == 0  # what averages of weights and Adam's corrections go by
+    assert float(half.learning_rate) == pytest.approx(float(one_cycle(0.1, 100)(50)))
+    users = keras.optimizers.Adam(one_cycle(0.1, 100))
+    scaled = fresh_optimizer(users, rate_scale=0.1, first_step=20)
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(scaled))
+    for optimizer in (scaled, again):
+        assert float(optimizer.learning_rate) == pytest.approx(0.1 * float(one_cycle(0.1, 100)(20)))
 
 
 def test_averaging_leaves_an_average_of_the_users_alone():
