@@ -37,12 +37,12 @@ _HOMES = {
     "measure_arena": "deploy.micro",
     "open_classifier": "deploy.runtimes",
 }
-_PACKAGES = ("prune",)
-__all__ = sorted([*_HOMES, *_PACKAGES])
+_MODULES = ("footprint", "prune")
+__all__ = sorted([*_HOMES, *_MODULES])
 
 
 def __getattr__(name):
-    if name in _PACKAGES:
+    if name in _MODULES:
         return importlib.import_module(f"odn_keras.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'odn_keras' has no attribute {name!r}")

@@ -72,10 +72,11 @@ def _statistics(network: keras.Model) -> list:
     return [variable for layer in _measured(network) for variable in (layer.moving_mean, layer.moving_variance)]
 
 
-def some_batches(x, batch_size: int | None) -> Iterator:
+def some_batches(x, batch_size: int | None, validation_split: float = 0.0) -> Iterator:
     """The images of a few training batches, from whatever `keras.Model.fit` takes as `x`; always the same ones.
 
-    Of an iterator, which cannot be read twice, they are the next ones.
+    Of arrays, which may lie sorted by class, they are drawn from all but those that `validation_split` sets aside. Of
+    an iterator, which cannot be read twice, they are the next ones.
     """
     if isinstance(x, keras.utils.PyDataset):
         if hasattr(x, "seek"):  # a copy, because the original may be read ahead of the training meanwhile
@@ -84,11 +85,18 @@ def some_batches(x, batch_size: int | None) -> Iterator:
         batches = (x[index] for index in range(x.num_batches))
     elif hasattr(x, "shape") or isinstance(x, dict):
         images, size = keras.tree.flatten(x)[0], batch_size or 32
-        batches = (images[start : start + size] for start in range(0, len(images), size))
+        images = images if isinstance(images, np.ndarray) else keras.ops.convert_to_numpy(images)
+        order = np.random.default_rng(0).permutation(training_samples(len(images), validation_split))
+        batches = (images[order[start : start + size]] for start in range(0, len(order), size))
     else:
         batches = iter(x)
     for batch in itertools.islice(batches, RECALIBRATION_BATCHES):
         yield batch[0] if isinstance(batch, (tuple, list)) else batch
+
+
+def training_samples(samples: int, validation_split: float) -> int:
+    """How many of the samples, the first ones, `keras.Model.fit` trains on."""
+    return math.floor(samples * (1 - validation_split))
 
 
 def _without_gradients():

@@ -12,19 +12,24 @@ from odn_keras.footprint import parse_bytes
 NARROWER = (48, 32, 24, 16, 12, 8, 6, 4)
 
 
+SIZES = {"max_flash": "flash_bytes", "max_arena": "arena_bytes", "max_macs": "macs", "max_latency_ms": "latency_ms"}
+
+
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """Limits of a device.
+    """Limits of a device; `None` for no limit.
 
     Attributes:
-        max_flash: bytes of the int8 file; `None` for no limit.
-        max_arena: bytes of TFLite Micro's working memory; `None` for no limit.
-        max_latency_ms: milliseconds of an image; `None` for no limit. Only measured files are held against it: what a
-            spec will take is not known without a table (see `odn_keras.latency_table`).
+        max_flash: bytes of the int8 file.
+        max_arena: bytes of TFLite Micro's working memory.
+        max_macs: multiply-accumulates of an image.
+        max_latency_ms: milliseconds of an image. What a spec will take is not known without a table of latencies (see
+            `odn_keras.latency_table`): `fits` and what rests on it leave it out.
     """
 
     max_flash: int | None = None
     max_arena: int | None = None
+    max_macs: int | None = None
     max_latency_ms: float | None = None
 
     @classmethod
@@ -35,11 +40,28 @@ class Budget:
             InputError: for what is no number of bytes.
 
         >>> Budget.parse("256KB", None)
-        Budget(max_flash=262144, max_arena=None, max_latency_ms=None)
+        Budget(max_flash=262144, max_arena=None, max_macs=None, max_latency_ms=None)
         """
         if max_flash is None and max_arena is None:
             return None
         return cls(*(None if limit is None else parse_bytes(limit) for limit in (max_flash, max_arena)))
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The limits that there are, by the names of the sizes: `flash_bytes`, `arena_bytes`, `macs`, `latency_ms`.
+
+        >>> Budget(max_flash=1000).limits
+        {'flash_bytes': 1000}
+        """
+        return {SIZES[name]: limit for name, limit in dataclasses.asdict(self).items() if limit is not None}
+
+    def excess(self, sizes: dict[str, float]) -> float:
+        """By how much sizes, under those names, exceed the limits, relatively and in sum; 0 where all are kept.
+
+        >>> Budget(max_flash=1000, max_macs=100).excess({"flash_bytes": 1500, "macs": 50})
+        0.5
+        """
+        return sum(max(0.0, sizes[name] / limit - 1) for name, limit in self.limits.items())
 
     def measured(self, flash: int, arena: int | None, latency_ms: float | None = None) -> dict[str, Any]:
         """The limits against what a real file takes, as a report has it.
@@ -56,9 +78,9 @@ class Budget:
         ['max_flash']
         """
         sizes = {"max_flash": flash, "max_arena": arena, "max_latency_ms": latency_ms}
-        limits = dataclasses.asdict(self)
+        limits = {name: getattr(self, name) for name in sizes}
         exceeded = [name for name, size in sizes.items() if None not in (size, limits[name]) and size > limits[name]]
-        return {**limits, "flash_bytes": flash, "arena_bytes": arena, "latency_ms": latency_ms, "exceeded": exceeded}
+        return {**limits, **{SIZES[name]: size for name, size in sizes.items()}, "exceeded": exceeded}
 
     @staticmethod
     def told(measured: dict[str, Any]) -> str:
@@ -81,9 +103,13 @@ class Budget:
 
     def fits(self, spec: NetworkSpec, depth: int) -> bool:
         """Whether the network of that depth is predicted to keep within the limits."""
-        return (self.max_flash is None or footprint.flash_bytes(spec, depth) <= self.max_flash) and (
-            self.max_arena is None or footprint.arena_bytes(spec, depth) <= self.max_arena
-        )
+        told = {
+            "max_flash": footprint.flash_bytes,
+            "max_macs": footprint.macs,
+            "max_arena": footprint.arena_bytes,  # last, for it takes its time
+        }
+        limits = ((getattr(self, name), size) for name, size in told.items())
+        return all(limit is None or size(spec, depth) <= limit for limit, size in limits)
 
     def deepest(self, spec: NetworkSpec) -> int:
         """The largest depth up to which every network fits; 0 where not even the first does.

@@ -13,7 +13,7 @@ from typing import Any, get_args
 from absl import app, flags, logging
 
 from odn_keras.errors import InputError
-from odn_keras.options import DataOptions, RunOptions
+from odn_keras.options import FREE_TO_CHANGE, DataOptions, RunOptions
 from odn_keras.quiet import quiet
 
 BAD_INPUT = 2
@@ -57,10 +57,18 @@ def option_values(options: type[DataOptions] = RunOptions, *, given_only: bool =
 
 
 def data_options(report: dict[str, Any]) -> DataOptions:
-    """The dataset of a finished run, from its report, but for what the user gives otherwise."""
+    """The dataset of a finished run, from its report.
+
+    Raises:
+        InputError: where the user gives another one: images of the training must not become validation images.
+    """
     stored = report["options"]
     ran_on = {field.name: stored.get(field.name, field.default) for field in dataclasses.fields(DataOptions)}
-    return DataOptions(**{**ran_on, **option_values(DataOptions, given_only=True)})
+    given = option_values(DataOptions, given_only=True)
+    for name, now in given.items():
+        if name not in FREE_TO_CHANGE and now != ran_on[name]:
+            raise InputError(f"the run has --{name}={ran_on[name]}, not {now}: leave --{name} out")
+    return DataOptions(**{**ran_on, **given})
 
 
 def run(main: Callable[[], int | None], define_flags: Callable[[], None] = lambda: None) -> None:

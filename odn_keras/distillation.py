@@ -103,24 +103,33 @@ class Distiller(keras.Model):
     def call(self, images, training=None):
         return self.student(images, training=training)
 
+    def save(self, *args, **kwargs):
+        """Saves the student, without its teacher."""
+        self.student.save(*args, **kwargs)
+
+    def save_weights(self, *args, **kwargs):
+        """Saves the student's weights."""
+        self.student.save_weights(*args, **kwargs)
+
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         *exits, end = keras.tree.flatten(y_pred)
         if not training:
             return super().compute_loss(x, y, end, sample_weight, training)
         teaches = end if self.teacher is None else keras.tree.flatten(self.teacher(x, training=False))[-1]
         teaches = ops.stop_gradient(teaches)
+        regularization = sum(self.losses)  # which Keras adds to each output's loss
 
         def loss(output, alpha):
-            total = super(Distiller, self).compute_loss(x, y, output, sample_weight, training)
+            hard = super(Distiller, self).compute_loss(x, y, output, sample_weight, training) - regularization
             if alpha == 0:
-                return total
+                return hard
             soft = soft_loss(output, teaches, self._distillation.temperature)
             if sample_weight is not None:
-                soft = soft * sample_weight
-            return (1 - alpha) * total + alpha * ops.mean(soft)
+                soft = soft * ops.reshape(ops.cast(sample_weight, soft.dtype), (-1,))
+            return (1 - alpha) * hard + alpha * ops.mean(soft)
 
         alpha = self._distillation.alpha
-        total = loss(end, 0 if self.teacher is None else alpha)
+        total = regularization + loss(end, 0 if self.teacher is None else alpha)
         for output in exits:
             total = total + self._distillation.exit_weight * loss(output, alpha)
         return total

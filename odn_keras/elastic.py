@@ -68,13 +68,13 @@ def widen(network: keras.Model) -> None:
 
 
 def shrinking(epochs: int) -> Iterator[float]:
-    """Progressive shrinking: for each epoch the smallest fraction that is trained.
+    """Progressive shrinking: for each epoch the smallest fraction that is trained; in the last one that is the least.
 
-    >>> list(shrinking(6))
-    [0.75, 0.75, 0.5, 0.5, 0.25, 0.25]
+    >>> list(shrinking(6)), list(shrinking(2))
+    ([0.75, 0.75, 0.5, 0.5, 0.25, 0.25], [0.5, 0.25])
     """
-    ladder = FRACTIONS[-2::-1]
-    return (ladder[epoch * len(ladder) // epochs] for epoch in range(epochs))
+    ladder = FRACTIONS[:-1]
+    return (ladder[left * len(ladder) // epochs] for left in reversed(range(epochs)))
 
 
 def draw_widths(network: keras.Model, smallest: float, rng: np.random.Generator) -> None:

@@ -18,10 +18,9 @@ from odn_keras import cli
 from odn_keras.budget import Budget
 from odn_keras.errors import InputError
 from odn_keras.options import DataOptions
-from odn_keras.run_folder import finished_report
+from odn_keras.run_folder import EXPORT, finished_report
 
 MODEL = "model.keras"
-FOLDER = "export"
 
 
 def define_flags() -> None:
@@ -47,7 +46,7 @@ def main() -> int:
         options = cli.data_options(finished_report(values.run))
     else:
         options = DataOptions(**cli.option_values(DataOptions))
-    out = pathlib.Path(values.out) if values.out else model.parent / FOLDER
+    out = pathlib.Path(values.out) if values.out else model.parent / EXPORT
     budget = Budget.parse(values.max_flash, values.max_arena)
     if out.exists() and not out.is_dir():
         raise InputError(f"--out must be a folder, {out} is a file")

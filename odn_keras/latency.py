@@ -17,7 +17,7 @@ from absl import flags
 from odn_keras import cli
 from odn_keras.errors import InputError
 from odn_keras.files import write_json
-from odn_keras.run_folder import finished_supernet
+from odn_keras.run_folder import LATENCY, finished_supernet
 
 
 def define_flags() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
         raise InputError("give --run, the folder of a finished run")
     if not 0 < values.seconds < math.inf:
         raise InputError(f"--seconds must be above 0, got {values.seconds}")
-    out = pathlib.Path(values.out) if values.out else pathlib.Path(values.run, "latency.json")
+    out = pathlib.Path(values.out) if values.out else pathlib.Path(values.run, LATENCY)
     if out.is_dir() or not out.parent.is_dir():
         raise InputError(f"--out must be a file in a folder that exists, got {out}")
     report = finished_supernet(values.run)

@@ -31,7 +31,7 @@ def parts(spec: NetworkSpec, depth: int) -> list[str]:
     found = [f"stem {name}"]
     for number in range(1, depth + 1):
         name, shape = after(shape, spec.convolutions(number))
-        found.append(f"block {name}")
+        found.append(f"block {name}{', projected' if spec.projects(number) else ''}")
     return [*found, f"head {_told(shape)}: {spec.num_classes}"]
 
 

@@ -9,6 +9,7 @@ import keras
 
 from odn_keras import builder, recipes
 from odn_keras.architectures import NetworkSpec
+from odn_keras.averaging import training_samples
 from odn_keras.checkpoint import Checkpoint
 from odn_keras.distillation import Distillation, check_teacher, trained_model
 from odn_keras.errors import InputError
@@ -20,6 +21,10 @@ IMPOSSIBLE_BESIDE_GROWTH = (
     keras.callbacks.LearningRateScheduler,
     keras.callbacks.ReduceLROnPlateau,
     keras.callbacks.BackupAndRestore,
+)
+OF_WHAT_IS_COMPILED = (
+    *("optimizer", "loss", "metrics", "metrics_names", "compiled", "stop_training", "get_compile_config"),
+    *("train_on_batch", "test_on_batch", "reset_metrics", "get_metrics_result"),
 )
 
 
@@ -40,7 +45,7 @@ class OptimallyDeepNetwork:
         depth: residual blocks to start with.
         input_scale: what inputs are multiplied by first; the default expects raw pixels 0..255, use 1.0 for images
             that are scaled already.
-        dtype: a Keras dtype policy; default: the global one.
+        dtype: a Keras dtype policy; default: the global one. Not float16, which needs a scaled loss.
         exits: depths at which a deeper network has a head of its own besides the one at its end, or `"all"`. Then the
             network has several outputs, the shallowest first, all trained together; metrics are those of the end.
         inner: channels of the blocks' inner layers, where they are others than the width says: see
@@ -79,6 +84,8 @@ class OptimallyDeepNetwork:
         depths = tuple(range(1, spec.max_depth + 1)) if exits == "all" else tuple(exits)
         blocks = tuple(tuple(channels) for channels in inner)
         self.spec = dataclasses.replace(spec, exits=depths, inner=blocks, stream=tuple(stream))
+        if keras.dtype_policies.get(dtype or keras.config.dtype_policy()).compute_dtype == "float16":
+            raise InputError("float16 needs a scaled loss, which is not supported: use mixed_bfloat16 or float32")
         if teacher is not None:
             check_teacher(teacher, self.spec.input_shape, num_classes)
         self.network = builder.build(self.spec, depth, dtype)
@@ -92,9 +99,9 @@ class OptimallyDeepNetwork:
         return builder.depth_of(self.network)
 
     def __getattr__(self, name):
-        if name == "network":  # not built yet: without this, a failed constructor would recurse
+        if name in ("network", "_fitted"):  # not there yet: without this, a failed constructor would recurse
             raise AttributeError(name)
-        return getattr(self.network, name)
+        return getattr(self._fitted if name in OF_WHAT_IS_COMPILED else self.network, name)
 
     def __call__(self, *args, **kwargs):
         return self.network(*args, **kwargs)
@@ -196,7 +203,7 @@ class OptimallyDeepNetwork:
             1 if verbose == "auto" else verbose,
             self._teacher,
             self._distillation,
-            prunings[0].plan if prunings else None,
+            prunings[0] if prunings else None,
         )
         try:
             return growing.run()
@@ -210,8 +217,7 @@ def _count_steps(x, batch_size: int | None, validation_split: float) -> int:
         return x.num_batches
     arrays = keras.tree.flatten(x)
     if hasattr(arrays[0], "shape"):
-        samples = math.floor(arrays[0].shape[0] * (1 - validation_split))
-        return math.ceil(samples / (batch_size or 32))
+        return math.ceil(training_samples(arrays[0].shape[0], validation_split) / (batch_size or 32))
     endless = hasattr(x, "cardinality") and int(x.cardinality()) == -1
     if endless or hasattr(x, "__next__"):
         raise InputError(

@@ -8,6 +8,8 @@ from odn_keras.architectures import BACKBONES, NetworkSpec
 from odn_keras.errors import InputError
 from odn_keras.footprint import parse_bytes
 
+FREE_TO_CHANGE = ("data_dir", "in_memory")  # where a run finds things, not what it does
+
 
 def _option(default: Any, text: str, *, choices=None, least=None, above=None, most=None, below=None) -> Any:
     bounds = {"least": least, "above": above, "most": most, "below": below}

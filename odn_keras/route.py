@@ -21,9 +21,8 @@ from odn_keras import cli
 from odn_keras.errors import InputError
 from odn_keras.files import TEMPORARY_PREFIX, replacing, write_json, write_lines
 from odn_keras.options import DataOptions
-from odn_keras.run_folder import SUPERNET, finished_report
+from odn_keras.run_folder import ROUTED, SUPERNET, finished_report
 
-FOLDER = "routed"
 HEADER, PICTURE = "routing.h", "routing.png"
 OF_STAGES = ("stage[0-9]*.tflite", "stage[0-9]*.cc", "stage[0-9]*.h")
 LATENCY_IMAGES = 1000
@@ -50,7 +49,7 @@ def main() -> None:
     else:
         options = DataOptions(**cli.option_values(DataOptions))
     model = pathlib.Path(values.run, SUPERNET) if values.run else pathlib.Path(values.model)
-    out = pathlib.Path(values.out) if values.out else model.parent / FOLDER
+    out = pathlib.Path(values.out) if values.out else model.parent / ROUTED
     if out.exists() and not out.is_dir():
         raise InputError(f"--out must be a folder, {out} is a file")
     cli.import_keras()
@@ -216,7 +215,7 @@ def table(result: dict[str, Any]) -> str:
         [
             *lines,
             f"promised: at most {result['max_accuracy_drop']:.4f} of accuracy lost; at most "
-            f"{validation['worst_drop']:.4f}, with 95 % confidence, by {validation['images']:,} validation images",
+            f"{validation['worst_drop']:.4f}, with 95 % confidence, by {validation['images'] // 2:,} validation images",
             "",
             f"{'':<16}{'accuracy':>10}{'mean MACs':>14}{'mean ms':>10}",
             f"{'end only':<16}{test['end_accuracy']:>10.4f}{end_macs:>14,}{test['end_mean_ms']:>10.3f}",

@@ -16,12 +16,12 @@ import filelock
 
 from odn_keras.errors import InputError
 from odn_keras.files import TEMPORARY_PREFIX, write_json
-from odn_keras.options import RunOptions
+from odn_keras.options import FREE_TO_CHANGE, RunOptions
 
 RUN_FILES = ("model.tflite", "model.keras", "labels.txt", "history.csv", "growth.png", "report.json")
 SUPERNET = "supernet.keras"  # of a run with exits or shrunk widths only: the network that holds the smaller ones
 LOCK = ".lock"
-FREE_TO_CHANGE = ("data_dir", "in_memory")  # where a run finds things, not what it does
+EXPORT, ROUTED, LATENCY = "export", "routed", "latency.json"  # where other commands leave what they make of the run
 
 
 class RunFolder:
@@ -114,7 +114,9 @@ class RunFolder:
         shutil.rmtree(self.checkpoint, ignore_errors=True)
         self.checkpoint.mkdir()
         write_json({"options": asdict(options), "precision": precision}, self._record)
-        for name in (SUPERNET, *reversed(RUN_FILES)):
+        for folder in (EXPORT, ROUTED):
+            shutil.rmtree(self.path / folder, ignore_errors=True)
+        for name in (LATENCY, SUPERNET, *reversed(RUN_FILES)):
             (self.path / name).unlink(missing_ok=True)
 
     def _read_record(self) -> dict[str, Any]:

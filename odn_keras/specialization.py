@@ -22,6 +22,7 @@ import numpy as np
 from odn_keras import averaging, builder, elastic, footprint, subnetwork
 from odn_keras.architectures import NetworkSpec
 from odn_keras.batches import Batches, EvaluationBatches
+from odn_keras.budget import Budget
 from odn_keras.data import Dataset
 from odn_keras.errors import InputError
 from odn_keras.latency_table import LatencyTable
@@ -44,37 +45,6 @@ class Choice:
 
     depth: int
     fractions: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a device allows; `None` for no limit.
-
-    Attributes:
-        max_flash: bytes of the int8 file.
-        max_arena: bytes of TFLite Micro's working memory.
-        max_macs: multiply-accumulates of an image.
-        max_latency_ms: milliseconds of an image.
-    """
-
-    max_flash: int | None = None
-    max_arena: int | None = None
-    max_macs: int | None = None
-    max_latency_ms: float | None = None
-
-    def excess(self, sizes: dict[str, float]) -> float:
-        """By how much the sizes exceed the limits, relatively and in sum; 0 where all are kept."""
-        limits = {
-            "flash_bytes": self.max_flash,
-            "arena_bytes": self.max_arena,
-            "macs": self.max_macs,
-            "latency_ms": self.max_latency_ms,
-        }
-        return sum(max(0.0, sizes[name] / limit - 1) for name, limit in limits.items() if limit is not None)
-
-    def __str__(self) -> str:
-        given = ((name, limit) for name, limit in dataclasses.asdict(self).items() if limit is not None)
-        return " and ".join(f"{name}={limit:,}" for name, limit in given) or "no limit"
 
 
 @dataclass(frozen=True)
@@ -223,7 +193,7 @@ class Specialization:
 
     # The search.
 
-    def best(self, limits: Limits) -> Specialized:
+    def best(self, limits: Budget) -> Specialized:
         """The most accurate network within the limits.
 
         Raises:
@@ -234,7 +204,7 @@ class Specialization:
             self._refuse(limits)
         return max(self._verified(proposals, VERIFIED), key=lambda found: found.val_accuracy)
 
-    def smallest(self, min_accuracy: float, limits: Limits) -> Specialized:
+    def smallest(self, min_accuracy: float, limits: Budget) -> Specialized:
         """The network of the fewest bytes of flash that keeps the limits and reaches a validation accuracy.
 
         Raises:
@@ -304,7 +274,7 @@ class Specialization:
 
         return min(self._neighbours(choice, -1), key=price, default=None)
 
-    def _within(self, depth: int, limits: Limits) -> Choice | None:
+    def _within(self, depth: int, limits: Budget) -> Choice | None:
         """That depth narrowed until it keeps the limits, then changed for the better as long as it keeps them."""
 
         def excess(choice: Choice) -> float:
@@ -341,7 +311,7 @@ class Specialization:
                 found.append(choice)
         return found
 
-    def _refuse(self, limits: Limits) -> None:
+    def _refuse(self, limits: Budget) -> None:
         narrowest = [Choice(depth, (self._ladder[0],) * self.layers(depth)) for depth in self.depths]
         nearest = min(narrowest, key=lambda choice: limits.excess(self.sizes(choice)))
         sizes = self.sizes(nearest)

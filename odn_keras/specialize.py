@@ -39,6 +39,7 @@ def define_flags() -> None:
     flags.DEFINE_float("max_latency_ms", None, "Milliseconds of an image, at most, on what --latency was measured on.")
     flags.DEFINE_string("latency", None, "The table of latencies that odn_keras.latency has written.")
     flags.DEFINE_float("min_accuracy", None, "Validation accuracy to reach, with as few bytes as possible.")
+    flags.DEFINE_list("targets", None, "microcontroller, android or both, which is the default.")
     flags.DEFINE_boolean("frontier", False, "Show what accuracy costs how many bytes, instead of exporting one.")
 
 
@@ -72,11 +73,14 @@ def main() -> int:
     cli.import_keras()  # heavy: only once the flags are known to be good
     from odn_keras import builder, data
     from odn_keras.architectures import NetworkSpec
-    from odn_keras.deploy.vela import check_configuration
-    from odn_keras.specialization import Limits, Specialization
+    from odn_keras.deploy import bundle
+    from odn_keras.specialization import Specialization
 
-    if latencies and latencies.vela:
-        check_configuration(latencies.vela)
+    limits, vela = Budget(flash, arena, values.max_macs, latency), latencies.vela if latencies else None
+    budget = limits if flash or arena or latency else None  # what the real file can be held against
+    targets = None if values.targets is None else tuple(values.targets)
+    if not values.frontier:
+        bundle.check_choices("int8", targets, vela, budget)
     network = builder.load(run / SUPERNET)
     cli.wake_backend()
     dataset = data.load(options)
@@ -86,19 +90,24 @@ def main() -> int:
     )
     if values.frontier:
         return _frontier(search, out)
-    limits = Limits(flash, arena, values.max_macs, latency)
     found = search.best(limits) if values.min_accuracy is None else search.smallest(values.min_accuracy, limits)
-    budget = Budget(flash, arena, latency) if flash or arena or latency else None
-    return _export(found, dataset, out, budget, latencies)
+    return _export(found, dataset, out, targets, budget, latencies)
 
 
-def _export(found, dataset, out: pathlib.Path, budget: Budget | None, latencies: LatencyTable | None) -> int:
+def _export(
+    found,
+    dataset,
+    out: pathlib.Path,
+    targets: tuple[str, ...] | None,
+    budget: Budget | None,
+    latencies: LatencyTable | None,
+) -> int:
     from odn_keras.builder import with_dtype
     from odn_keras.deploy import bundle
 
     print(f"\ndepth {found.choice.depth}, inner channels {found.spec.inner}: validation {found.val_accuracy:.4f}")
     vela, name = latencies.vela if latencies else None, pathlib.Path(dataset.name).stem
-    result = bundle.export(found.network, dataset, out, vela=vela, budget=budget, name=name)
+    result = bundle.export(found.network, dataset, out, targets=targets, vela=vela, budget=budget, name=name)
     with replacing(out / "model.keras") as temporary:
         with_dtype(found.network, "float32").save(temporary)
     write_json(found.describe(), out / "specialize.json")

@@ -14,11 +14,13 @@ import numpy as np
 
 from odn_keras import averaging, builder, cost, elastic, recipes, subnetwork
 from odn_keras.architectures import NetworkSpec
+from odn_keras.batches import Batches
 from odn_keras.checkpoint import Checkpoint, Snapshot
 from odn_keras.distillation import Distillation, trained_model
 from odn_keras.errors import InputError
 from odn_keras.growth import CYCLE, PRUNE, SETTLE, SHRINK, DepthGrowth, Stage
-from odn_keras.prune.pruner import Pruner, PruningPlan
+from odn_keras.prune import ChannelPruning
+from odn_keras.prune.pruner import Pruner
 from odn_keras.prune.surgery import compact, removable
 
 RETRY_RATE = 0.1
@@ -45,7 +47,7 @@ class GrowingFit:
         teacher: of all outputs; default: the end of the network teaches its exits and, while its widths shrink, the
             network that was found teaches the smaller ones.
         distillation: how much is learned from whom.
-        pruning: what to prune of the depth that is found, if anything.
+        pruning: what prunes the depth that is found, if anything.
 
     Attributes:
         network: the present network.
@@ -69,13 +71,13 @@ class GrowingFit:
         verbose,
         teacher: keras.Model | None,
         distillation: Distillation,
-        pruning: PruningPlan | None = None,
+        pruning: ChannelPruning | None = None,
     ):
         self.network, self.spec, self.fitted = network, spec, network
         self._pruning = pruning
         self._pruner: Pruner | None = None  # in its stage
         if pruning is not None:
-            Pruner(network, pruning, steps)  # refuses, before anything is trained, what cannot be reached
+            _check_reachable(pruning, spec, builder.depth_of(network), growth.max_depth or spec.max_depth)
         self._teacher, self._distillation = teacher, distillation
         self._found: keras.Model | None = None  # teaches while widths shrink
         self._best_weights: list[np.ndarray] | None = None
@@ -190,7 +192,8 @@ class GrowingFit:
         network.set_weights(network.get_weights())  # no longer the optimizer's arrays: JAX's steps delete what they get
         if self._pruner:
             self._pruner.hold()
-        averaging.recalibrate(network, averaging.some_batches(self._data["x"], self._data["batch_size"]))
+        images = averaging.some_batches(self._data["x"], self._data["batch_size"], self._data["validation_split"])
+        averaging.recalibrate(network, images)
 
     def on_step_end(self, step: int, loss: float) -> None:
         """Looks, after a training step, at what cannot wait for the end of the epoch."""
@@ -222,13 +225,17 @@ class GrowingFit:
             )
 
     def _worst_loss(self) -> float:
-        """Half-way from guessing to surely wrong, where the loss is a cross-entropy over classes, else no limit."""
-        loss = self._compile_arguments["loss"]
-        if getattr(loss, "name", loss) not in ("categorical_crossentropy", "sparse_categorical_crossentropy"):
+        """Half-way from guessing to surely wrong, where the loss is a plain cross-entropy, else no limit."""
+        plain = ("categorical_crossentropy", "sparse_categorical_crossentropy")
+        if self._loss_name() not in plain or _is_weighted(self._data):
             return math.inf
         classes = self.spec.num_classes
         surely_wrong = -math.log(keras.config.epsilon()) * (1 - 1 / classes)
         return getattr(self.fitted, "loss_scale", 1) * (math.log(classes) + surely_wrong) / 2
+
+    def _loss_name(self) -> str:
+        loss = self._compile_arguments["loss"]
+        return str(getattr(loss, "name", loss))
 
     def on_epoch_end(self, epoch: int) -> None:
         now = time.perf_counter()
@@ -250,7 +257,7 @@ class GrowingFit:
     def _enter_new(self, stage: Stage) -> None:
         """Makes the network what a new stage needs: deeper, or elastic, frozen, compiled."""
         self._clock = time.perf_counter()
-        growth = self._growth
+        growth, before = self._growth, self.network
         growth.stages.append(stage)
         self._trained_weights = None  # it goes on from the averaged ones
         if stage.phase in (PRUNE, SHRINK):
@@ -260,7 +267,8 @@ class GrowingFit:
             self._make_elastic(stage.depth)
         elif stage.depth > builder.depth_of(self.network):
             self.network, stage.fresh_layers = builder.deepen(self.network, self.spec)
-            self._listeners.expanded()
+        if self.network is not before:
+            self._listeners.forget_weights()
         self._prepare(stage)
         stage.training_macs_per_image = cost.training_macs(self.network)
         if teacher := self._teacher or self._found:
@@ -300,7 +308,7 @@ class GrowingFit:
         schedule = None if stage.phase == SETTLE else partial(recipes.one_cycle, steps=before + length)
         self._pruner = None
         if stage.phase == PRUNE and self._pruning is not None:
-            self._pruner = Pruner(self.network, self._pruning, length)
+            self._pruner = self._pruning.pruner(self.network, length)
         template = self._compile_arguments["optimizer"]
         first = before if recipes.peak_of(template) is not None else stage.first_epoch * steps
         momentum = averaging.averaging_momentum(steps)
@@ -412,9 +420,10 @@ class GrowingFit:
             **asdict(self.spec),
             **asdict(self._distillation),
             "taught": self._teacher is not None,
-            "pruning": self._pruning and asdict(self._pruning),
+            "pruning": self._pruning and asdict(self._pruning.plan),
             **self._growth.settings(),
             "dtype": self._dtype(),
+            "loss": self._loss_name(),
             "optimizer": optimizer["class_name"],
             **optimizer["config"],
             "initial_epoch": self._initial_epoch,
@@ -488,11 +497,35 @@ class _OneTraining(keras.callbacks.CallbackList):
         self.stopped = self.model.stop_training
         self._growing.on_epoch_end(epoch)
 
-    def expanded(self):
-        """Drops remembered weights that no longer fit the network."""
+    def forget_weights(self):
+        """Drops remembered weights: they are those of another network."""
         for callback in self.callbacks:
             if isinstance(callback, keras.callbacks.EarlyStopping):
                 callback.best_weights = None
+
+
+def _check_reachable(pruning: ChannelPruning, spec: NetworkSpec, *depths: int) -> None:
+    """Refuses, before anything is trained, a goal of pruning that is out of reach at one of the depths.
+
+    The shallowest network has the fewest channels to remove, the deepest takes the most room.
+    """
+    for depth in sorted(set(depths)):
+        try:
+            pruning.pruner(builder.build(spec, depth), steps=1)
+        except InputError as error:
+            raise InputError(f"at depth {depth}: {error}") from error
+
+
+def _is_weighted(data: dict[str, Any]) -> bool:
+    """Whether the training images, as `keras.Model.fit` takes them, have weights."""
+    if data.get("class_weight") is not None or data.get("sample_weight") is not None:
+        return True
+    x = data["x"]
+    if isinstance(x, Batches):
+        return False
+    if isinstance(x, keras.utils.PyDataset):
+        return len(x[0]) > 2
+    return isinstance(spec := getattr(x, "element_spec", None), tuple) and len(spec) > 2
 
 
 def _copy(history: dict[str, list]) -> dict[str, list[float]]:

@@ -15,6 +15,7 @@ from odn_keras.batches import Batches, EvaluationBatches
 from odn_keras.budget import Budget
 from odn_keras.checkpoint import Checkpoint
 from odn_keras.data import Dataset, load
+from odn_keras.deploy import tensorflow_process
 from odn_keras.deploy.exported import export_measured
 from odn_keras.deploy.tflite import MIN_CALIBRATION_IMAGES
 from odn_keras.distillation import Distillation, check_teacher, student
@@ -24,7 +25,6 @@ from odn_keras.growth import CYCLE, DepthGrowth
 from odn_keras.model import OptimallyDeepNetwork
 from odn_keras.options import RunOptions
 from odn_keras.prune import ChannelPruning
-from odn_keras.prune.pruner import Pruner
 from odn_keras.recipes import Augmentation, precision, sgd
 from odn_keras.run_folder import SUPERNET, RunFolder
 from odn_keras.stages import TrainingDiverged
@@ -50,10 +50,12 @@ def run(
         What `report.json` holds; `None` in other processes than process 0.
 
     Raises:
-        InputError: for data or a folder that cannot be used; nothing is written then.
+        InputError: for data or a folder that cannot be used, or without TensorFlow, which exports under any backend;
+            nothing is written then.
         TrainingDiverged: where the loss becomes NaN or explodes, twice; `model.keras` then holds the best weights from
             before that.
     """
+    tensorflow_process.check_installed()  # now, not when all is trained
     share = distribution.current()
     folder = RunFolder(pathlib.Path(out))
     found = json.loads(distribution.from_chief(lambda: _look(folder, options, overwrite=overwrite, resume=resume)))
@@ -63,7 +65,7 @@ def run(
     fitted = _within_budget(options, dataset)
     teacher = _teacher(options, dataset)
     if pruning := _pruning(fitted):
-        Pruner(builder.build(network_spec(fitted, dataset), 1), pruning.plan, steps=1)  # refuses what cannot be reached
+        pruning.pruner(builder.build(network_spec(fitted, dataset), 1), steps=1)  # refuses what cannot be reached
     if not share.is_chief:
         _grow(fitted, found["precision"], dataset, teacher, share, folder)
         return None
@@ -232,7 +234,7 @@ class _Recorder(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         report.write_history(self.model.history.history, self._growth.stages, self._out / "history.csv")
-        if self._growth.stages[-1].values[-1] == self._growth.best:
+        if self._growth.improved:
             with distribution.local():
                 _save_end(student(self.model), self._spec, self._out)
 

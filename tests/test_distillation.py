@@ -64,6 +64,26 @@ def test_exits_learn_with_the_end_and_are_logged():
         assert history[name][-1] > 0.8
 
 
+def test_weights_of_images_and_a_students_regularization_count_once():
+    images, labels = digits(12)
+    student = build(SPEC, 1)
+    student.get_layer("stem_conv").kernel.regularizer = keras.regularizers.L2(0.01)
+    expected = keras.ops.convert_to_numpy(sum(student.losses))
+    assert expected > 0
+    for teacher, exits in ((build(SPEC, 1), ()), (None, (1,))):
+        network = student if teacher else build(NetworkSpec("resnet18", (8, 8, 1), 3, width=4, exits=exits), 2)
+        model = Distiller(network, teacher, Distillation())
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        y_pred = network(images)
+
+        def loss(weights, model=model, y_pred=y_pred):
+            return float(keras.ops.convert_to_numpy(model.compute_loss(images, labels, y_pred, weights)))
+
+        regularization = expected if teacher else 0.0
+        assert loss(np.zeros((12, 1))) == pytest.approx(regularization, abs=1e-6)
+        assert loss(np.ones((12, 1))) == pytest.approx(loss(None), rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("teacher", "message"),
     [

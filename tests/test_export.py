@@ -59,7 +59,8 @@ def test_quantisation_aware_training_and_float_files(run_command, run, digits, t
         feed = json.loads((out / "export.json").read_text())["files"][0]["input"]["feed"]
         assert feed.endswith("p - 128" if quantize == "qat" else "float32 number p")
         accuracies[quantize] = LiteRTClassifier(out / "model.tflite").accuracy(*digits.test)
-    status, _, error = run_command(export, f"--run={run}", "--quantize=qat", "--targets=", "--train_images=127")
+    few = [f"--model={run}/model.keras", "--dataset=digits", "--train_images=127"]
+    status, _, error = run_command(export, *few, "--quantize=qat", "--targets=", f"--out={out}")
     assert status == 2 and "at least 128 training images, digits has 127" in error
     assert accuracies["qat"] > accuracies["float16"] - 0.05 > 0.75
 

@@ -2,9 +2,10 @@ import keras
 import numpy as np
 import pytest
 
-from odn_keras import ChannelPruning, DepthGrowth, InputError, OptimallyDeepNetwork, build
+from odn_keras import Budget, ChannelPruning, DepthGrowth, InputError, OptimallyDeepNetwork, build
 from odn_keras.cost import params
 from odn_keras.growth import CYCLE, PRUNE, SETTLE, SHRINK, Stage, forecast
+from odn_keras.prune import saliencies
 from odn_keras.stages import TrainingDiverged
 
 
@@ -386,11 +387,19 @@ def test_the_depth_found_is_pruned_and_comes_out_compact_with_its_exits(arrays):
     (images, labels), validation = arrays
     model = small_model(exits=[1], depth=2)
     growth = DepthGrowth(0.2, cycle_epochs=4, verbose=0)
-    callbacks = [growth, ChannelPruning(0.5, streams=True)]
+    asked = []
+
+    class Own(ChannelPruning):
+        @staticmethod
+        def score(network, groups):
+            asked.append(network)
+            return saliencies(network, groups)
+
+    callbacks = [growth, Own(0.5, streams=True)]
     model.fit(images, labels, batch_size=64, epochs=8, validation_data=validation, callbacks=callbacks, verbose=0)
     assert [(stage.depth, stage.phase) for stage in growth.stages] == [(2, CYCLE), (2, PRUNE)]
     whole = build(OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=8, exits=[1]).spec, 2)
-    assert 0.35 < params(model.network) / params(whole) <= 0.5
+    assert asked and 0.35 < params(model.network) / params(whole) <= 0.5
     assert len(model.network.outputs) == 2
     rebuilt = build(model.spec, 2)
     assert [w.shape for w in rebuilt.get_weights()] == [w.shape for w in model.get_weights()]
@@ -410,6 +419,30 @@ def test_the_average_is_one_of_weights_that_there_were_in_every_stage(arrays, op
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             np.testing.assert_allclose(keras.ops.convert_to_numpy(layer.gamma), 1, atol=1e-6)
+
+
+def test_other_callbacks_save_and_restore_a_network_with_exits_whose_widths_shrink(arrays, tmp_path):
+    (images, labels), validation = arrays
+    model = small_model(exits=[1], depth=2)
+    growth = DepthGrowth(0.99, max_depth=2, cycle_epochs=2, shrink_epochs=1, verbose=0)
+    model.fit(
+        images,
+        labels,
+        batch_size=64,
+        epochs=3,
+        validation_data=validation,
+        class_weight=dict.fromkeys(range(10), 20.0),  # a loss that would be a divergence without weights
+        callbacks=[
+            growth,
+            keras.callbacks.EarlyStopping(monitor="val_accuracy", patience=9, restore_best_weights=True),
+            keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras"),
+        ],
+        verbose=0,
+    )
+    assert [stage.phase for stage in growth.stages] == [CYCLE, SHRINK]
+    saved = keras.saving.load_model(tmp_path / "2.keras")
+    assert [output.shape for output in saved.outputs] == [output.shape for output in model.network.outputs]
+    assert model.optimizer is not None and len(model.test_on_batch(*validation)) >= 2
 
 
 def test_a_learning_rate_schedule_of_the_user_runs_on(arrays):
@@ -496,6 +529,11 @@ def test_bad_fits_are_refused(arrays):
     with pytest.raises(InputError, match="OptimallyDeepNetwork"):
         plain = small_model().network
         plain.fit(images, labels, validation_data=validation, callbacks=[DepthGrowth(0.9)], verbose=0)
+    with pytest.raises(InputError, match="at depth 8: pruned to one channel a group"):
+        small = ChannelPruning(budget=Budget(max_flash=9000))  # depth 1 has fewer bytes as it is
+        small_model().fit(images, labels, validation_data=validation, callbacks=[growth, small], epochs=6, verbose=0)
+    with pytest.raises(InputError, match="float16 needs a scaled loss"):
+        small_model(dtype="mixed_float16")
     with pytest.raises(InputError, match="max_depth"):
         deep = DepthGrowth(0.9, max_depth=9, verbose=0)
         small_model().fit(images, labels, validation_data=validation, callbacks=[deep], verbose=0)

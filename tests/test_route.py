@@ -92,6 +92,7 @@ def test_without_tflite_micro_the_arenas_are_told_as_not_measured(digits, monkey
         (["--run=RUN", "--model=RUN/supernet.keras"], "give --run"),
         (["--run=nowhere"], "no finished run"),
         (["--model=nowhere.keras"], "no such file"),
+        (["--run=RUN", "--validation_images=400"], "leave --validation_images out"),
         (["--run=RUN", "--max_accuracy_drop=5"], "a fraction from 0 to 1, got 5.0"),
         (["--run=RUN", "--out=RUN/report.json"], "must be a folder"),
         (["--model=RUN/supernet.keras", "--dataset=DATA"], "2 classes"),

@@ -7,11 +7,11 @@ import keras
 import numpy as np
 import pytest
 
-from odn_keras import LiteRTClassifier, NetworkSpec, RunOptions, build, run, specialize
+from odn_keras import Budget, LiteRTClassifier, NetworkSpec, RunOptions, build, run, specialize
 from odn_keras.errors import InputError
 from odn_keras.footprint import flash_bytes
 from odn_keras.latency_table import parts
-from odn_keras.specialization import Choice, Limits, Specialization
+from odn_keras.specialization import Choice, Specialization
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +169,7 @@ def test_limits_are_kept_by_what_is_found(digits, pruned):
     search = Specialization(build(spec, 3), spec, digits, widths=True)
     whole = search.sizes(Choice(3, (1.0, 1.0, 1.0)))
     for part in (0.9, 0.5):
-        limits = Limits(max_flash=int(part * whole["flash_bytes"]), max_macs=int(part * whole["macs"]))
+        limits = Budget(max_flash=int(part * whole["flash_bytes"]), max_macs=int(part * whole["macs"]))
         assert limits.excess(search.best(limits).sizes) == 0
 
 

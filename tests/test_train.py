@@ -1,6 +1,7 @@
 """The command as its user runs it: in the same process for speed, except where a process of its own matters."""
 
 import csv
+import importlib.util
 import json
 import subprocess
 import sys
@@ -97,7 +98,8 @@ def test_an_unmet_target_still_exports_says_so_and_exits_3(command, tmp_path):
     before = (out / "report.json").read_text()
     status, _, error = command(*arguments)
     assert status == 2 and "--overwrite" in error and (out / "report.json").read_text() == before
-    assert command(*arguments, "--overwrite", "--seed=5")[0] == 3
+    (out / "export").mkdir()  # of the run that goes
+    assert command(*arguments, "--overwrite", "--seed=5")[0] == 3 and not (out / "export").exists()
     assert json.loads((out / "report.json").read_text())["seed"] == 5
 
 
@@ -192,6 +194,14 @@ def test_bad_npz_files_are_refused(refused, npz):
     assert "objects" in refused(f"--dataset={npz(y_train=np.array([object()] * 40))}")
     assert "at least 100" in refused(f"--dataset={npz()}", "--batch_size=8")
     assert "for folders" in refused(f"--dataset={npz()}", "--grayscale")
+
+
+def test_without_tensorflow_nothing_is_trained(refused, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: None if name == "tensorflow" else found(name, *more)
+    )
+    assert "pip install 'odn_keras[tensorflow]'" in refused()
 
 
 def test_a_folder_that_cannot_be_written_is_refused(refused, tmp_path):

@@ -236,10 +236,12 @@ def open_classifier(path: str | os.PathLike, runtime: str | None = None) -> Clas
     """Opens a `.tflite` file in one of `RUNTIMES`; default: LiteRT or, where only that is installed, tflite-runtime.
 
     Raises:
-        InputError: where the runtime is not installed, or cannot run the file.
+        InputError: where the runtime is none of them or not installed, or cannot run the file.
     """
     if runtime is None:
         runtime = "litert" if importlib.util.find_spec("ai_edge_litert") else "tflite_runtime"
+    if runtime not in RUNTIMES:
+        raise InputError(f"runtime must be one of {', '.join(RUNTIMES)}, got {runtime!r}")
     module, name = RUNTIMES[runtime].split(":")
     return getattr(importlib.import_module(module), name)(path)
 

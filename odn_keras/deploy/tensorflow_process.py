@@ -29,8 +29,7 @@ def call(function: Callable, network: keras.Model, *arguments) -> Any:
     Raises:
         InputError: where TensorFlow is missing, or as the function does.
     """
-    if importlib.util.find_spec("tensorflow") is None:
-        raise InputError("export needs TensorFlow, whatever the backend: pip install 'odn_keras[tensorflow]'")
+    check_installed()
     if keras.backend.backend() == "tensorflow":
         return function(network, *arguments)
     with tempfile.TemporaryDirectory() as folder:
@@ -49,6 +48,12 @@ def call(function: Callable, network: keras.Model, *arguments) -> Any:
     if isinstance(result, InputError):
         raise result
     return result
+
+
+def check_installed() -> None:
+    """Raises `InputError` where TensorFlow is missing."""
+    if importlib.util.find_spec("tensorflow") is None:
+        raise InputError("export needs TensorFlow, whatever the backend: pip install 'odn_keras[tensorflow]'")
 
 
 def _answer(model_file: str, call_file: str, result_file: str) -> None:

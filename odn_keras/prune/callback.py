@@ -18,7 +18,7 @@ class ChannelPruning(keras.callbacks.Callback):
 
     Args:
         sparsity: fraction of the parameters to remove, in [0, 1).
-        budget: instead of that, what the int8 file and its arena in TFLite Micro may take.
+        budget: instead of that, what the int8 file, its arena in TFLite Micro and an image may take.
         start, end: the part of the training in which channels are removed, as fractions of its steps. What comes
             before gives the network something to choose from, what comes after lets it recover.
         streams: whether the channels of residual streams may go too, besides those inside blocks.
@@ -56,11 +56,19 @@ class ChannelPruning(keras.callbacks.Callback):
         self._pruner: Pruner | None = None  # while a `fit` goes on
         self._epoch = self._steps = 0
 
+    def pruner(self, network: keras.Model, steps: int) -> Pruner:
+        """What carries the plan out on a network, in so many training steps.
+
+        Raises:
+            InputError: for a layer that there is no rule for, or a goal that cannot be reached.
+        """
+        return Pruner(network, self.plan, steps, self.score)
+
     def on_train_begin(self, logs=None):
         steps, epochs = self.params.get("steps"), self.params.get("epochs")
         if not steps:
             raise InputError("ChannelPruning must know how many batches an epoch has: give fit steps_per_epoch")
-        self._pruner, self._steps = Pruner(student(self.model), self.plan, steps * epochs, self.score), steps
+        self._pruner, self._steps = self.pruner(student(self.model), steps * epochs), steps
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch

@@ -137,6 +137,8 @@ def _check(layer: keras.layers.Layer) -> None:
         _refuse(layer, f"groups={layer.groups}")
     if isinstance(layer, layers.BatchNormalization) and layer.axis not in (-1, last):
         _refuse(layer, f"axis={layer.axis}")
+    if isinstance(layer, layers.BatchNormalization) and not layer.scale:
+        _refuse(layer, "scale=False, which lets nothing fade")
     if isinstance(layer, layers.ReLU) and layer.threshold:
         _refuse(layer, f"threshold={layer.threshold}")
     if len({tensor.shape for tensor in inputs_of(layer)}) > 1:

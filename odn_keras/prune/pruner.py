@@ -34,7 +34,8 @@ class PruningPlan:
 
     Attributes:
         sparsity: fraction of the parameters to remove, in [0, 1).
-        budget: instead of that, what the int8 file and its arena may take; no more is removed than that needs.
+        budget: instead of that, what the int8 file, its arena and an image may take; no more is removed than that
+            needs. Milliseconds cannot be told.
         start, end: the part of the training in which channels are removed, 0 <= start < end <= 1.
         streams: whether the channels of residual streams may go too, besides those inside blocks.
 
@@ -53,6 +54,8 @@ class PruningPlan:
             raise InputError(f"pruning takes a sparsity or a budget, got {self.sparsity} and {self.budget}")
         if self.sparsity is not None and not 0 <= self.sparsity < 1:
             raise InputError(f"sparsity, the fraction of parameters to remove, must be in [0, 1), got {self.sparsity}")
+        if self.budget and (not self.budget.limits or self.budget.max_latency_ms is not None):
+            raise InputError(f"pruning can keep max_flash, max_arena and max_macs, got a budget of {self.budget}")
         if not 0 <= self.start < self.end <= 1:
             raise InputError(f"start and end of pruning must be 0 <= start < end <= 1, got {self.start} and {self.end}")
 
@@ -182,14 +185,13 @@ class Pruner:
         if self._plan.sparsity is not None:
             return {"parameters": (1 - self._plan.sparsity) * self._whole["parameters"]}
         assert self._plan.budget is not None
-        limits = {"flash_bytes": self._plan.budget.max_flash, "arena_bytes": self._plan.budget.max_arena}
-        return {name: limit for name, limit in limits.items() if limit is not None}
+        return self._plan.budget.limits
 
     def _sizes(self, counts: Counts) -> dict[str, int]:
         if self._plan.budget is None:
             return {"parameters": self._params(counts)}
         footprint = Footprint.of(self._end, lambda tensor: self._channels(tensor, counts))
-        sizes = {"flash_bytes": footprint.flash_bytes}
+        sizes = {"flash_bytes": footprint.flash_bytes, "macs": footprint.macs}
         if self._plan.budget.max_arena is not None:  # takes its time
             sizes["arena_bytes"] = footprint.arena_bytes
         return sizes
@@ -214,7 +216,7 @@ class Pruner:
         least = dict.fromkeys(self._groups, 1)
         if self._excess(least, 1.0) > 0:
             sizes = self._sizes(least)
-            needs = ", ".join(f"{sizes[name]:,} of {name.replace('_', ' ')}" for name in sizes)
+            needs = ", ".join(f"{sizes[name]:,} of {name.replace('_', ' ')}" for name in self._goals())
             wanted = ", ".join(f"{int(goal):,} of {name.replace('_', ' ')}" for name, goal in self._goals().items())
             streams = "" if self._plan.streams else "; with streams=True more can go"
             raise InputError(f"pruned to one channel a group the network still has {needs}, not {wanted}{streams}")

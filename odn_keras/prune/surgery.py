@@ -95,10 +95,7 @@ def _silent(network: keras.Model) -> dict[int, np.ndarray]:
 def _writes_zero(layer: keras.layers.Layer, silent: np.ndarray) -> np.ndarray:
     weights = layer.get_weights()
     if isinstance(layer, layers.BatchNormalization):
-        trained = weights[: layer.scale + layer.center]
-        if not layer.scale:
-            return np.zeros_like(silent)
-        return np.all([values == 0 for values in trained], axis=0)
+        return np.all([values == 0 for values in weights[: layer.scale + layer.center]], axis=0)
     kernel, *bias = weights
     read = kernel.reshape(-1, *kernel.shape[-2:])[:, ~silent]
     return np.all(read == 0, axis=(0, 1)) & np.all([values == 0 for values in bias] or True, axis=0)

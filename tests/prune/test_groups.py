@@ -59,6 +59,7 @@ def test_any_functional_network_of_these_layers_will_do():
         (layers.Conv2D(6, 3, activation="sigmoid", name="soft"), "'soft' of type Conv2D with activation 'sigmoid'"),
         (layers.ReLU(threshold=1.0, name="late"), "'late' of type ReLU with threshold=1.0"),
         (layers.BatchNormalization(axis=1, name="rows"), "'rows' of type BatchNormalization with axis=1"),
+        (layers.BatchNormalization(scale=False, name="n"), "'n' of type BatchNormalization with scale=False"),
         (layers.Rescaling(2.0, name="scale"), "'scale' of type Rescaling with a place other than the beginning"),
         (
             lambda x: layers.Add(name="sum")([x, layers.Conv2D(1, 1)(x)]),

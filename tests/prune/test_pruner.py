@@ -90,6 +90,13 @@ def test_of_a_budget_no_more_is_taken_than_it_needs(digits):
 
 
 @pytest.mark.one_backend
+def test_a_budget_may_be_one_of_multiply_accumulates():
+    network, most = build(SPEC, 2), int(0.7 * footprint.macs(SPEC, 2))
+    Pruner(network, PruningPlan(budget=Budget(max_macs=most)), steps=1).after_step(0)
+    assert 0.9 * most < footprint.macs(spec_of(prune.compact(network), SPEC), 2) <= most
+
+
+@pytest.mark.one_backend
 def test_the_flagfile_of_mlperf_tinys_size_is_predicted_to_keep_it():
     """As flags/cifar10_98kb.txt has it: four blocks of width 32, 53 % of the parameters removed."""
     network = build(NetworkSpec("resnet18", (32, 32, 3), 10, width=32), 4)
@@ -135,6 +142,8 @@ def test_a_pruner_goes_on_from_its_state():
         ({"sparsity": -0.1}, r"in \[0, 1\), got -0.1"),
         ({}, "takes a sparsity or a budget, got None and None"),
         ({"sparsity": 0.5, "budget": Budget(1000)}, "takes a sparsity or a budget"),
+        ({"budget": Budget(max_latency_ms=1.0)}, "max_flash, max_arena and max_macs, got a budget of max_latency_ms=1"),
+        ({"budget": Budget()}, "got a budget of no limit"),
         ({"sparsity": 0.5, "start": 0.5, "end": 0.5}, "0 <= start < end <= 1, got 0.5 and 0.5"),
     ],
 )
