@@ -31,7 +31,7 @@ from odn_keras.builder import set_frozen
 from odn_keras.data import Dataset
 from odn_keras.prune.pruner import Pruner, PruningPlan
 from odn_keras.prune.surgery import removable
-from odn_keras.recipes import jit_compile, one_cycle, precision, sgd
+from odn_keras.recipes import ContinuedSchedule, jit_compile, one_cycle, precision, sgd
 
 EVALUATION_BATCH = 500
 
@@ -254,8 +254,8 @@ def _tuned(task: Task, seed: int, network: keras.Model, epochs: int, callbacks: 
     keras.utils.set_random_seed(seed)
     batches = task.batches(seed)
     steps = epochs * len(batches)
-    _compile(network, sgd(one_cycle(task.options.learning_rate, 2 * steps), task.options.weight_decay))
-    network.optimizer.iterations.assign(steps)
+    half = ContinuedSchedule(one_cycle(task.options.learning_rate, 2 * steps), first_step=steps)
+    _compile(network, sgd(half, task.options.weight_decay))
     began = time.perf_counter()
     network.fit(batches, epochs=epochs, callbacks=callbacks, verbose=0)
     seconds = time.perf_counter() - began

@@ -111,6 +111,8 @@ def calibrate(
     right = np.array([np.argmax(p, axis=-1) == labels for p in probabilities_per_exit])
     if confidences is None:
         confidences = [confidence(probabilities) for probabilities in probabilities_per_exit[:-1]]
+    if [np.shape(each) for each in confidences] != [np.shape(labels)] * (len(probabilities_per_exit) - 1):
+        raise InputError(f"confidences must be of shape {np.shape(labels)} for each exit but the end")
     end = len(confidences)
     thresholds, worst_drop = [NEVER] * end, 0.0
     proposals = _Search(right[:, ::2], [c[::2] for c in confidences], np.asarray(macs_per_exit, float)).proposals()
