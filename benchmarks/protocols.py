@@ -31,7 +31,7 @@ from odn_keras.builder import set_frozen
 from odn_keras.data import Dataset
 from odn_keras.prune.pruner import Pruner, PruningPlan
 from odn_keras.prune.surgery import removable
-from odn_keras.recipes import ContinuedSchedule, jit_compile, one_cycle, precision, sgd
+from odn_keras.recipes import jit_compile, one_cycle, precision, sgd
 
 EVALUATION_BATCH = 500
 
@@ -250,12 +250,11 @@ def pruned(task: Task, seed: int, depth: int, epochs: int, tuning_epochs: int, s
 
 
 def _tuned(task: Task, seed: int, network: keras.Model, epochs: int, callbacks: list) -> dict[str, Any]:
-    """Trains by the second half of a cycle; the compact network, what it is and how long that took."""
+    """Trains by a short cycle; the compact network, what it is and how long that took."""
     keras.utils.set_random_seed(seed)
     batches = task.batches(seed)
     steps = epochs * len(batches)
-    half = ContinuedSchedule(one_cycle(task.options.learning_rate, 2 * steps), first_step=steps)
-    _compile(network, sgd(half, task.options.weight_decay))
+    _compile(network, sgd(one_cycle(task.options.learning_rate, steps), task.options.weight_decay))
     began = time.perf_counter()
     network.fit(batches, epochs=epochs, callbacks=callbacks, verbose=0)
     seconds = time.perf_counter() - began

@@ -3,8 +3,8 @@
     python -m benchmarks.pruning --dataset=fashion_mnist --depth=3 --sparsity=0.6 --shift=2 --flip
     python -m benchmarks.pruning --dataset=mnist --depth=2 --sparsity=0.7 --shift=1
 
-A network of known depth is trained by one cycle of the learning rate; from there each way gets the second half of such
-a cycle, equally many epochs on the same batches:
+A network of known depth is trained by one cycle of the learning rate; from there each way gets another of half the
+length, equally many epochs on the same batches:
 
     not pruned                      what more training brings
     ChannelPruning                  ours, the channels inside blocks

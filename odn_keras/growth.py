@@ -60,7 +60,7 @@ class Stage:
     Attributes:
         depth: number of residual blocks.
         phase: `"settle"` (newest block and head only), `"cycle"` (everything, one cycle of the learning rate) or
-            `"prune"` (the second half of one, at the depth found, in which channels are removed) or `"shrink"` (a cycle
+            `"prune"` (a short one, at the depth found, in which channels are removed) or `"shrink"` (a cycle
             at the depth found, at smaller and smaller random widths of its blocks).
         first_epoch: epochs of the whole run before this stage.
         end_epoch: the epoch of the whole run at which it ends at the latest.

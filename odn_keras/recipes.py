@@ -53,19 +53,17 @@ def fresh_optimizer(
         schedule: peak learning rate -> schedule, which replaces a constant learning rate.
         rate_scale: what the learning rate is multiplied by, whoever chose it.
         averaging: momentum of a moving average of the weights, unless the template keeps one already.
-        first_step: of the schedule, whoever chose it.
+        first_step: of the training, at which the template's own schedule goes on.
     """
     config = template.get_config()
     if averaging is not None and not config["use_ema"]:
         config.update(use_ema=True, ema_momentum=averaging, ema_overwrite_frequency=None)
     peak = peak_of(template)
-    if peak is None:
-        rate, scale = keras.optimizers.schedules.deserialize(config["learning_rate"]), rate_scale
-    else:
-        rate, scale = schedule(peak * rate_scale) if schedule else peak * rate_scale, 1.0
-    if first_step or scale != 1:
-        rate = ContinuedSchedule(rate, first_step, scale)
-    config["learning_rate"] = rate
+    if peak is not None:
+        config["learning_rate"] = schedule(peak * rate_scale) if schedule else peak * rate_scale
+    elif first_step or rate_scale != 1:
+        own = keras.optimizers.schedules.deserialize(config["learning_rate"])
+        config["learning_rate"] = ContinuedSchedule(own, first_step, rate_scale)
     return type(template).from_config(config)
 
 

@@ -304,14 +304,13 @@ class GrowingFit:
         builder.set_frozen(self.network, stage.depth - 1 if stage.phase == SETTLE else None)
         steps = self._steps
         length = steps * (stage.end_epoch - stage.first_epoch)
-        before = length if stage.phase == PRUNE else 0  # it is the second half of a cycle
-        schedule = None if stage.phase == SETTLE else partial(recipes.one_cycle, steps=before + length)
+        schedule = None if stage.phase == SETTLE else partial(recipes.one_cycle, steps=length)
         self._pruner = None
         if stage.phase == PRUNE and self._pruning is not None:
             self._pruner = self._pruning.pruner(self.network, length)
         template = self._compile_arguments["optimizer"]
-        first = before if recipes.peak_of(template) is not None else stage.first_epoch * steps
         momentum = averaging.averaging_momentum(steps)
+        first = stage.first_epoch * steps
         self._compile(recipes.fresh_optimizer(template, schedule, self._growth.rate_scale, momentum, first))
 
     def _settle(self) -> None:

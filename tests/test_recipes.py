@@ -1,5 +1,3 @@
-from functools import partial
-
 import keras
 import numpy as np
 import pytest
@@ -47,13 +45,11 @@ def test_a_cycle_warms_up_and_ends_at_zero():
 
 
 def test_a_continued_schedule_goes_on_while_the_optimizer_begins_anew():
-    half = fresh_optimizer(keras.optimizers.SGD(0.1), partial(one_cycle, steps=100), first_step=50)
-    assert int(half.iterations) == 0  # what averages of weights and Adam's corrections go by
-    assert float(half.learning_rate) == pytest.approx(float(one_cycle(0.1, 100)(50)))
     users = keras.optimizers.Adam(one_cycle(0.1, 100))
     scaled = fresh_optimizer(users, rate_scale=0.1, first_step=20)
     again = keras.optimizers.deserialize(keras.optimizers.serialize(scaled))
     for optimizer in (scaled, again):
+        assert int(optimizer.iterations) == 0  # what averages of weights and Adam's corrections go by
         assert float(optimizer.learning_rate) == pytest.approx(0.1 * float(one_cycle(0.1, 100)(20)))
 
 
