@@ -239,7 +239,7 @@ except InputError as error:
 """
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
+@pytest.mark.parametrize("backend", ["jax", pytest.param("torch", marks=pytest.mark.slow)])
 def test_another_backend_trains_in_a_tensorflow_process(digits, tmp_path, backend):
     pytest.importorskip(backend)
     path = tmp_path / "model.tflite"
