@@ -172,7 +172,7 @@ class DepthGrowth(keras.callbacks.Callback):
     ) -> Stage:
         """Plans the first stage of a `fit` from `first_epoch` to `epochs`, of `steps` each, at `depth` of `deepest`.
 
-        With `prunes` the last half cycle of the run is kept for pruning the depth that is found.
+        With `prunes` the last epochs, half a cycle, are kept for pruning the depth that is found.
         """
         if self.max_depth is not None and not depth <= self.max_depth <= deepest:
             raise InputError(f"max_depth must be {depth} (the present depth) to {deepest}, got {self.max_depth}")
