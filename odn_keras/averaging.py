@@ -85,9 +85,10 @@ def some_batches(x, batch_size: int | None, validation_split: float = 0.0) -> It
         batches = (x[index] for index in range(x.num_batches))
     elif hasattr(x, "shape") or isinstance(x, dict):
         images, size = keras.tree.flatten(x)[0], batch_size or 32
-        images = images if isinstance(images, np.ndarray) else keras.ops.convert_to_numpy(images)
         order = np.random.default_rng(0).permutation(training_samples(len(images), validation_split))
-        batches = (images[order[start : start + size]] for start in range(0, len(order), size))
+        chosen = (order[start : start + size] for start in range(0, len(order), size))
+        take = np.take if isinstance(images, np.ndarray) else keras.ops.take
+        batches = (take(images, rows, axis=0) for rows in chosen)
     else:
         batches = iter(x)
     for batch in itertools.islice(batches, RECALIBRATION_BATCHES):

@@ -64,7 +64,7 @@ class Budget:
         return sum(max(0.0, sizes[name] / limit - 1) for name, limit in self.limits.items())
 
     def measured(self, flash: int, arena: int | None, latency_ms: float | None = None) -> dict[str, Any]:
-        """The limits against what a real file takes, as a report has it.
+        """The limits against what a real file takes, as a report has it, but for that of MACs, which no file tells.
 
         Args:
             flash: bytes of the file.

@@ -60,13 +60,15 @@ def data_options(report: dict[str, Any]) -> DataOptions:
     """The dataset of a finished run, from its report.
 
     Raises:
-        InputError: where the user gives another one: images of the training must not become validation images.
+        InputError: where the user gives another one, but for the same file elsewhere: images of the training must not
+            become validation images.
     """
     stored = report["options"]
     ran_on = {field.name: stored.get(field.name, field.default) for field in dataclasses.fields(DataOptions)}
     given = option_values(DataOptions, given_only=True)
     for name, now in given.items():
-        if name not in FREE_TO_CHANGE and now != ran_on[name]:
+        moved = name == "dataset" and os.path.exists(now) and os.path.basename(now) == os.path.basename(ran_on[name])
+        if now != ran_on[name] and name not in FREE_TO_CHANGE and not moved:
             raise InputError(f"the run has --{name}={ran_on[name]}, not {now}: leave --{name} out")
     return DataOptions(**{**ran_on, **given})
 

@@ -107,10 +107,6 @@ class Distiller(keras.Model):
         """Saves the student, without its teacher."""
         self.student.save(*args, **kwargs)
 
-    def save_weights(self, *args, **kwargs):
-        """Saves the student's weights."""
-        self.student.save_weights(*args, **kwargs)
-
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         *exits, end = keras.tree.flatten(y_pred)
         if not training:

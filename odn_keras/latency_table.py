@@ -1,7 +1,7 @@
 """How long a network takes, told from a table of its parts' latencies: stem, blocks of every width, heads.
 
-A part is known by its shapes alone, so that equal ones are measured once, and a table serves every network of such
-parts. `python -m odn_keras.latency` makes it.
+A part is known by its shapes, and a block by whether it projects its shortcut too: equal ones are measured once, and a
+table serves every network of such parts. `python -m odn_keras.latency` makes it.
 """
 
 import json

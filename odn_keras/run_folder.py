@@ -114,9 +114,11 @@ class RunFolder:
         shutil.rmtree(self.checkpoint, ignore_errors=True)
         self.checkpoint.mkdir()
         write_json({"options": asdict(options), "precision": precision}, self._record)
-        for folder in (EXPORT, ROUTED):
-            shutil.rmtree(self.path / folder, ignore_errors=True)
-        for name in (LATENCY, SUPERNET, *reversed(RUN_FILES)):
+        if (self.path / "report.json").exists():  # there was a run, and these are of it
+            for folder in (EXPORT, ROUTED):
+                shutil.rmtree(self.path / folder, ignore_errors=True)
+            (self.path / LATENCY).unlink(missing_ok=True)
+        for name in (SUPERNET, *reversed(RUN_FILES)):
             (self.path / name).unlink(missing_ok=True)
 
     def _read_record(self) -> dict[str, Any]:

@@ -14,7 +14,6 @@ import numpy as np
 
 from odn_keras import averaging, builder, cost, elastic, recipes, subnetwork
 from odn_keras.architectures import NetworkSpec
-from odn_keras.batches import Batches
 from odn_keras.checkpoint import Checkpoint, Snapshot
 from odn_keras.distillation import Distillation, trained_model
 from odn_keras.errors import InputError
@@ -24,6 +23,10 @@ from odn_keras.prune.pruner import Pruner
 from odn_keras.prune.surgery import compact, removable
 
 RETRY_RATE = 0.1
+CROSS_ENTROPIES = (
+    *("categorical_crossentropy", "sparse_categorical_crossentropy"),
+    *("CategoricalCrossentropy", "SparseCategoricalCrossentropy"),
+)
 LOSS_CHECKED_EVERY = 100  # steps: to read the loss is to wait for the device
 
 
@@ -77,13 +80,13 @@ class GrowingFit:
         self._pruning = pruning
         self._pruner: Pruner | None = None  # in its stage
         if pruning is not None:
-            _check_reachable(pruning, spec, builder.depth_of(network), growth.max_depth or spec.max_depth)
+            pruning.check(spec, builder.depth_of(network), growth.max_depth or spec.max_depth)
         self._teacher, self._distillation = teacher, distillation
         self._found: keras.Model | None = None  # teaches while widths shrink
         self._best_weights: list[np.ndarray] | None = None
         self._compile_arguments = compile_arguments
         self._growth, self._checkpoint = growth, checkpoint
-        self._data, self._steps = dict(data), steps
+        self._data, self._steps, self._weighted = dict(data), steps, _is_weighted(data)
         whole_epochs = data.get("steps_per_epoch") is None
         self._seek = getattr(data["x"], "seek", None) if whole_epochs else None
         if self._seek:  # it shuffles itself, by seed and epoch; Keras would shuffle its batches otherwise
@@ -226,8 +229,7 @@ class GrowingFit:
 
     def _worst_loss(self) -> float:
         """Half-way from guessing to surely wrong, where the loss is a plain cross-entropy, else no limit."""
-        plain = ("categorical_crossentropy", "sparse_categorical_crossentropy")
-        if self._loss_name() not in plain or _is_weighted(self._data):
+        if self._loss_name() not in CROSS_ENTROPIES or self._weighted:
             return math.inf
         classes = self.spec.num_classes
         surely_wrong = -math.log(keras.config.epsilon()) * (1 - 1 / classes)
@@ -235,7 +237,7 @@ class GrowingFit:
 
     def _loss_name(self) -> str:
         loss = self._compile_arguments["loss"]
-        return str(getattr(loss, "name", loss))
+        return loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
 
     def on_epoch_end(self, epoch: int) -> None:
         now = time.perf_counter()
@@ -503,25 +505,11 @@ class _OneTraining(keras.callbacks.CallbackList):
                 callback.best_weights = None
 
 
-def _check_reachable(pruning: ChannelPruning, spec: NetworkSpec, *depths: int) -> None:
-    """Refuses, before anything is trained, a goal of pruning that is out of reach at one of the depths.
-
-    The shallowest network has the fewest channels to remove, the deepest takes the most room.
-    """
-    for depth in sorted(set(depths)):
-        try:
-            pruning.pruner(builder.build(spec, depth), steps=1)
-        except InputError as error:
-            raise InputError(f"at depth {depth}: {error}") from error
-
-
 def _is_weighted(data: dict[str, Any]) -> bool:
     """Whether the training images, as `keras.Model.fit` takes them, have weights."""
     if data.get("class_weight") is not None or data.get("sample_weight") is not None:
         return True
     x = data["x"]
-    if isinstance(x, Batches):
-        return False
     if isinstance(x, keras.utils.PyDataset):
         return len(x[0]) > 2
     return isinstance(spec := getattr(x, "element_spec", None), tuple) and len(spec) > 2

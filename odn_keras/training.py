@@ -55,7 +55,6 @@ def run(
         TrainingDiverged: where the loss becomes NaN or explodes, twice; `model.keras` then holds the best weights from
             before that.
     """
-    tensorflow_process.check_installed()  # now, not when all is trained
     share = distribution.current()
     folder = RunFolder(pathlib.Path(out))
     found = json.loads(distribution.from_chief(lambda: _look(folder, options, overwrite=overwrite, resume=resume)))
@@ -65,7 +64,7 @@ def run(
     fitted = _within_budget(options, dataset)
     teacher = _teacher(options, dataset)
     if pruning := _pruning(fitted):
-        pruning.pruner(builder.build(network_spec(fitted, dataset), 1), steps=1)  # refuses what cannot be reached
+        pruning.check(network_spec(fitted, dataset), 1)  # now, before there is a folder
     if not share.is_chief:
         _grow(fitted, found["precision"], dataset, teacher, share, folder)
         return None
@@ -159,6 +158,7 @@ def _look(folder: RunFolder, options: RunOptions, *, overwrite: bool, resume: bo
     folder.check(options, overwrite=overwrite, resume=resume)
     if resume and (finished := folder.report()):
         return json.dumps({"report": finished}).encode()
+    tensorflow_process.check_installed()  # now, not when all is trained
     going_on = resume and folder.unfinished
     dtype = folder.precision() if going_on else precision(options.precision)
     return json.dumps({"report": None, "precision": dtype}).encode()

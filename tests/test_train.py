@@ -10,8 +10,8 @@ import keras
 import numpy as np
 import pytest
 
-from odn_keras import LiteRTClassifier, NetworkSpec, build, train
-from odn_keras.run_folder import RUN_FILES
+from odn_keras import LiteRTClassifier, NetworkSpec, RunOptions, build, train
+from odn_keras.run_folder import RUN_FILES, RunFolder
 
 SMALL = ["--width=16", "--epochs=16", "--cycle_epochs=8"]
 
@@ -98,9 +98,15 @@ def test_an_unmet_target_still_exports_says_so_and_exits_3(command, tmp_path):
     before = (out / "report.json").read_text()
     status, _, error = command(*arguments)
     assert status == 2 and "--overwrite" in error and (out / "report.json").read_text() == before
-    (out / "export").mkdir()  # of the run that goes
+    (out / "export").mkdir()  # made of the run that goes
     assert command(*arguments, "--overwrite", "--seed=5")[0] == 3 and not (out / "export").exists()
     assert json.loads((out / "report.json").read_text())["seed"] == 5
+
+
+def test_what_a_folder_held_before_its_first_run_stays(tmp_path):
+    (tmp_path / "export").mkdir()
+    with RunFolder(tmp_path).claimed(RunOptions(), "float32", overwrite=False, resume=False):
+        assert (tmp_path / "export").exists()
 
 
 def test_svhn_runs_to_the_end_on_stand_in_data(command, tmp_path):

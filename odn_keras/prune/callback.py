@@ -1,7 +1,11 @@
 """`ChannelPruning`: pruning as a callback of `fit`."""
 
+import random
+
 import keras
 
+from odn_keras import builder
+from odn_keras.architectures import NetworkSpec
 from odn_keras.budget import Budget
 from odn_keras.distillation import student
 from odn_keras.errors import InputError
@@ -63,6 +67,23 @@ class ChannelPruning(keras.callbacks.Callback):
             InputError: for a layer that there is no rule for, or a goal that cannot be reached.
         """
         return Pruner(network, self.plan, steps, self.score)
+
+    def check(self, spec: NetworkSpec, *depths: int) -> None:
+        """Whether the goal is within reach at each of these depths.
+
+        Of the depths of a growing run the first and the deepest are worth a look: the first has the fewest channels to
+        remove, the deepest takes the most room.
+
+        Raises:
+            InputError: where it is not.
+        """
+        numbers = random.getstate()
+        for depth in sorted(set(depths)):
+            try:
+                self.pruner(builder.build(spec, depth), steps=1)
+            except InputError as error:
+                raise InputError(f"at depth {depth}: {error}") from error
+        random.setstate(numbers)  # from which weights are drawn
 
     def on_train_begin(self, logs=None):
         steps, epochs = self.params.get("steps"), self.params.get("epochs")
