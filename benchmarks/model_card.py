@@ -26,7 +26,9 @@ def main() -> None:
     except (OSError, ValueError) as error:
         raise InputError(f"{folder} is not exported ({error})") from error
     stem = "" if report["stem_stride"] == 1 else ", stem of stride 2"
-    depth = f"{report['depth']} of {report['max_depth']}, width {report['width']}{stem}"
+    pruning = report.get("pruning")  # not in reports of earlier versions
+    pruned = f", {pruning['param_reduction']:.0%} pruned".replace("%", " %") if pruning else ""
+    depth = f"{report['depth']} of {report['max_depth']}, width {report['width']}{stem}{pruned}"
     arena = export["microcontroller"]["arena_bytes"]
     names = {"model.tflite": flags.FLAGS.name, "android.tflite": f"{flags.FLAGS.name}_rgb"}
     for file in export["files"]:

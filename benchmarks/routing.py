@@ -68,7 +68,7 @@ def main() -> None:
 
     from odn_keras import EvaluationBatches, cost, data
     from odn_keras.builder import load, with_dtype
-    from odn_keras.routing import calibrate, confidence, exits_taken
+    from odn_keras.routing import PROPOSING, calibrate, confidence, exits_taken
 
     dataset = data.load(DataOptions(**cli.option_values(DataOptions)))
     kept = pathlib.Path(values.keep) if values.keep else None
@@ -107,9 +107,8 @@ def main() -> None:
     validation, test = answers(dataset.validation), answers(dataset.test)
     labels = dataset.test[1]
     right = np.array([output.argmax(axis=-1) == labels for output in test])
-    proposing = slice(None, None, 2)  # as `calibrate` has it
     gates = [
-        learned(output[proposing], validation[-1][proposing], dataset.validation[1][proposing])
+        learned(output[PROPOSING], validation[-1][PROPOSING], dataset.validation[1][PROPOSING])
         for output in validation[:-1]
     ]
     exits = len(gates)

@@ -10,8 +10,6 @@ from odn_keras.errors import InputError
 from odn_keras.footprint import parse_bytes
 
 NARROWER = (48, 32, 24, 16, 12, 8, 6, 4)
-
-
 SIZES = {"max_flash": "flash_bytes", "max_arena": "arena_bytes", "max_macs": "macs", "max_latency_ms": "latency_ms"}
 
 
@@ -91,25 +89,25 @@ class Budget:
         'budget exceeded: file of 1,200 bytes (max_flash 1,000), arena not measured (max_arena 500)'
         """
         parts = []
-        for what, size, unit, name in (
-            ("file", "flash_bytes", "bytes", "max_flash"),
-            ("arena", "arena_bytes", "bytes", "max_arena"),
-            ("latency", "latency_ms", "ms", "max_latency_ms"),
+        for what, unit, name in (
+            ("file", "bytes", "max_flash"),
+            ("arena", "bytes", "max_arena"),
+            ("latency", "ms", "max_latency_ms"),
         ):
             if measured.get(name) is not None:
-                taken = "not measured" if measured[size] is None else f"of {round(measured[size], 4):,} {unit}"
+                size = measured[SIZES[name]]
+                taken = "not measured" if size is None else f"of {round(size, 4):,} {unit}"
                 parts.append(f"{what} {taken} ({name} {measured[name]:,})")
         return f"budget {'exceeded' if measured['exceeded'] else 'kept'}: {', '.join(parts)}"
 
     def fits(self, spec: NetworkSpec, depth: int) -> bool:
         """Whether the network of that depth is predicted to keep within the limits."""
         told = {
-            "max_flash": footprint.flash_bytes,
-            "max_macs": footprint.macs,
-            "max_arena": footprint.arena_bytes,  # last, for it takes its time
+            "flash_bytes": footprint.flash_bytes,
+            "arena_bytes": footprint.arena_bytes,
+            "macs": footprint.macs,
         }
-        limits = ((getattr(self, name), size) for name, size in told.items())
-        return all(limit is None or size(spec, depth) <= limit for limit, size in limits)
+        return all(told[name](spec, depth) <= limit for name, limit in self.limits.items() if name in told)
 
     def deepest(self, spec: NetworkSpec) -> int:
         """The largest depth up to which every network fits; 0 where not even the first does.

@@ -23,8 +23,17 @@ IMPOSSIBLE_BESIDE_GROWTH = (
     keras.callbacks.BackupAndRestore,
 )
 OF_WHAT_IS_COMPILED = (
-    *("optimizer", "loss", "metrics", "metrics_names", "compiled", "stop_training", "get_compile_config"),
-    *("train_on_batch", "test_on_batch", "reset_metrics", "get_metrics_result"),
+    "optimizer",
+    "loss",
+    "metrics",
+    "metrics_names",
+    "compiled",
+    "stop_training",
+    "get_compile_config",
+    "train_on_batch",
+    "test_on_batch",
+    "reset_metrics",
+    "get_metrics_result",
 )
 
 

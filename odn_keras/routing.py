@@ -16,6 +16,7 @@ from odn_keras.errors import InputError
 NEVER = 2.0  # a threshold that no probability reaches
 ONE_SIDED_95 = 1.645  # standard deviations
 MOST_ROUNDS = 10
+PROPOSING, CHECKING = slice(0, None, 2), slice(1, None, 2)  # which of the images to calibrate on do what
 PRICES = (*np.geomspace(1e4, 0.1, 60), 0.0)  # of all accuracy, in MACs of the whole network
 
 
@@ -115,10 +116,10 @@ def calibrate(
         raise InputError(f"confidences must be of shape {np.shape(labels)} for each exit but the end")
     end = len(confidences)
     thresholds, worst_drop = [NEVER] * end, 0.0
-    proposals = _Search(right[:, ::2], [c[::2] for c in confidences], np.asarray(macs_per_exit, float)).proposals()
-    for proposal in proposals:
-        taken = exits_taken([c[1::2] for c in confidences], proposal)
-        found = _worst_drop_of(right[:, 1::2], taken)
+    search = _Search(right[:, PROPOSING], [c[PROPOSING] for c in confidences], np.asarray(macs_per_exit, float))
+    for proposal in search.proposals():
+        taken = exits_taken([c[CHECKING] for c in confidences], proposal)
+        found = _worst_drop_of(right[:, CHECKING], taken)
         if found > max_accuracy_drop:
             break
         thresholds, worst_drop = proposal, found

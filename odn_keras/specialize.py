@@ -76,11 +76,14 @@ def main() -> int:
     from odn_keras.deploy import bundle
     from odn_keras.specialization import Specialization
 
-    limits, vela = Budget(flash, arena, values.max_macs, latency), latencies.vela if latencies else None
-    budget = limits if flash or arena or latency else None  # what the real file can be held against
-    targets = None if values.targets is None else tuple(values.targets)
-    if not values.frontier:
-        bundle.check_choices("int8", targets, vela, budget)
+    limits = Budget(flash, arena, values.max_macs, latency)
+    targets = () if values.frontier else values.targets  # of a frontier nothing is exported
+    exporting: dict[str, Any] = {
+        "targets": None if targets is None else tuple(targets),
+        "vela": latencies.vela if latencies else None,
+        "budget": limits if flash or arena or latency else None,  # what the real file can be held against
+    }
+    bundle.check_choices("int8", **exporting)
     network = builder.load(run / SUPERNET)
     cli.wake_backend()
     dataset = data.load(options)
@@ -91,23 +94,15 @@ def main() -> int:
     if values.frontier:
         return _frontier(search, out)
     found = search.best(limits) if values.min_accuracy is None else search.smallest(values.min_accuracy, limits)
-    return _export(found, dataset, out, targets, budget, latencies)
+    return _export(found, dataset, out, exporting, latencies)
 
 
-def _export(
-    found,
-    dataset,
-    out: pathlib.Path,
-    targets: tuple[str, ...] | None,
-    budget: Budget | None,
-    latencies: LatencyTable | None,
-) -> int:
+def _export(found, dataset, out: pathlib.Path, exporting: dict[str, Any], latencies: LatencyTable | None) -> int:
     from odn_keras.builder import with_dtype
     from odn_keras.deploy import bundle
 
     print(f"\ndepth {found.choice.depth}, inner channels {found.spec.inner}: validation {found.val_accuracy:.4f}")
-    vela, name = latencies.vela if latencies else None, pathlib.Path(dataset.name).stem
-    result = bundle.export(found.network, dataset, out, targets=targets, vela=vela, budget=budget, name=name)
+    result = bundle.export(found.network, dataset, out, name=pathlib.Path(dataset.name).stem, **exporting)
     with replacing(out / "model.keras") as temporary:
         with_dtype(found.network, "float32").save(temporary)
     write_json(found.describe(), out / "specialize.json")
@@ -121,7 +116,7 @@ def _export(
     print()
     for path in sorted(out.iterdir()):
         print(f"  {path}")
-    return cli.OVER_BUDGET if budget and result["budget"]["exceeded"] else 0
+    return cli.OVER_BUDGET if result["budget"] and result["budget"]["exceeded"] else 0
 
 
 def _frontier(search, out: pathlib.Path) -> int:

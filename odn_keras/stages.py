@@ -24,8 +24,10 @@ from odn_keras.prune.surgery import compact, removable
 
 RETRY_RATE = 0.1
 CROSS_ENTROPIES = (
-    *("categorical_crossentropy", "sparse_categorical_crossentropy"),
-    *("CategoricalCrossentropy", "SparseCategoricalCrossentropy"),
+    "categorical_crossentropy",
+    "sparse_categorical_crossentropy",
+    "CategoricalCrossentropy",
+    "SparseCategoricalCrossentropy",
 )
 LOSS_CHECKED_EVERY = 100  # steps: to read the loss is to wait for the device
 
