@@ -115,20 +115,14 @@ def without_tensorflow(tmp_path_factory):
 
 
 @pytest.mark.parametrize("backend", BACKENDS[1:])
-def test_without_tensorflow_training_works_and_the_export_names_the_extra(without_tensorflow, tmp_path, backend):
+def test_without_tensorflow_nothing_is_trained_that_could_not_be_exported(without_tensorflow, tmp_path, backend):
     pytest.importorskip(backend)
     small = ["--dataset=digits", "--width=2", "--epochs=2", "--cycle_epochs=1", f"--out={tmp_path / 'run'}"]
     result = without_tensorflow(backend, *small)
     assert result.returncode == 2
     line = result.stderr.strip().splitlines()[-1]
     assert line.startswith("error: ") and "pip install 'odn_keras[tensorflow]'" in line
-    assert (tmp_path / "run" / "model.keras").exists()
-
-    # nothing is lost: with TensorFlow there, the run goes on at the export
-    command = [sys.executable, "-m", "odn_keras.train", "--resume", f"--out={tmp_path / 'run'}"]
-    result = subprocess.run(command, env=environment(backend), capture_output=True, text=True)
-    assert result.returncode in (0, 3), result.stderr
-    assert "Epoch" not in result.stdout
+    assert "Epoch" not in result.stdout and not (tmp_path / "run").exists()
 
 
 def test_without_tensorflow_a_tfds_name_says_what_to_install(without_tensorflow, tmp_path):

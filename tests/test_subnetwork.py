@@ -75,7 +75,7 @@ def test_sorted_channels_compute_the_same_and_the_first_matter_most(case):
 
 def test_widths_shrink_step_by_step_and_are_drawn_by_the_generator():
     network = build(NetworkSpec("resnet50", (8, 8, 1), 2, 4), 2, elastic=True)
-    assert list(shrinking(4)) == [0.75, 0.75, 0.5, 0.25]
+    assert list(shrinking(4)) == [0.75, 0.5, 0.25, 0.25]
     drawn = []
     for seed in range(40):
         draw_widths(network, 0.5, np.random.default_rng(seed))
