@@ -129,14 +129,18 @@ def once(*arguments):
     return pytest.param(*arguments, marks=pytest.mark.one_backend)
 
 
+def slow(*arguments):
+    return pytest.param(*arguments, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     "moments",
     [
         once([(0, 2)]),
-        once([(1, None)]),
-        once([(2, 0)]),
+        slow([(1, None)]),
+        slow([(2, 0)]),
         [(3, 3), (4, 5)],
-        once([(EPOCHS - 1, None)]),
+        slow([(EPOCHS - 1, None)]),
         once([(epoch, 1) for epoch in range(EPOCHS)]),
     ],
     ids=str,
@@ -149,7 +153,7 @@ def test_a_training_cut_off_anywhere_goes_on_to_the_same_bits(train, whole, tmp_
     assert_identical(train(tmp_path), whole)
 
 
-@pytest.mark.parametrize("moments", [[(2, 3)], once([(4, 3)])], ids=str)
+@pytest.mark.parametrize("moments", [[(2, 3)], slow([(4, 3)])], ids=str)
 def test_with_exits_pruning_and_shrinking_widths_it_goes_on_to_the_same_bits_too(train, tmp_path, moments):
     many = {"depth": 2, "exits": "all", "epochs": 5, "shrink": 2, "prune": 0.5}
     whole = train(**many)
@@ -214,7 +218,7 @@ def test_a_cut_while_a_checkpoint_is_written_leaves_the_one_before(train, whole,
 
 
 @pytest.mark.one_backend
-@pytest.mark.parametrize("damage", ["truncated", "one bit", "empty"])
+@pytest.mark.parametrize("damage", ["one bit", slow("truncated"), slow("empty")])
 def test_a_damaged_checkpoint_is_noticed_and_the_one_before_used(train, whole, tmp_path, damage):
     with pytest.raises(Cut):
         train(tmp_path, CutAt(4, 0, cut))

@@ -21,6 +21,7 @@ def test_growing_and_direct_training_cost_what_their_steps_cost(task):
     assert thawed < grown.training_macs < thawed + task.macs_per_epoch(2)  # one epoch with a frozen prefix
 
 
+@pytest.mark.slow
 def test_every_exit_of_a_grown_network_has_its_accuracy(task):
     found = protocols.with_exits(task, 0, epochs=5, cycle_epochs=2, alpha=0.5, exit_weight=1.0)
     assert len(found.log) == found.depth and found.log[-1] == pytest.approx(found.val_accuracy)
@@ -38,6 +39,7 @@ def test_the_papers_protocol_restarts_each_depth_and_waits_out_its_patience(task
     assert protocols.paper(task, 0, target=0.01).depth == 1
 
 
+@pytest.mark.slow
 def test_hyperband_counts_all_its_trials(task):
     pytest.importorskip("keras_tuner")
     found = protocols.hyperband(task, 0, max_epochs=3)

@@ -12,6 +12,8 @@ import keras
 import numpy as np
 import pytest
 
+from odn_keras import train
+
 RUN = ["--dataset=digits", "--width=2", "--epochs=6", "--cycle_epochs=2", "--target_accuracy=0.99"]
 
 
@@ -59,7 +61,7 @@ def test_kill_and_resume_ends_as_if_nothing_had_been(tmp_path):
     assert printed.splitlines()[-1] == "2 kills, 0 lost, identical", printed
 
 
-def test_a_second_process_on_the_folder_is_refused_and_what_is_finished_stays(tmp_path):
+def test_a_second_process_on_the_folder_is_refused_and_what_is_finished_stays(tmp_path, run_command):
     out = tmp_path / "run"
     first = start(out, *RUN)
     wait_for(out, "checkpoint/epoch000000*", first)
@@ -70,6 +72,8 @@ def test_a_second_process_on_the_folder_is_refused_and_what_is_finished_stays(tm
     assert finish(first)[0] == 3
 
     before = {file.name: file.stat().st_mtime_ns for file in out.iterdir()}
+    status, printed, error = run_command(train, f"--out={out}", "--resume", "--epochs=7")
+    assert status == 2 and "--epochs=6, not 7" in error and not printed
     status, printed, _ = finish(start(out, "--resume"))
     assert status == 3 and "validation accuracy" in printed
     assert {file.name: file.stat().st_mtime_ns for file in out.iterdir()} == before
@@ -102,27 +106,28 @@ def test_a_read_only_folder_is_one_line(tmp_path):
     assert status == 2 and len(error) == 1 and error[0].startswith(f"error: cannot write to {out}")
 
 
-def test_resume_changes_nothing_and_begins_nothing_by_accident(tmp_path):
+def test_resume_changes_nothing_and_begins_nothing_by_accident(tmp_path, run_command):
     out = tmp_path / "run"
-    status, _, error = finish(start(out, "--resume"))
-    assert status == 2 and "no run to go on with" in error[0] and not out.exists()
-    status, _, error = finish(start(out, "--resume", "--overwrite", *RUN))
-    assert status == 2 and "one of them" in error[0]
-    assert finish(start(out, "--resume", *RUN))[0] == 3
-    status, printed, error = finish(start(out, "--resume", "--epochs=7"))
-    assert status == 2 and "--epochs=6, not 7" in error[0] and not printed
-    process = start(out, *RUN, "--overwrite", "--epochs=200")
+
+    def refused(*arguments):
+        status, printed, error = run_command(train, f"--out={out}", *arguments)
+        assert status == 2 and not printed and len(error.splitlines()) == 1
+        return error
+
+    assert "no run to go on with" in refused("--resume") and not out.exists()
+    assert "one of them" in refused("--resume", "--overwrite", *RUN)
+    process = start(out, "--resume", *RUN, "--epochs=200")
     wait_for(out, "checkpoint/epoch000001*", process)
+    assert process.poll() is None
     process.kill()
     process.wait()
-    status, _, error = finish(start(out, "--resume", "--width=4"))
-    assert status == 2 and "--width=2, not 4" in error[0]
-    status, _, error = finish(start(out, *RUN))
-    assert status == 2 and "--overwrite" in error[0] and "--resume" in error[0]
+    assert "--width=2, not 4" in refused("--resume", "--width=4")
+    error = refused(*RUN)
+    assert "--overwrite" in error and "--resume" in error
 
 
 DISTRIBUTED = [
-    "--dataset=digits", "--width=4", "--epochs=6", "--cycle_epochs=1", "--target_accuracy=0.99",
+    "--dataset=digits", "--width=4", "--epochs=3", "--cycle_epochs=1", "--target_accuracy=0.99",
     "--train_images=512", "--batch_size=64", "--max_depth=2",
 ]  # fmt: skip
 
@@ -134,40 +139,54 @@ def outcome(out):
     return stages, weights, report["val_accuracy"]
 
 
-def test_several_devices_and_several_processes_train_what_one_device_does(tmp_path):
+@pytest.fixture(scope="module")
+def jax_alone(tmp_path_factory):
+    """JAX's environment, and what a run on one device comes to there."""
     pytest.importorskip("jax")
     jax = {**os.environ, "KERAS_BACKEND": "jax"}
-    one, four, two = (tmp_path / name for name in ("one", "four", "two"))
-    assert finish(start(one, *DISTRIBUTED, env=jax))[0] == 3
-    parallel = [*DISTRIBUTED, "--distribution=data_parallel"]
+    out = tmp_path_factory.mktemp("alone") / "run"
+    assert finish(start(out, *DISTRIBUTED, env=jax))[0] == 3
+    found = outcome(out)
+    assert len({depth for depth, _, _ in found[0]}) > 1
+    return jax, found
+
+
+def assert_as_good(out, alone):
+    (stages, weights, accuracy), (expected_stages, expected_weights, expected_accuracy) = outcome(out), alone
+    assert (stages, accuracy) == (expected_stages, pytest.approx(expected_accuracy))
+    for ours, theirs in zip(weights, expected_weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_several_devices_train_what_one_does(tmp_path, jax_alone):
+    jax, alone = jax_alone
     devices = {**jax, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
-    assert finish(start(four, *parallel, env=devices))[0] == 3
+    assert finish(start(tmp_path / "run", *DISTRIBUTED, "--distribution=data_parallel", env=devices))[0] == 3
+    assert_as_good(tmp_path / "run", alone)
+
+
+@pytest.mark.slow
+def test_several_processes_train_what_one_does_and_are_gone_on_with(tmp_path, jax_alone):
+    jax, alone = jax_alone
+    out, none = tmp_path / "run", tmp_path / "none"
 
     def pair(*arguments):
         """Two processes over loopback, the second told by environment variables; process 1 has a folder of its own."""
         address = f"127.0.0.1:{free_port()}"
+        parallel = [*DISTRIBUTED, "--distribution=data_parallel", *arguments]
         flags = [f"--coordinator={address}", "--num_processes=2", "--process_id=0"]
         variables = {"JOB_ADDRESSES": address, "NUM_PROCESSES": "2", "PROCESS_ID": "1"}
         second = {**jax, **{f"KERAS_DISTRIBUTION_{name}": value for name, value in variables.items()}}
-        return start(two, *parallel, *flags, *arguments, env=jax), start(
-            tmp_path / "none", *parallel, *arguments, env=second
-        )
+        return start(out, *parallel, *flags, env=jax), start(none, *parallel, env=second)
 
     processes = pair()
-    wait_for(two, "checkpoint/epoch000002*", processes[0])
+    wait_for(out, "checkpoint/epoch000001*", processes[0])
     for process in processes:
         process.kill()
         process.wait()
     assert [finish(process)[0] for process in pair("--resume")] == [3, 0]
-    assert not (tmp_path / "none").exists()  # only process 0 writes
-
-    stages, weights, accuracy = outcome(one)
-    assert len({depth for depth, _, _ in stages}) > 1
-    for out in (four, two):
-        theirs = outcome(out)
-        assert (theirs[0], theirs[2]) == (stages, pytest.approx(accuracy))
-        for ours, others in zip(weights, theirs[1], strict=True):
-            np.testing.assert_allclose(ours, others, atol=1e-5)
+    assert not none.exists()  # only process 0 writes
+    assert_as_good(out, alone)
 
 
 def free_port():
