@@ -8,9 +8,10 @@ from importlib import metadata
 
 from odn_keras.budget import Budget
 from odn_keras.files import replacing
-from odn_keras.growth import PRUNE, SETTLE, DepthGrowth, Stage
+from odn_keras.growth import PRUNE, SETTLE, SHRINK, DepthGrowth, Stage
 
 REPORTED_PACKAGES = ("odn_keras", "keras", "tensorflow", "jax", "torch", "numpy", "ai-edge-litert")
+NAMED_IN_PICTURE = {PRUNE: "pruning", SHRINK: "shrinking widths"}
 
 
 def stage_rows(stages: list[Stage], train_images: int) -> list[dict]:
@@ -70,11 +71,13 @@ def draw_growth(growth: DepthGrowth, title: str, path: str | os.PathLike) -> Non
         expanded = number > 0 and growth.stages[number - 1].depth != stage.depth
         if expanded:
             axes.axvline(stage.first_epoch + 0.5, color=color, linestyle=":", linewidth=1)
+        span = stage.first_epoch + 0.5, stage.first_epoch + stage.epochs + 0.5
         if stage.phase == SETTLE:
-            axes.axvspan(stage.first_epoch + 0.5, stage.first_epoch + stage.epochs + 0.5, color=color, alpha=0.12)
-        if stage.phase == PRUNE:
-            axes.axvspan(stage.first_epoch + 0.5, stage.first_epoch + stage.epochs + 0.5, color="grey", alpha=0.08)
-            axes.text(stage.first_epoch + 0.7, 0.97, "pruning", transform=axes.get_xaxis_transform(), va="top")
+            axes.axvspan(*span, color=color, alpha=0.12)
+        if stage.phase in NAMED_IN_PICTURE:
+            axes.axvspan(*span, facecolor="none", edgecolor="grey", hatch="//", alpha=0.3)
+            name = NAMED_IN_PICTURE[stage.phase]
+            axes.text(span[0] + 0.2, 0.97, name, transform=axes.get_xaxis_transform(), va="top")
         if stage.forecasts and stage.forecasts[-1] is not None and not stage.complete:
             axes.plot(
                 [epochs[-1], stage.end_epoch], [stage.values[-1], stage.forecasts[-1]],
@@ -84,7 +87,8 @@ def draw_growth(growth: DepthGrowth, title: str, path: str | os.PathLike) -> Non
     for index, depth in enumerate(depths):
         axes.plot([], [], color=f"C{index}", marker="o", markersize=3, label=f"depth {depth}")
     axes.plot([], [], color="grey", linestyle=":", label="one block deeper")
-    axes.fill_between([], [], color="grey", alpha=0.2, label="prefix frozen")
+    if any(stage.phase == SETTLE for stage in growth.stages):
+        axes.fill_between([], [], color="grey", alpha=0.2, label="prefix frozen")
     axes.plot([], [], color="grey", linestyle="--", marker="x", label="forecast for which it was left")
     axes.axhline(growth.target, color="black", linestyle="--", linewidth=1, label=f"target {growth.target:.2%}")
     values = sorted(value for stage in growth.stages for value in stage.values)

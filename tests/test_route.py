@@ -96,7 +96,7 @@ def test_without_tflite_micro_the_arenas_are_told_as_not_measured(digits, monkey
         (["--run=RUN", "--max_accuracy_drop=5"], "a fraction from 0 to 1, got 5.0"),
         (["--run=RUN", "--out=RUN/report.json"], "must be a folder"),
         (["--model=RUN/supernet.keras", "--dataset=DATA"], "2 classes"),
-        (["--model=PLAIN", "--dataset=digits"], "trained without exits: train with --exits=all"),
+        (["--model=PLAIN", "--dataset=digits"], "no exit before its end: train with --exits=all"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(run_command, run, npz, tmp_path, arguments, told):
@@ -114,4 +114,4 @@ def test_bad_input_is_one_line_and_writes_nothing(run_command, run, npz, tmp_pat
 def test_a_run_without_exits_is_told_how_to_get_them(run_command, run, tmp_path):
     (tmp_path / "report.json").write_text((run / "report.json").read_text())
     status, _, error = run_command(route, f"--run={tmp_path}")
-    assert status == 2 and "trained without exits: train with --exits=all" in error
+    assert status == 2 and "no exit before its end: train with --exits=all" in error

@@ -20,7 +20,7 @@ from odn_keras.errors import InputError
 from odn_keras.files import replacing
 
 STAGE = "stage{}.tflite"
-WITHOUT_EXITS = "the network was trained without exits: train with --exits=all"
+WITHOUT_EXITS = "the network has no exit before its end: train with --exits=all, deeper than one block"
 
 HEADER = """\
 // Written by odn_keras; not to be edited.

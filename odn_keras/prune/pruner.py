@@ -218,7 +218,7 @@ class Pruner:
             sizes = self._sizes(least)
             needs = ", ".join(f"{sizes[name]:,} of {name.replace('_', ' ')}" for name in self._goals())
             wanted = ", ".join(f"{int(goal):,} of {name.replace('_', ' ')}" for name, goal in self._goals().items())
-            streams = "" if self._plan.streams else "; with streams=True more can go"
+            streams = "" if self._plan.streams else "; with streams=True (--prune_streams) more can go"
             raise InputError(f"pruned to one channel a group the network still has {needs}, not {wanted}{streams}")
 
 

@@ -112,7 +112,7 @@ def test_refuses_networks_that_cannot_be_cut(digits, tmp_path):
     separate = keras.Model(image, [dense(10, "softmax")(flat[0]), dense(10, "softmax")(both)])
     logits = keras.Model(image, [dense(10)(flat[0]), dense(10)(dense(4)(flat[0]))])
     for network, told in [
-        (build(SPEC, 1), "without exits: train with --exits=all"),
+        (build(SPEC, 1), "no exit before its end: train with --exits=all"),
         (separate, "cannot be split off"),
         (logits, "no probabilities"),
     ]:

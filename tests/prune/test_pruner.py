@@ -113,7 +113,7 @@ def test_an_arena_needs_the_streams(digits):
         pruner.after_step(step)
     small = prune.compact(network)
     assert 13_000 < footprint.Footprint.of(small).arena_bytes <= 16_000
-    with pytest.raises(InputError, match="with streams=True more can go"):
+    with pytest.raises(InputError, match=r"with streams=True \(--prune_streams\) more can go"):
         Pruner(network, PruningPlan(budget=Budget(max_arena=8_000)), steps=100)
 
 
