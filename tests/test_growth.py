@@ -256,6 +256,7 @@ def test_a_growing_fit_is_one_training_to_everybody_else(arrays, tmp_path):
     assert model.depth == growth.best_depth
 
 
+@pytest.mark.one_backend
 def test_early_stopping_ends_the_whole_run(arrays):
     (images, labels), validation = arrays
     model, recorder = small_model(), Recorder()
@@ -266,6 +267,7 @@ def test_early_stopping_ends_the_whole_run(arrays):
     assert growth.is_over(growth.stages[-1]) and growth.stages[-1].depth == 1
 
 
+@pytest.mark.one_backend
 def test_early_stopping_may_restore_although_the_best_depth_is_not_the_last(arrays):
     (images, labels), validation = arrays
 
@@ -340,6 +342,7 @@ def test_the_prefix_is_frozen_while_a_new_block_settles_and_thawed_afterwards(ar
     assert all(layer.trainable for layer in model.network.layers)
 
 
+@pytest.mark.one_backend
 def test_freeze_none_trains_everything_always(arrays):
     (images, labels), validation = arrays
     model = small_model()
@@ -361,7 +364,13 @@ class Pairs(keras.utils.PyDataset):
         return self.images[part], self.labels[part]
 
 
-@pytest.mark.parametrize("kind", ["arrays", "dict", "split", "py_dataset", "tf.data", "tf.data of unknown length"])
+def once(kind):
+    return pytest.param(kind, marks=pytest.mark.one_backend)
+
+
+@pytest.mark.parametrize(
+    "kind", ["arrays", once("dict"), once("split"), once("py_dataset"), "tf.data", once("tf.data of unknown length")]
+)
 def test_every_kind_of_input_grows(arrays, kind):
     (images, labels), validation = arrays
     images, labels = images[:128], labels[:128]
