@@ -151,7 +151,7 @@ def jax_alone(tmp_path_factory):
     return jax, found
 
 
-def assert_as_good(out, alone):
+def assert_same_training(out, alone):
     (stages, weights, accuracy), (expected_stages, expected_weights, expected_accuracy) = outcome(out), alone
     assert (stages, accuracy) == (expected_stages, pytest.approx(expected_accuracy))
     for ours, theirs in zip(weights, expected_weights, strict=True):
@@ -162,7 +162,7 @@ def test_several_devices_train_what_one_does(tmp_path, jax_alone):
     jax, alone = jax_alone
     devices = {**jax, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
     assert finish(start(tmp_path / "run", *DISTRIBUTED, "--distribution=data_parallel", env=devices))[0] == 3
-    assert_as_good(tmp_path / "run", alone)
+    assert_same_training(tmp_path / "run", alone)
 
 
 @pytest.mark.slow
@@ -186,7 +186,7 @@ def test_several_processes_train_what_one_does_and_are_gone_on_with(tmp_path, ja
         process.wait()
     assert [finish(process)[0] for process in pair("--resume")] == [3, 0]
     assert not none.exists()  # only process 0 writes
-    assert_as_good(out, alone)
+    assert_same_training(out, alone)
 
 
 def free_port():
