@@ -47,6 +47,10 @@ def main() -> None:
         images, labels = dataset.test
         if dataset.num_classes != classifier.classes:
             raise InputError(f"{path} has {classifier.classes} classes, {options.dataset} has {dataset.num_classes}")
+        if not classifier.accepts(dataset.input_shape):
+            raise InputError(
+                f"{path} takes images of {classifier.input_shape}, {options.dataset} has {dataset.input_shape}"
+            )
         measured = measure(classifier, images[: values.images], labels[: values.images])
     print(
         f"{path} ({path.stat().st_size:,} bytes) in {values.runtime}\n"

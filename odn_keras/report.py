@@ -62,6 +62,7 @@ def draw_growth(growth: DepthGrowth, title: str, path: str | os.PathLike) -> Non
     axes = figure.add_subplot()
     depths = sorted({stage.depth for stage in growth.stages})
     previous: tuple[int, float] | None = None
+    left = False
     for number, stage in enumerate(growth.stages):
         color = f"C{depths.index(stage.depth)}"
         epochs = range(stage.first_epoch + 1, stage.first_epoch + stage.epochs + 1)
@@ -79,6 +80,7 @@ def draw_growth(growth: DepthGrowth, title: str, path: str | os.PathLike) -> Non
             name = NAMED_IN_PICTURE[stage.phase]
             axes.text(span[0] + 0.2, 0.97, name, transform=axes.get_xaxis_transform(), va="top")
         if stage.forecasts and stage.forecasts[-1] is not None and not stage.complete:
+            left = True
             axes.plot(
                 [epochs[-1], stage.end_epoch], [stage.values[-1], stage.forecasts[-1]],
                 color=color, linestyle="--", linewidth=1, marker="x", markevery=[1],
@@ -89,7 +91,8 @@ def draw_growth(growth: DepthGrowth, title: str, path: str | os.PathLike) -> Non
     axes.plot([], [], color="grey", linestyle=":", label="one block deeper")
     if any(stage.phase == SETTLE for stage in growth.stages):
         axes.fill_between([], [], color="grey", alpha=0.2, label="prefix frozen")
-    axes.plot([], [], color="grey", linestyle="--", marker="x", label="forecast for which it was left")
+    if left:
+        axes.plot([], [], color="grey", linestyle="--", marker="x", label="forecast for which it was left")
     axes.axhline(growth.target, color="black", linestyle="--", linewidth=1, label=f"target {growth.target:.2%}")
     values = sorted(value for stage in growth.stages for value in stage.values)
     if values:  # a first bad epoch should not flatten the rest

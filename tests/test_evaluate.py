@@ -31,7 +31,7 @@ def test_accuracy_latency_and_size_are_told_and_written(run_command, tmp_path):
         (["--tflite=nowhere.tflite", "--report=nowhere/report.json"], "no folder nowhere"),
         ([f"--tflite={MODELS / 'digits.tflite'}", f"--report={MODELS}"], "is a folder"),
         ([f"--tflite={MODELS / 'README.md'}"], "not a readable .tflite file"),
-        ([f"--tflite={MODELS / 'mnist.tflite'}"], "images must be uint8 of shape"),
+        ([f"--tflite={MODELS / 'mnist.tflite'}"], "takes images of (28, 28, 1), digits has (8, 8, 1)"),
         ([f"--tflite={MODELS / 'digits.tflite'}", "--dataset=parts"], "has 10 classes, parts has 3"),
         ([f"--tflite={MODELS / 'digits.tflite'}", "--runtime=cuda"], "cuda"),
         ([f"--tflite={MODELS / 'digits.tflite'}", "--images=0"], "images"),

@@ -93,6 +93,8 @@ def export(
 
 def _write(network, dataset, out, quantize, targets, vela, budget, name) -> dict[str, Any]:
     write_lines(dataset.class_names, out / LABELS)
+    if "android" in targets:  # the first, for not every network can be one of RGB images, and this says so at once
+        export_android(network, calibration_images(dataset), dataset.class_names, out / ANDROID, name=name)
     file = export_measured(network, dataset, out / MODEL, quantize)
     files = [_row(file)]
     result: dict[str, Any] = {"dataset": dataset.name, "quantize": quantize, "files": files}
@@ -101,7 +103,6 @@ def _write(network, dataset, out, quantize, targets, vela, budget, name) -> dict
         result["microcontroller"] = _microcontroller(file.path, dataset, out)
         arena = result["microcontroller"]["arena_bytes"]
     if "android" in targets:
-        export_android(network, calibration_images(dataset), dataset.class_names, out / ANDROID, name=name)
         files.append(_row(measured(network, dataset, out / ANDROID)))
     latency = None
     if vela:

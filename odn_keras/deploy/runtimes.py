@@ -65,20 +65,23 @@ class Classifier(abc.ABC):
         """Fraction of the images, in memory or on disk, whose most probable class is the label."""
         return float(np.mean(self.predict(images).argmax(axis=-1) == labels))
 
+    def accepts(self, shape: tuple[int, ...]) -> bool:
+        """Whether images of that shape, (height, width, channels), can be classified."""
+        height, width, channels = self.input_shape
+        return shape == self.input_shape or (channels == 3 and shape == (height, width, 1))
+
     def one_by_one(self, images: Images) -> Iterator[np.ndarray]:
         """The images, from memory or from disk, each as `run` takes it.
 
         Raises:
             InputError: where they are no uint8 images of the input's shape.
         """
-        height, width, channels = self.input_shape
-        accepted = {self.input_shape, (height, width, 1)} if channels == 3 else {self.input_shape}
-        if images.dtype != np.uint8 or tuple(images.shape[1:]) not in accepted:
+        if images.dtype != np.uint8 or not self.accepts(tuple(images.shape[1:])):
             expected = ", ".join(map(str, self.input_shape))
             raise InputError(f"images must be uint8 of shape (n, {expected}), got {images.dtype} {images.shape}")
         for start in range(0, len(images), READ_BATCH):
             batch = images[start : start + READ_BATCH]
-            yield from np.repeat(batch, channels // batch.shape[-1], axis=-1)
+            yield from np.repeat(batch, self.input_shape[-1] // batch.shape[-1], axis=-1)
 
 
 class TensorClassifier(Classifier):
