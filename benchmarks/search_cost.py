@@ -88,21 +88,30 @@ def measure(options: RunOptions, jobs: Jobs) -> dict[str, Any]:
     sweep = direct.run(range(1, values.sweep_depth + 1))
     accuracies = {depth: median(outcomes, "val_accuracy") for depth, outcomes in sweep.items()}
     targets = [float(target) for target in values.targets] if values.targets else choose_targets(accuracies)
-    print(f"growing to {', '.join(f'{target:.4f}' for target in targets)}", flush=True)
+    middle = targets[len(targets) // 2]
 
-    def grow(target: float, **more) -> list[Outcome]:
+    def growing(target: float, **more) -> list[Job]:
         arguments = {"target": target, "epochs": options.epochs, "cycle_epochs": direct.cycle, **more}
-        return jobs.run(Job("grow", seed, arguments) for seed in seeds)
+        return [Job("grow", seed, arguments) for seed in seeds]
 
-    grown = {target: grow(target) for target in targets}
-    print("direct training to the accuracies of the grown networks", flush=True)
-    overheads = {target: [_overhead(outcome, direct) for outcome in grown[target]] for target in targets}
-    print("the others", flush=True)
-    full = jobs.run(Job("direct", seed, {"depth": jobs.max_depth, "epochs": direct.cycle}) for seed in others)
-    hyperband = jobs.run(Job("hyperband", seed, {"max_epochs": direct.cycle}) for seed in others)
-    paper = jobs.run(Job("paper", seed, {"target": max(targets)}) for seed in others)
+    paper_jobs = [Job("paper", seed, {"target": max(targets)}) for seed in others]
+    hyperband_jobs = [Job("hyperband", seed, {"max_epochs": direct.cycle}) for seed in others]
+    full_jobs = [Job("direct", seed, {"depth": jobs.max_depth, "epochs": direct.cycle}) for seed in others]
+    growing_jobs = {target: growing(target) for target in targets}
+    ablated_jobs = {name: growing(middle, **more) for name, more in ABLATIONS.items()} if values.ablate else {}
+    depths = range(1, values.sweep_depth + 1)
+    plain_jobs = [Job("plain", 0, {"depth": depth, "epochs": direct.cycle}) for depth in depths if values.ablate]
+    print(
+        f"the others, the longest first, and growing to {', '.join(f'{target:.4f}' for target in targets)}", flush=True
+    )
+    groups = (*growing_jobs.values(), *ablated_jobs.values(), plain_jobs)
+    jobs.run(itertools.chain(paper_jobs, hyperband_jobs, full_jobs, *groups))
+    grown = {target: jobs.run(growing_jobs[target]) for target in targets}
+    full, hyperband, paper = (jobs.run(each) for each in (full_jobs, hyperband_jobs, paper_jobs))
     (every_depth,) = jobs.run([Job("every_depth", 0, {"epochs": direct.cycle})])
     whole = every_depth.training_macs
+    print("direct training to the accuracies of the grown networks", flush=True)
+    overheads = {target: [_overhead(outcome, direct) for outcome in grown[target]] for target in targets}
     rows = []
     for target in targets:
         right = next((depth for depth in sorted(accuracies) if reached(accuracies[depth], target)), None)
@@ -131,13 +140,9 @@ def measure(options: RunOptions, jobs: Jobs) -> dict[str, Any]:
     }
     print(_forecast_table(result["forecast"]))
     if values.ablate:
-        middle = targets[len(targets) // 2]
-        variants = {"as it is": grown[middle], **{name: grow(middle, **more) for name, more in ABLATIONS.items()}}
-        print(_ablation_table(middle, variants))
-        depths = range(1, values.sweep_depth + 1)
-        arguments = [{"depth": depth, "epochs": direct.cycle} for depth in depths]
-        unaveraged = jobs.run(Job("plain", 0, each) for each in arguments)
-        print(_averaging_table([sweep[depth][0] for depth in depths], unaveraged))
+        ablated = {name: jobs.run(each) for name, each in ablated_jobs.items()}
+        print(_ablation_table(middle, {"as it is": grown[middle], **ablated}))
+        print(_averaging_table([sweep[depth][0] for depth in depths], jobs.run(plain_jobs)))
     _draw(rows, sweep, jobs.folder / "search_cost.png", f"{options.dataset}, {options.backbone}, width {options.width}")
     return result
 
