@@ -3,8 +3,8 @@
     python -m odn_keras.evaluate --tflite=runs/mnist/model.tflite --dataset=mnist
     python -m odn_keras.evaluate --tflite=runs/mnist/export/android.tflite --dataset=mnist --runtime=mediapipe
 
-tflite_runtime and mediapipe cannot live beside TensorFlow Model Optimization and NumPy 2: README.md says how to install
-them. Exit status: 0, or 2 for bad input.
+tflite_runtime cannot live beside NumPy 2, nor mediapipe beside TensorFlow Model Optimization: docs/DEPLOYING.md says
+how to install them. Exit status: 0, or 2 for bad input.
 """
 
 import dataclasses

@@ -107,7 +107,7 @@ class DepthGrowth(keras.callbacks.Callback):
         cycle_epochs: length of the first depth's learning-rate cycle. Deeper ones start from what is learned already
             and get a shorter one, of half as many epochs at least, and more, up to the full length, where that turns
             out too short.
-            Default: a third of `fit`'s epochs.
+            Default: a third of `fit`'s epochs less `shrink_epochs`.
         freeze: `"prefix"` trains only the newest block and the head in the first epoch after an expansion, `"none"`
             trains everything always.
         slack: how far from the target a forecast must be for its depth to be left: by a factor of

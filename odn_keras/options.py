@@ -45,7 +45,7 @@ class DataOptions:
     in_memory: bool | None = _option(
         None,
         "Hold the images in memory; default: where they take at most half of the free memory, else they are spooled "
-        "to disk, beside the run.",
+        "to disk: beside the run while it is trained, else in the system's temporary folder (TMPDIR).",
     )
 
     def __post_init__(self):
@@ -85,7 +85,9 @@ class RunOptions(DataOptions):
     max_arena: str | None = _option(None, "Bytes of working memory it may need in TFLite Micro; likewise.")
     epochs: int = _option(60, "Epochs of the whole run, at most.", least=1)
     cycle_epochs: int | None = _option(
-        None, "Epochs of the first depth's learning-rate cycle; default: a third of --epochs.", least=1
+        None,
+        "Epochs of the first depth's learning-rate cycle; default: a third of --epochs less --shrink_epochs.",
+        least=1,
     )
     freeze: str = _option(
         "prefix",

@@ -12,7 +12,7 @@ import psutil
 from odn_keras.errors import InputError
 
 MEMORY_SHARE = 1 / 2  # splitting the images copies them
-_ELSEWHERE = "choose another folder (--out; in Python spool_dir)"
+_ELSEWHERE = "choose another folder (train: --out; other commands: TMPDIR; in Python spool_dir)"
 
 
 class ImagesOnDisk:

@@ -2,7 +2,7 @@
 
 TFLite Micro puts a network's activations into one block of memory, the arena, and places them itself unless the file
 brings a plan: the metadata buffer `OfflineMemoryAllocation` (TFLite Micro's documentation, memory management). Its own
-planner takes a quarter more than need be for residual networks.
+planner takes up to a third more than need be for residual networks.
 """
 
 import math
