@@ -146,9 +146,10 @@ class RunOptions(DataOptions):
         if self.cycle_epochs is not None and self.cycle_epochs > growing:
             without = f" without shrink_epochs ({growing})" if self.shrink_epochs else f" ({growing})"
             raise InputError(f"cycle_epochs ({self.cycle_epochs}) must be at most epochs{without}")
-        if self.prune and self.cycle_epochs is not None and self.cycle_epochs + -(-self.cycle_epochs // 2) > growing:
+        cycle = self.cycle_epochs or -(-growing // 3)
+        if self.prune and cycle + -(-cycle // 2) > growing:
             raise InputError(
-                f"prune needs half a cycle more than the first one: cycle_epochs ({self.cycle_epochs}) "
+                f"prune needs half a cycle more than the first one: cycle_epochs ({cycle}) "
                 f"must be at most two thirds of the epochs ({growing})"
             )
         if self.prune_streams and not self.prune:

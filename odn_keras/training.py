@@ -64,7 +64,8 @@ def run(
     fitted = _within_budget(options, dataset)
     teacher = _teacher(options, dataset)
     if pruning := _pruning(fitted):
-        pruning.check(network_spec(fitted, dataset), 1)  # now, before there is a folder
+        spec = dataclasses.replace(network_spec(fitted, dataset), exits=fitted.exit_depths)
+        pruning.check(spec, 1, fitted.max_depth or spec.max_depth)  # now, before there is a folder
     if not share.is_chief:
         _grow(fitted, found["precision"], dataset, teacher, share, folder)
         return None

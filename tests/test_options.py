@@ -37,6 +37,12 @@ def test_a_value_out_of_range_is_refused_by_name(name, value, message):
         RunOptions(**{name: value})
 
 
+def test_pruning_needs_half_a_cycle_of_its_own_whoever_says_how_long_a_cycle_is():
+    RunOptions(prune=0.5, epochs=2)
+    with pytest.raises(InputError, match=r"at most two thirds of the epochs \(1\)"):
+        RunOptions(prune=0.5, epochs=1)
+
+
 def test_a_cycle_must_leave_room_for_shrinking():
     with pytest.raises(InputError, match=r"cycle_epochs \(8\) must be at most epochs without shrink_epochs \(7\)"):
         RunOptions(epochs=10, cycle_epochs=8, shrink_epochs=3)

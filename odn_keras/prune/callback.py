@@ -1,5 +1,6 @@
 """`ChannelPruning`: pruning as a callback of `fit`."""
 
+import dataclasses
 import random
 
 import keras
@@ -68,22 +69,28 @@ class ChannelPruning(keras.callbacks.Callback):
         """
         return Pruner(network, self.plan, steps, self.score)
 
-    def check(self, spec: NetworkSpec, *depths: int) -> None:
-        """Whether the goal is within reach at each of these depths.
+    def check(self, spec: NetworkSpec, first: int, deepest: int) -> None:
+        """Whether the goal is within reach at every depth that a growing run may find.
 
-        Of the depths of a growing run the first and the deepest are worth a look: the first has the fewest channels to
-        remove, the deepest takes the most room.
+        Args:
+            spec: the architecture.
+            first, deepest: depths of the run.
 
         Raises:
-            InputError: where it is not.
+            InputError: where it is not; it names the first such depth.
         """
+        depths = range(first, deepest + 1)
         numbers = random.getstate()
-        for depth in sorted(set(depths)):
+        with_heads = dataclasses.replace(spec, exits=(*spec.exits, *depths))
+        deep = builder.build(with_heads, deepest)
+        random.setstate(numbers)  # from which weights are drawn
+        heads = dict(zip((*with_heads.exits_before(deepest), deepest), deep.outputs, strict=True))
+        for depth in depths:
+            outputs = [heads[exit] for exit in (*spec.exits_before(depth), depth)]
             try:
-                self.pruner(builder.build(spec, depth), steps=1)
+                self.pruner(keras.Model(deep.inputs, outputs), steps=1)
             except InputError as error:
                 raise InputError(f"at depth {depth}: {error}") from error
-        random.setstate(numbers)  # from which weights are drawn
 
     def on_train_begin(self, logs=None):
         steps, epochs = self.params.get("steps"), self.params.get("epochs")

@@ -159,3 +159,13 @@ def test_goals_that_cannot_be_reached_are_refused_when_training_begins(digits):
         fit(network, digits, ChannelPruning(0.99))
     with pytest.raises(InputError, match=r"still has 3,[0-9]+ of flash bytes, not 1,000 of flash bytes"):
         fit(network, digits, ChannelPruning(budget=Budget(max_flash=1000)))
+
+
+@pytest.mark.one_backend
+def test_a_growing_run_is_told_of_the_depth_between_at_which_too_little_can_go():
+    spec = NetworkSpec("resnet50", (8, 8, 1), 10, width=16, exits=(2,))
+    ChannelPruning(0.7).check(spec, 1, 16)
+    for depth in (1, 16):
+        ChannelPruning(0.75).check(spec, depth, depth)
+    with pytest.raises(InputError, match="at depth 4: pruned to one channel a group"):
+        ChannelPruning(0.75).check(spec, 1, 16)
