@@ -48,19 +48,31 @@ class RunFolder:
         return self._record.is_file()
 
     def options(self) -> RunOptions | None:
-        """The options of the run that is here, finished or not; `None` without one."""
+        """The options of the run that is here, finished or not; `None` without one.
+
+        Raises:
+            InputError: where they cannot be read.
+        """
         run = self._read_record() if self.unfinished else self.report()
-        return RunOptions(**run["options"]) if run else None
+        if run is None:
+            return None
+        try:
+            return RunOptions(**run["options"])
+        except TypeError as error:
+            raise InputError(f"the run in {self.path} is of another version ({error}): begin anew") from error
 
     def precision(self) -> str:
         """The dtype policy that the unfinished run trains under."""
         return self._read_record()["precision"]
 
     def report(self) -> dict[str, Any] | None:
-        """The report of the finished run; `None` without one."""
-        if self.unfinished or not (self.path / "report.json").is_file():
-            return None
-        return json.loads((self.path / "report.json").read_text(encoding="utf-8"))
+        """The report of the finished run; `None` without one.
+
+        Raises:
+            InputError: where it cannot be read.
+        """
+        file = self.path / "report.json"
+        return None if self.unfinished or not file.is_file() else _read(file, {"options"})
 
     def check(self, options: RunOptions, *, overwrite: bool, resume: bool) -> None:
         """Whether a run with these options may begin or go on here.
@@ -99,7 +111,7 @@ class RunFolder:
                 raise InputError(f"cannot write to {self.path} ({error.strerror}): choose another --out") from error
             self.check(options, overwrite=overwrite, resume=resume)
             for file in (*self.path.glob(f"{TEMPORARY_PREFIX}*"), *self.checkpoint.glob(f"{TEMPORARY_PREFIX}*")):
-                file.unlink()  # of a process that was killed
+                _remove(file)  # of a process that was killed
             if not (resume and self.unfinished):
                 self._begin(options, precision)
             yield
@@ -122,16 +134,31 @@ class RunFolder:
             (self.path / name).unlink(missing_ok=True)
 
     def _read_record(self) -> dict[str, Any]:
-        try:
-            return json.loads(self._record.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"{self._record} cannot be read: begin anew with --overwrite ({error})") from error
+        return _read(self._record, {"options", "precision"})
 
     def _check_same(self, before: RunOptions, options: RunOptions) -> None:
         for name, now in asdict(options).items():
             was = getattr(before, name)
             if now != was and name not in FREE_TO_CHANGE:
                 raise InputError(f"the run in {self.path} has --{name}={was}, not {now}: --resume changes nothing")
+
+
+def _read(file: pathlib.Path, names: set[str]) -> dict[str, Any]:
+    """A file that a run has written, which has at least these names in it."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if not (isinstance(found, dict) and names <= found.keys() and isinstance(found["options"], dict)):
+            raise ValueError("no run has written it")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} cannot be read: begin anew with --overwrite ({error})") from error
+    return found
+
+
+def _remove(path: pathlib.Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def finished_supernet(path: str | pathlib.Path) -> dict[str, Any]:
@@ -154,10 +181,7 @@ def finished_report(path: str | pathlib.Path) -> dict[str, Any]:
     Raises:
         InputError: where there is none.
     """
-    try:
-        report = RunFolder(pathlib.Path(path)).report()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} holds no finished run ({error})") from error
+    report = RunFolder(pathlib.Path(path)).report()
     if report is None:
         raise InputError(f"{path} holds no finished run")
     return report
