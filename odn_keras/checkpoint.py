@@ -139,7 +139,9 @@ class Checkpoint(keras.callbacks.Callback):
             signal.signal(number, self._defer)
         try:
             yield
+            self.stop()  # for a signal after the last step
         finally:
+            self._signal = None
             self._restore_handlers()
 
     def stop(self) -> None:

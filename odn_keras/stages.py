@@ -401,6 +401,9 @@ class GrowingFit:
         self._trained_weights = snapshot.arrays["trained"] or None
         for variable, value in zip(self.fitted.optimizer.variables, snapshot.arrays["optimizer"], strict=True):
             variable.assign(value)
+        peak = recipes.peak_of(self._compile_arguments["optimizer"])
+        if stage.phase == SETTLE and peak is not None:  # a constant rate is one of the optimizer's variables
+            self.fitted.optimizer.learning_rate = peak * growth.rate_scale
         self.first_step, self._interrupted_metrics = snapshot.step, snapshot.arrays["metrics"]
         self._history.epoch = list(range(self._initial_epoch, snapshot.epoch))
         self._history.history = _copy(state["history"])

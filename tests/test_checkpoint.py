@@ -21,7 +21,7 @@ from odn_keras import (
 )
 from odn_keras.checkpoint import KEPT
 from odn_keras.elastic import elastic_layers
-from odn_keras.growth import CYCLE, PRUNE, SHRINK
+from odn_keras.growth import CYCLE, PRUNE, SETTLE, SHRINK
 from odn_keras.recipes import Augmentation
 from odn_keras.stages import TrainingDiverged
 
@@ -191,6 +191,17 @@ def test_a_signal_lets_the_step_finish_and_loses_nothing(train, whole, tmp_path,
 
 
 @pytest.mark.one_backend
+def test_a_signal_after_the_last_step_is_heeded_and_not_kept_for_the_next_training(tmp_path):
+    checkpoint = Checkpoint(tmp_path)
+    with pytest.raises(KeyboardInterrupt), checkpoint.deferring_signals():
+        signal.raise_signal(signal.SIGINT)
+    with pytest.raises(Cut), checkpoint.deferring_signals():
+        signal.raise_signal(signal.SIGINT)
+        raise Cut
+    assert not checkpoint.stop_requested and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.one_backend
 def test_data_without_seek_goes_on_at_the_epoch(train, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, CutAt(3, 2, lambda: signal.raise_signal(signal.SIGINT)), seekable=False)
@@ -266,15 +277,15 @@ def test_a_stop_by_another_callback_is_remembered(train, tmp_path):
 class Poison(keras.callbacks.Callback):
     """Makes the head's weights NaN at a step of an epoch, so many times."""
 
-    def __init__(self, epoch, times):
+    def __init__(self, epoch, times, step=1):
         super().__init__()
-        self._epoch, self.left, self._now = epoch, times, 0
+        self._epoch, self._step, self.left, self._now = epoch, step, times, 0
 
     def on_epoch_begin(self, epoch, logs=None):
         self._now = epoch
 
     def on_train_batch_begin(self, batch, logs=None):
-        if self._now == self._epoch and batch == 1 and self.left:
+        if (self._now, batch) == (self._epoch, self._step) and self.left:
             self.left -= 1
             kernel = self.model.get_layer("head").kernel
             kernel.assign(keras.ops.full(kernel.shape, np.nan))
@@ -289,6 +300,23 @@ def test_a_divergence_goes_back_once_with_a_tenth_of_the_rate(train, tmp_path, m
     assert growth.rate_scale == 0.1 and len(history.epoch) == EPOCHS
     assert np.isfinite(history.history["loss"]).all()
     assert all(np.isfinite(weights).all() for weights in model.get_weights())
+
+
+@pytest.mark.one_backend
+def test_a_divergence_after_a_resume_lowers_a_constant_rate_too(train, whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(stages, "LOSS_CHECKED_EVERY", 2)
+    settle = next(stage.first_epoch for stage in whole[2].stages if stage.phase == SETTLE)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, CutAt(settle, 1, lambda: signal.raise_signal(signal.SIGINT)))
+    rates = []
+
+    class Rates(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            rates.append(float(self.model.optimizer.learning_rate))
+
+    with pytest.warns(UserWarning, match="a tenth"):
+        train(tmp_path, Rates(), Poison(settle, times=1, step=2))
+    assert rates[:2] == pytest.approx([0.1, 0.1]) and rates[2:6] == pytest.approx([0.01] * 4)
 
 
 @pytest.mark.one_backend
