@@ -143,8 +143,8 @@ def spec_of(network: keras.Model, spec: NetworkSpec) -> NetworkSpec:
         spec: what it was built from.
 
     Returns:
-        The spec with the channels that the network has: `build` makes the same network of it, and deeper ones. That is
-        the spec given where nothing is missing.
+        The spec with the channels that the network has: `build` makes the same network of it, and deeper ones, whose
+        further blocks are as in the spec given. That is the same spec where nothing is missing.
     """
 
     def channels(layer: str) -> int:
@@ -159,7 +159,9 @@ def spec_of(network: keras.Model, spec: NetworkSpec) -> NetworkSpec:
     streams = (spec.out_channels(0), *(spec.out_channels(number) for number in numbers if spec.projects(number)))
     if inner == tuple(spec.inner_channels(number) for number in numbers) and stream == streams:
         return spec
-    return dataclasses.replace(spec, inner=inner, stream=stream)
+    return dataclasses.replace(
+        spec, inner=(*inner, *spec.inner[len(inner) :]), stream=(*stream, *spec.stream[len(stream) :])
+    )
 
 
 def at_exit(network: keras.Model, spec: NetworkSpec, depth: int) -> keras.Model:

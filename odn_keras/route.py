@@ -188,7 +188,9 @@ def draw(images, exits, shares, path: pathlib.Path) -> None:
         row[0].text(0, 0.5, f"{'end' if last else f'exit {number}'}\n{share:.1%}", va="center", fontsize=14)
         chosen = np.flatnonzero(exits == number - 1)[:EXAMPLES]
         for place, index in zip(row[1:], chosen, strict=False):
-            place.imshow(images[int(index)].squeeze(), cmap="gray", vmin=0, vmax=255)
+            image = images[int(index)]
+            colours = image.shape[-1] in (3, 4)
+            place.imshow(image[..., :3] if colours else image[..., 0], cmap="gray", vmin=0, vmax=255)
         for place in row:
             place.set_axis_off()
     with replacing(path) as temporary:

@@ -178,6 +178,8 @@ class _Search:
 
 def _worst_drop_of(right: np.ndarray, taken: np.ndarray) -> float:
     """The most accuracy that leaving there loses against the end, with a confidence of 95 %."""
+    if not len(taken):
+        return math.inf
     if (taken == len(right) - 1).all():
         return 0.0
     routed, end = right[taken, np.arange(len(taken))], right[-1]

@@ -210,7 +210,7 @@ class Specialization:
         Raises:
             InputError: where none does; it says which one comes nearest.
         """
-        fitting = [choice for choice in self._frontier() if not limits.excess(self.sizes(choice))]
+        fitting = [choice for choice in self._frontier(limits) if not limits.excess(self.sizes(choice))]
         low, high = 0, len(fitting)
         while low < high:  # by bisection: among those on the frontier the larger is the more accurate
             middle = (low + high) // 2
@@ -231,7 +231,7 @@ class Specialization:
 
     def frontier(self) -> list[Specialized]:
         """The networks than which none measured is both smaller and more accurate, the smallest first."""
-        proposals = self._frontier()
+        proposals = self._frontier(Budget())
         picked = np.unique(np.linspace(0, len(proposals) - 1, FRONTIER_POINTS).round().astype(int))
         measured = {proposals[index] for index in picked} | {self._full(depth) for depth in self.depths}
         found: list[Specialized] = []
@@ -293,15 +293,18 @@ class Specialization:
             choice = better
         return None
 
-    def _frontier(self) -> list[Choice]:
-        """Choices of all depths, none of which is predicted to be worse than a smaller one, the smallest first."""
+    def _frontier(self, limits: Budget) -> list[Choice]:
+        """Choices of all depths, none of which is predicted to be worse than a smaller one, the smallest first.
+
+        They are those on the way from the best of each depth within the limits to its narrowest.
+        """
 
         def flash(choice: Choice) -> float:
             return self.sizes(choice)["flash_bytes"]
 
         choices = []
         for depth in self.depths:
-            choice: Choice | None = self._full(depth)
+            choice = self._within(depth, limits)
             while choice is not None:
                 choices.append(choice)
                 choice = self._narrowed(choice, flash)

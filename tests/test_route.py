@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from odn_keras import NetworkSpec, RoutedClassifier, RunOptions, build, measure_arena, route
+from odn_keras.route import draw
 
 pytest.importorskip("tensorflow")
 
@@ -115,3 +116,11 @@ def test_a_run_without_exits_is_told_how_to_get_them(run_command, run, tmp_path)
     (tmp_path / "report.json").write_text((run / "report.json").read_text())
     status, _, error = run_command(route, f"--run={tmp_path}")
     assert status == 2 and "no exit before its end: train with --exits=all" in error
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("shape", [(1, 8, 1), (8, 8, 2), (8, 1, 3), (8, 8, 4), (8, 8, 5)])
+def test_images_of_every_shape_are_drawn(tmp_path, shape):
+    images = np.zeros((4, *shape), np.uint8)
+    draw(images, np.array([0, 1, 1, 0]), [0.5, 0.5], tmp_path / "routing.png")
+    assert (tmp_path / "routing.png").stat().st_size > 1000

@@ -65,6 +65,11 @@ def test_few_images_prove_nothing_so_none_leaves_early():
     assert routing.thresholds == (NEVER, NEVER) and routing.worst_drop == 0
 
 
+def test_a_single_image_proves_nothing():
+    probabilities, labels = outputs(0, images=1)
+    assert calibrate(probabilities, labels, MACS, 1.0).thresholds == (NEVER, NEVER)
+
+
 def test_threshold_0_sends_all_away_at_once_and_never_none():
     sure = [np.array([0.0, 0.5, 1.0])]
     assert exits_taken(sure, [0.0]).tolist() == [0, 0, 0]

@@ -85,6 +85,13 @@ def test_the_spec_of_a_whole_network_is_the_one_it_was_built_from():
     assert spec_of(build(spec, 4), spec) is spec
 
 
+@pytest.mark.one_backend
+def test_the_spec_of_a_network_keeps_what_is_said_of_blocks_to_come():
+    spec = NetworkSpec("resnet18", (8, 8, 1), 10, width=8, inner=((8,), (5,), (6,)), stream=(8, 16, 20))
+    found = spec_of(build(NetworkSpec("resnet18", (8, 8, 1), 10, width=8, inner=((3,),)), 1), spec)
+    assert found.inner == ((3,), (5,), (6,)) and found.stream == spec.stream
+
+
 def compact_network(spec):
     network = random_network(spec, 2)
     for group in prune.find_groups(network, streams=True):
