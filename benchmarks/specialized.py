@@ -59,34 +59,14 @@ def main() -> None:
 
 def _alone(options: RunOptions, architecture: dict, report: dict) -> dict:
     cli.import_keras()
-    import keras
+    from odn_keras import data
+    from odn_keras.architectures import NetworkSpec
+    from odn_keras.finetuning import train_alone
 
-    from odn_keras import DepthGrowth, EvaluationBatches, OptimallyDeepNetwork, data, training
-    from odn_keras.recipes import sgd
-
-    keras.utils.set_random_seed(options.seed)
-    dataset, depth, epochs = data.load(options), architecture["depth"], report["epochs"]
-    model = OptimallyDeepNetwork(
-        options.backbone,
-        dataset.input_shape,
-        dataset.num_classes,
-        width=options.width,
-        stem_stride=options.stem_stride,
-        depth=depth,
-        inner=architecture["inner"],
-        dtype=report["precision"],
-    )
-    model.compile(sgd(options.learning_rate, options.weight_decay), loss="categorical_crossentropy")
-    growth = DepthGrowth(1.0, max_depth=depth, cycle_epochs=epochs, verbose=0)
-    model.fit(
-        training.training_batches(options, dataset),
-        epochs=epochs,
-        validation_data=EvaluationBatches(dataset.validation, dataset.num_classes, training.EVALUATION_BATCH),
-        callbacks=[growth],
-        verbose=2,
-    )
-    macs = sum(stage.training_macs_per_image * stage.epochs for stage in growth.stages) * len(dataset.train[0])
-    return {"val_accuracy": growth.best, "training_macs": macs, "epochs": epochs}
+    dataset, depth = data.load(options), architecture["depth"]
+    spec = NetworkSpec(**{**report["supernet"]["spec"], "exits": (), "inner": architecture["inner"]})
+    _, cost = train_alone(spec, depth, dataset, options, report["epochs"], dtype=report["precision"])
+    return cost
 
 
 if __name__ == "__main__":

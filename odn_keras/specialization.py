@@ -57,6 +57,7 @@ class Specialized:
         network: a plain functional `keras.Model` of one output.
         sizes: `flash_bytes`, `arena_bytes` and `macs`, and with a latency table `latency_ms`, as predicted.
         val_accuracy: on all validation images.
+        finetuning: what training it on alone took and brought (see `odn_keras.finetuning`), if that was done.
     """
 
     choice: Choice
@@ -64,9 +65,10 @@ class Specialized:
     network: keras.Model
     sizes: dict[str, float]
     val_accuracy: float
+    finetuning: dict[str, Any] | None = None
 
     def describe(self) -> dict[str, Any]:
-        """Everything but the network, as JSON."""
+        """What it is, as JSON."""
         described = {"depth": self.choice.depth, "inner": [list(channels) for channels in self.spec.inner]}
         return {**described, **self.sizes, "val_accuracy": self.val_accuracy}
 

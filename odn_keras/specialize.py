@@ -3,17 +3,22 @@
     python -m odn_keras.specialize --run=runs/fashion --max_flash=256KB --max_arena=64KB --out=runs/fashion/sensor
     python -m odn_keras.specialize --run=runs/fashion --min_accuracy=0.88 --out=runs/fashion/small
     python -m odn_keras.specialize --run=runs/fashion --max_latency_ms=0.5 --latency=latency.json --out=fast
+    python -m odn_keras.specialize --run=runs/fashion --max_flash=64KB --finetune_epochs=4 --out=runs/fashion/watch
     python -m odn_keras.specialize --run=runs/fashion --frontier --out=runs/fashion/frontier
 
 Within limits it is the network that is most accurate on validation images; with --min_accuracy the one of the fewest
-bytes that is accurate enough. Latency is told from a table that `odn_keras.latency` makes. Nothing is trained. Writes
-model.keras, specialize.json and what `odn_keras.export` writes. With --frontier: frontier.json and frontier.png, and
-nothing is exported. Exit status: 0, 4 where the real file, its arena or its latency exceeds a limit (all is written all
-the same), or 2 for bad input, such as limits that no network keeps.
+bytes that is accurate enough. Latency is told from a table that `odn_keras.latency` makes. Nothing is trained, but for
+--finetune_epochs, in which the chosen network is trained on alone; the same command goes on where that was cut off.
+Writes model.keras, specialize.json and what `odn_keras.export` writes. With --frontier: frontier.json and frontier.png,
+and nothing is exported. Exit status: 0, 4 where the real file, its arena or its latency exceeds a limit (all is written
+all the same), or 2 for bad input, such as limits that no network keeps.
 """
 
+import dataclasses
 import math
 import pathlib
+import shutil
+import sys
 from typing import Any
 
 from absl import flags
@@ -24,8 +29,10 @@ from odn_keras.errors import InputError
 from odn_keras.files import replacing, write_json
 from odn_keras.footprint import parse_bytes
 from odn_keras.latency_table import LatencyTable
-from odn_keras.options import DataOptions
+from odn_keras.options import DataOptions, RunOptions
 from odn_keras.run_folder import SUPERNET, finished_supernet
+
+FINETUNING = "finetuning"  # the folder of checkpoints, while that goes on
 
 
 def define_flags() -> None:
@@ -39,6 +46,12 @@ def define_flags() -> None:
     flags.DEFINE_float("max_latency_ms", None, "Milliseconds of an image, at most, on what --latency was measured on.")
     flags.DEFINE_string("latency", None, "The table of latencies that odn_keras.latency has written.")
     flags.DEFINE_float("min_accuracy", None, "Validation accuracy to reach, with as few bytes as possible.")
+    flags.DEFINE_integer(
+        "finetune_epochs",
+        0,
+        "Epochs to train the chosen network on alone, by the run's recipe at a lower rate, taught by the large one.",
+        lower_bound=0,
+    )
     flags.DEFINE_list("targets", None, "microcontroller, android or both, which is the default.")
     flags.DEFINE_boolean("frontier", False, "Show what accuracy costs how many bytes, instead of exporting one.")
 
@@ -66,6 +79,8 @@ def main() -> int:
         raise InputError("--max_latency_ms needs --latency, a table: python -m odn_keras.latency makes one")
     if values.latency is not None and latency is None and not values.frontier:
         raise InputError("--latency is for --max_latency_ms or --frontier: give one of them")
+    if values.frontier and values.finetune_epochs:
+        raise InputError("--finetune_epochs is for a network that is exported, not for --frontier: leave it out")
     report = finished_supernet(run)
     latencies = None if values.latency is None else LatencyTable.load(values.latency)
     options = cli.data_options(report)
@@ -94,7 +109,24 @@ def main() -> int:
     if values.frontier:
         return _frontier(search, out)
     found = search.best(limits) if values.min_accuracy is None else search.smallest(values.min_accuracy, limits)
+    if values.finetune_epochs:
+        recipe = RunOptions(**{**report["options"], **dataclasses.asdict(options)})
+        teacher = builder.at_exit(network, spec, search.depths[-1])
+        found = _finetuned(found, teacher, dataset, recipe, report["precision"], out)
     return _export(found, dataset, out, exporting, latencies)
+
+
+def _finetuned(found, teacher, dataset, options: RunOptions, dtype: str, out: pathlib.Path):
+    """The network trained on alone, from a checkpoint in the folder if there is one."""
+    from odn_keras.finetuning import finetuned
+
+    epochs, checkpoint, before = flags.FLAGS.finetune_epochs, out / FINETUNING, found.val_accuracy
+    print(f"\n== depth {found.choice.depth}, validation {before:.4f}: {epochs} epochs alone", flush=True)
+    shown = 1 if sys.stdout.isatty() else 2
+    found = finetuned(found, teacher, dataset, options, epochs, dtype=dtype, checkpoint=checkpoint, verbose=shown)
+    if not found.finetuning["kept"]:
+        print(f"no epoch was better than {before:.4f}: the network stays as it was cut out")
+    return found
 
 
 def _export(found, dataset, out: pathlib.Path, exporting: dict[str, Any], latencies: LatencyTable | None) -> int:
@@ -105,7 +137,8 @@ def _export(found, dataset, out: pathlib.Path, exporting: dict[str, Any], latenc
     result = bundle.export(found.network, dataset, out, name=pathlib.Path(dataset.name).stem, **exporting)
     with replacing(out / "model.keras") as temporary:
         with_dtype(found.network, "float32").save(temporary)
-    write_json(found.describe(), out / "specialize.json")
+    write_json({**found.describe(), "finetuning": found.finetuning}, out / "specialize.json")
+    shutil.rmtree(out / FINETUNING, ignore_errors=True)
     print(f"\n{bundle.table(result)}")
     if latencies:
         told, real = found.sizes["latency_ms"], result["budget"]["latency_ms"]

@@ -7,7 +7,17 @@ import keras
 import numpy as np
 import pytest
 
-from odn_keras import Budget, LiteRTClassifier, NetworkSpec, RunOptions, build, run, specialize
+from odn_keras import (
+    Budget,
+    DepthGrowth,
+    LiteRTClassifier,
+    NetworkSpec,
+    RunOptions,
+    build,
+    load_dataset,
+    run,
+    specialize,
+)
 from odn_keras.errors import InputError
 from odn_keras.footprint import flash_bytes
 from odn_keras.latency_table import parts
@@ -51,6 +61,38 @@ def test_the_network_for_a_device_keeps_its_budget(command, finished, tmp_path, 
     assert accuracy == pytest.approx(found["val_accuracy"]) and accuracy > 0.75
     assert abs(LiteRTClassifier(out / "model.tflite").accuracy(images, labels) - accuracy) < 0.05
     assert f"{size:,}" in printed and "budget kept" in printed
+
+
+def test_a_network_trained_on_alone_is_the_one_that_is_exported_and_goes_on_where_it_was_cut_off(
+    command, finished, tmp_path, monkeypatch
+):
+    arguments = f"--run={finished}", "--max_flash=6KB", "--targets=android", f"--out={tmp_path / 'device'}"
+    epochs = []
+
+    def cut(self, epoch, logs=None):
+        epochs.append(epoch)
+        if len(epochs) == 2:
+            raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DepthGrowth, "on_epoch_begin", cut)
+        status, _, error = command(*arguments, "--finetune_epochs=8")
+    assert status == 2 and "No space left" in error and not (tmp_path / "device" / "model.keras").exists()
+    monkeypatch.setattr(DepthGrowth, "on_epoch_begin", lambda self, epoch, logs=None: epochs.append(epoch))
+    assert command(*arguments, "--finetune_epochs=8")[0] == 0
+    assert epochs == [0, 1, *range(1, 8)]
+    found = json.loads((tmp_path / "device" / "specialize.json").read_text())
+    assert command(*arguments[:-1], f"--out={tmp_path / 'cut'}")[0] == 0
+    cut_out = json.loads((tmp_path / "cut" / "specialize.json").read_text())
+    finetuning = found.pop("finetuning")
+    assert cut_out.pop("finetuning") is None and finetuning["val_accuracy_before"] == cut_out["val_accuracy"]
+    assert finetuning["kept"] and found["val_accuracy"] == finetuning["val_accuracy"] > cut_out["val_accuracy"]
+    assert {**found, "val_accuracy": 0} == {**cut_out, "val_accuracy": 0}
+    assert not (tmp_path / "device" / "finetuning").exists()
+    network = keras.saving.load_model(tmp_path / "device" / "model.keras")
+    images, labels = load_dataset("digits").validation
+    right = network.predict(images.astype("float32"), verbose=0).argmax(-1) == labels
+    assert np.mean(right) == pytest.approx(found["val_accuracy"])
 
 
 def test_the_smallest_that_is_accurate_enough(command, finished, tmp_path):
@@ -145,6 +187,7 @@ def test_bad_input_of_latency_is_one_line(command, finished, table, tmp_path, ch
         (["--max_flash=much"], "give a number of bytes"),
         (["--min_accuracy=1.5"], "got 1.5"),
         (["--frontier", "--max_flash=6KB"], "--frontier alone"),
+        (["--frontier", "--finetune_epochs=2"], "not for --frontier"),
         ([], "--frontier alone"),
     ],
 )

@@ -1,0 +1,122 @@
+"""Trains a network of given depth, from scratch or on from what it has learned as a part of a larger one."""
+
+import pathlib
+from dataclasses import replace
+from typing import Any
+
+import keras
+
+from odn_keras import builder
+from odn_keras.architectures import NetworkSpec
+from odn_keras.batches import EvaluationBatches
+from odn_keras.checkpoint import Checkpoint
+from odn_keras.data import Dataset
+from odn_keras.distillation import Distillation
+from odn_keras.growth import DepthGrowth
+from odn_keras.model import OptimallyDeepNetwork
+from odn_keras.options import RunOptions
+from odn_keras.recipes import sgd
+from odn_keras.specialization import Specialized
+from odn_keras.training import EVALUATION_BATCH, training_batches
+
+RATE = 0.3  # of the run's learning rate, for what has been trained already
+
+
+def train_alone(
+    spec: NetworkSpec,
+    depth: int,
+    dataset: Dataset,
+    options: RunOptions,
+    epochs: int,
+    *,
+    dtype: str,
+    start: keras.Model | None = None,
+    teacher: keras.Model | None = None,
+    rate: float = 1.0,
+    checkpoint: pathlib.Path | None = None,
+    verbose: int = 2,
+) -> tuple[keras.Model, dict[str, Any]]:
+    """Trains a network of fixed depth by a run's recipe, in one cycle of the learning rate.
+
+    Args:
+        spec, depth: the architecture, of one output.
+        dataset: its training images train, its validation images choose the epoch.
+        options: of the run; their recipe and seed are taken.
+        epochs: length of the cycle.
+        dtype: a Keras dtype policy.
+        start: the same architecture, with the weights to begin with; default: fresh ones.
+        teacher: to learn from besides the labels.
+        rate: what the learning rate is multiplied by.
+        checkpoint: a folder, from which an interrupted training goes on.
+        verbose: as in `keras.Model.fit`.
+
+    Returns:
+        The network of the best epoch, and what it took, as JSON: `val_accuracy`, `training_macs`, `epochs`.
+    """
+    keras.utils.set_random_seed(options.seed)
+    model = OptimallyDeepNetwork(
+        spec.backbone,
+        spec.input_shape,
+        spec.num_classes,
+        width=spec.width,
+        stem_stride=spec.stem_stride,
+        depth=depth,
+        input_scale=spec.input_scale,
+        dtype=dtype,
+        inner=spec.inner[:depth],
+        stream=spec.stream,
+        teacher=teacher,
+        distillation=Distillation(options.alpha, options.temperature, options.exit_weight),
+    )
+    if start is not None:
+        model.network.set_weights(start.get_weights())
+    model.compile(sgd(rate * options.learning_rate, options.weight_decay), loss="categorical_crossentropy")
+    growth = DepthGrowth(1.0, max_depth=depth, cycle_epochs=epochs, verbose=0)
+    model.fit(
+        training_batches(options, dataset),
+        epochs=epochs,
+        validation_data=EvaluationBatches(dataset.validation, dataset.num_classes, EVALUATION_BATCH),
+        callbacks=[growth, *([Checkpoint(checkpoint)] if checkpoint else [])],
+        verbose=verbose,
+    )
+    macs = sum(stage.training_macs_per_image * stage.epochs for stage in growth.stages) * len(dataset.train[0])
+    return model.network, {"val_accuracy": growth.best, "training_macs": macs, "epochs": epochs}
+
+
+def finetuned(
+    found: Specialized,
+    teacher: keras.Model,
+    dataset: Dataset,
+    options: RunOptions,
+    epochs: int,
+    **arguments: Any,
+) -> Specialized:
+    """A network that was cut out, trained on alone, with the network it was cut out of for a teacher.
+
+    Args:
+        found: the network; left unchanged.
+        teacher: of one output.
+        dataset, options: of the run.
+        epochs: length of the cycle, at `RATE` of the run's learning rate.
+        **arguments: `dtype`, `checkpoint` and `verbose` of `train_alone`.
+
+    Returns:
+        The trained network, or, where no epoch made it more accurate on validation images, the one found; `finetuning`
+        tells which.
+    """
+    network, cost = train_alone(
+        found.spec,
+        found.choice.depth,
+        dataset,
+        options,
+        epochs,
+        start=found.network,
+        teacher=teacher,
+        rate=RATE,
+        **arguments,
+    )
+    finetuning = {**cost, "val_accuracy_before": found.val_accuracy, "kept": cost["val_accuracy"] > found.val_accuracy}
+    if not finetuning["kept"]:
+        return replace(found, finetuning=finetuning)
+    network = builder.with_dtype(network, "float32")
+    return replace(found, network=network, val_accuracy=cost["val_accuracy"], finetuning=finetuning)
