@@ -70,7 +70,7 @@ def test_a_table_of_an_npu_is_velas(tmp_path):
 
 def test_the_command_writes_a_table_that_can_be_loaded(run_command, tmp_path):
     spec = {"backbone": "resnet18", "input_shape": [8, 8, 1], "num_classes": 10, "width": 4, "exits": [1]}
-    report = {"depth": 2, "supernet": {"spec": spec, "widths": False}}
+    report = {"options": {}, "depth": 2, "supernet": {"spec": spec, "widths": False}}
     (tmp_path / "report.json").write_text(json.dumps(report))
     status, printed, error = run_command(latency, f"--run={tmp_path}", "--seconds=0.1")
     assert (status, error) == (0, "")
@@ -93,7 +93,11 @@ def test_the_command_writes_a_table_that_can_be_loaded(run_command, tmp_path):
 )
 def test_bad_input_is_one_line(run_command, tmp_path, arguments, words):
     spec = {"backbone": "resnet18", "input_shape": [8, 8, 1], "num_classes": 10, "width": 4, "exits": [1]}
-    reports = {"PLAIN": {"supernet": None}, "SUPERNET": {"depth": 2, "supernet": {"spec": spec, "widths": False}}}
+    supernet = {"spec": spec, "widths": False}
+    reports = {
+        "PLAIN": {"options": {}, "supernet": None},
+        "SUPERNET": {"options": {}, "depth": 2, "supernet": supernet},
+    }
     for name, report in reports.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "report.json").write_text(json.dumps(report))
