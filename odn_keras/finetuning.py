@@ -11,15 +11,12 @@ from odn_keras.architectures import NetworkSpec
 from odn_keras.batches import EvaluationBatches
 from odn_keras.checkpoint import Checkpoint
 from odn_keras.data import Dataset
-from odn_keras.distillation import Distillation
 from odn_keras.growth import DepthGrowth
 from odn_keras.model import OptimallyDeepNetwork
 from odn_keras.options import RunOptions
 from odn_keras.recipes import sgd
 from odn_keras.specialization import Specialized
 from odn_keras.training import EVALUATION_BATCH, training_batches
-
-RATE = 0.3  # of the run's learning rate, for what has been trained already
 
 
 def train_alone(
@@ -31,8 +28,6 @@ def train_alone(
     *,
     dtype: str,
     start: keras.Model | None = None,
-    teacher: keras.Model | None = None,
-    rate: float = 1.0,
     checkpoint: pathlib.Path | None = None,
     verbose: int = 2,
 ) -> tuple[keras.Model, dict[str, Any]]:
@@ -45,8 +40,6 @@ def train_alone(
         epochs: length of the cycle.
         dtype: a Keras dtype policy.
         start: the same architecture, with the weights to begin with; default: fresh ones.
-        teacher: to learn from besides the labels.
-        rate: what the learning rate is multiplied by.
         checkpoint: a folder, from which an interrupted training goes on.
         verbose: as in `keras.Model.fit`.
 
@@ -65,12 +58,10 @@ def train_alone(
         dtype=dtype,
         inner=spec.inner[:depth],
         stream=spec.stream,
-        teacher=teacher,
-        distillation=Distillation(options.alpha, options.temperature, options.exit_weight),
     )
     if start is not None:
         model.network.set_weights(start.get_weights())
-    model.compile(sgd(rate * options.learning_rate, options.weight_decay), loss="categorical_crossentropy")
+    model.compile(sgd(options.learning_rate, options.weight_decay), loss="categorical_crossentropy")
     growth = DepthGrowth(1.0, max_depth=depth, cycle_epochs=epochs, verbose=0)
     model.fit(
         training_batches(options, dataset),
@@ -85,19 +76,17 @@ def train_alone(
 
 def finetuned(
     found: Specialized,
-    teacher: keras.Model,
     dataset: Dataset,
     options: RunOptions,
     epochs: int,
     **arguments: Any,
 ) -> Specialized:
-    """A network that was cut out, trained on alone, with the network it was cut out of for a teacher.
+    """A network that was cut out, trained on alone, by labels: a teacher's forward pass costs more than it brings.
 
     Args:
         found: the network; left unchanged.
-        teacher: of one output.
         dataset, options: of the run.
-        epochs: length of the cycle, at `RATE` of the run's learning rate.
+        epochs: length of the cycle.
         **arguments: `dtype`, `checkpoint` and `verbose` of `train_alone`.
 
     Returns:
@@ -111,8 +100,6 @@ def finetuned(
         options,
         epochs,
         start=found.network,
-        teacher=teacher,
-        rate=RATE,
         **arguments,
     )
     finetuning = {**cost, "val_accuracy_before": found.val_accuracy, "kept": cost["val_accuracy"] > found.val_accuracy}

@@ -49,7 +49,7 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "finetune_epochs",
         0,
-        "Epochs to train the chosen network on alone, by the run's recipe at a lower rate, taught by the large one.",
+        "Epochs to train the chosen network on alone, by the run's recipe.",
         lower_bound=0,
     )
     flags.DEFINE_list("targets", None, "microcontroller, android or both, which is the default.")
@@ -111,19 +111,18 @@ def main() -> int:
     found = search.best(limits) if values.min_accuracy is None else search.smallest(values.min_accuracy, limits)
     if values.finetune_epochs:
         recipe = RunOptions(**{**report["options"], **dataclasses.asdict(options)})
-        teacher = builder.at_exit(network, spec, search.depths[-1])
-        found = _finetuned(found, teacher, dataset, recipe, report["precision"], out)
+        found = _finetuned(found, dataset, recipe, report["precision"], out)
     return _export(found, dataset, out, exporting, latencies)
 
 
-def _finetuned(found, teacher, dataset, options: RunOptions, dtype: str, out: pathlib.Path):
+def _finetuned(found, dataset, options: RunOptions, dtype: str, out: pathlib.Path):
     """The network trained on alone, from a checkpoint in the folder if there is one."""
     from odn_keras.finetuning import finetuned
 
     epochs, checkpoint, before = flags.FLAGS.finetune_epochs, out / FINETUNING, found.val_accuracy
     print(f"\n== depth {found.choice.depth}, validation {before:.4f}: {epochs} epochs alone", flush=True)
     shown = 1 if sys.stdout.isatty() else 2
-    found = finetuned(found, teacher, dataset, options, epochs, dtype=dtype, checkpoint=checkpoint, verbose=shown)
+    found = finetuned(found, dataset, options, epochs, dtype=dtype, checkpoint=checkpoint, verbose=shown)
     if not found.finetuning["kept"]:
         print(f"no epoch was better than {before:.4f}: the network stays as it was cut out")
     return found

@@ -29,6 +29,7 @@ CROSS_ENTROPIES = (
     "CategoricalCrossentropy",
     "SparseCategoricalCrossentropy",
 )
+SHRINK_CLIPNORM = 1.0  # of all gradients: those of the narrowest networks are so large that they undo what was learned
 LOSS_CHECKED_EVERY = 100  # steps: to read the loss is to wait for the device
 
 
@@ -315,7 +316,8 @@ class GrowingFit:
         template = self._compile_arguments["optimizer"]
         momentum = averaging.averaging_momentum(steps)
         first = stage.first_epoch * steps
-        self._compile(recipes.fresh_optimizer(template, schedule, self._growth.rate_scale, momentum, first))
+        clipnorm = SHRINK_CLIPNORM if stage.phase == SHRINK else None
+        self._compile(recipes.fresh_optimizer(template, schedule, self._growth.rate_scale, momentum, first, clipnorm))
 
     def _settle(self) -> None:
         """Ends on the weights of the best epoch, thawed and compiled as the user compiled it."""
