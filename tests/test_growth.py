@@ -454,6 +454,16 @@ def test_other_callbacks_save_and_restore_a_network_with_exits_whose_widths_shri
     assert model.optimizer is not None and len(model.test_on_batch(*validation)) >= 2
 
 
+def test_gradients_are_clipped_while_widths_shrink_and_only_then(arrays):
+    train, validation = arrays
+    model = small_model(depth=1)
+    growth = DepthGrowth(0.99, max_depth=1, cycle_epochs=1, shrink_epochs=1, verbose=0)
+    limits = []
+    look = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: limits.append(look.model.optimizer.global_clipnorm))
+    model.fit(*train, epochs=2, validation_data=validation, callbacks=[growth, look], verbose=0)
+    assert limits == [None, 1.0] and model.optimizer.global_clipnorm is None
+
+
 def test_a_learning_rate_schedule_of_the_user_runs_on(arrays):
     (images, labels), validation = arrays
     rates = []
