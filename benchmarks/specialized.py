@@ -47,7 +47,7 @@ def main() -> None:
     )
     finetuning = 0.0
     for name, device, alone in rows:
-        tuned = device["finetuning"] or {"val_accuracy_before": device["val_accuracy"], "training_macs": 0}
+        tuned = device.get("finetuning") or {"val_accuracy_before": device["val_accuracy"], "training_macs": 0}
         finetuning += tuned["training_macs"]
         print(
             f"{name:<10}{device['depth']:>6}{device['flash_bytes']:>14,}{tuned['val_accuracy_before']:>10.4f}"

@@ -1,7 +1,9 @@
 """Trains a network of given depth, from scratch or on from what it has learned as a part of a larger one."""
 
+import hashlib
+import json
 import pathlib
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import keras
@@ -15,7 +17,7 @@ from odn_keras.growth import DepthGrowth
 from odn_keras.model import OptimallyDeepNetwork
 from odn_keras.options import RunOptions
 from odn_keras.recipes import sgd
-from odn_keras.specialization import Specialized
+from odn_keras.specialization import Specialized, validation_accuracy
 from odn_keras.training import EVALUATION_BATCH, training_batches
 
 
@@ -79,7 +81,10 @@ def finetuned(
     dataset: Dataset,
     options: RunOptions,
     epochs: int,
-    **arguments: Any,
+    *,
+    dtype: str,
+    checkpoints: pathlib.Path | None = None,
+    verbose: int = 2,
 ) -> Specialized:
     """A network that was cut out, trained on alone, by labels: a teacher's forward pass costs more than it brings.
 
@@ -87,11 +92,15 @@ def finetuned(
         found: the network; left unchanged.
         dataset, options: of the run.
         epochs: length of the cycle.
-        **arguments: `dtype`, `checkpoint` and `verbose` of `train_alone`.
+        dtype, verbose: as in `train_alone`.
+        checkpoints: a folder, from which the same training goes on if it was interrupted; another begins anew.
 
     Returns:
-        The trained network, or, where no epoch made it more accurate on validation images, the one found; `finetuning`
+        The trained network, or, where that is not more accurate on validation images, the one found; `finetuning`
         tells which.
+
+    Raises:
+        TrainingDiverged: as `OptimallyDeepNetwork.fit`.
     """
     network, cost = train_alone(
         found.spec,
@@ -99,11 +108,24 @@ def finetuned(
         dataset,
         options,
         epochs,
+        dtype=dtype,
         start=found.network,
-        **arguments,
+        checkpoint=checkpoints and checkpoints / _identity(found, options, epochs, dtype),
+        verbose=verbose,
     )
-    finetuning = {**cost, "val_accuracy_before": found.val_accuracy, "kept": cost["val_accuracy"] > found.val_accuracy}
-    if not finetuning["kept"]:
-        return replace(found, finetuning=finetuning)
     network = builder.with_dtype(network, "float32")
-    return replace(found, network=network, val_accuracy=cost["val_accuracy"], finetuning=finetuning)
+    accuracy = validation_accuracy(network, dataset)
+    better = accuracy > found.val_accuracy
+    finetuning = {**cost, "val_accuracy": accuracy, "val_accuracy_before": found.val_accuracy, "kept": better}
+    if not better:
+        return replace(found, finetuning=finetuning)
+    return replace(found, network=network, val_accuracy=accuracy, finetuning=finetuning)
+
+
+def _identity(found: Specialized, options: RunOptions, epochs: int, dtype: str) -> str:
+    """A name for what is trained how: BatchNorm's statistics, which a GPU may measure otherwise, are left out."""
+    recipe = {"spec": asdict(found.spec), "options": asdict(options), "epochs": epochs, "dtype": dtype}
+    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
+    for variable in found.network.trainable_variables:
+        digest.update(keras.ops.convert_to_numpy(variable).tobytes())
+    return digest.hexdigest()[:16]

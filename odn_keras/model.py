@@ -118,9 +118,10 @@ class OptimallyDeepNetwork:
     def compile(self, optimizer="sgd", loss="sparse_categorical_crossentropy", **kwargs):
         """As `keras.Model.compile`, with accuracy as the default metric and `jit_compile` as measurement favours.
 
-        Every stage of a growing `fit` gets a fresh copy of the optimizer. A constant learning rate is taken as the
-        peak of each stage's schedule (see `odn_keras.recipes`); a `LearningRateSchedule` is left alone and runs on
-        across the stages.
+        Every stage of a growing `fit` gets a fresh copy of the optimizer; while widths shrink, the copy clips gradients
+        to a global norm of 1 unless the optimizer clips them already. A constant learning rate is taken as the peak of
+        each stage's schedule (see `odn_keras.recipes`); a `LearningRateSchedule` is left alone and runs on across the
+        stages.
         """
         self._compile_arguments = {
             "optimizer": keras.optimizers.get(optimizer),

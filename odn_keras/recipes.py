@@ -9,6 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 WARMUP_FRACTION = 0.1
+CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")  # Keras's options, of which one may be given
 
 
 def one_cycle(peak: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
@@ -45,7 +46,7 @@ def fresh_optimizer(
     rate_scale: float = 1.0,
     averaging: float | None = None,
     first_step: int = 0,
-    clipnorm: float | None = None,
+    global_clipnorm: float | None = None,
 ) -> keras.optimizers.Optimizer:
     """A copy without state, whose `iterations` are 0: averages and Adam's corrections count on it.
 
@@ -55,11 +56,11 @@ def fresh_optimizer(
         rate_scale: what the learning rate is multiplied by, whoever chose it.
         averaging: momentum of a moving average of the weights, unless the template keeps one already.
         first_step: of the training, at which the template's own schedule goes on.
-        clipnorm: largest norm of all gradients together, unless the template clips them already.
+        global_clipnorm: largest norm of all gradients together, unless the template clips them already.
     """
     config = template.get_config()
-    if clipnorm is not None and not any(config[name] for name in ("clipnorm", "clipvalue", "global_clipnorm")):
-        config["global_clipnorm"] = clipnorm
+    if global_clipnorm is not None and not any(config[name] for name in CLIPPING):
+        config["global_clipnorm"] = global_clipnorm
     if averaging is not None and not config["use_ema"]:
         config.update(use_ema=True, ema_momentum=averaging, ema_overwrite_frequency=None)
     peak = peak_of(template)

@@ -150,7 +150,7 @@ def _read(file: pathlib.Path, names: set[str]) -> dict[str, Any]:
         if not (isinstance(found, dict) and names <= found.keys() and isinstance(found["options"], dict)):
             raise ValueError("no run has written it")
     except (OSError, ValueError) as error:
-        raise InputError(f"{file} cannot be read: begin anew with --overwrite ({error})") from error
+        raise InputError(f"{file} cannot be read ({error}): if it is damaged, train anew with --overwrite") from error
     return found
 
 

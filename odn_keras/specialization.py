@@ -73,6 +73,12 @@ class Specialized:
         return {**described, **self.sizes, "val_accuracy": self.val_accuracy}
 
 
+def validation_accuracy(network: keras.Model, dataset: Dataset) -> float:
+    """Which fraction of a dataset's validation images a network of one output classifies as they are labelled."""
+    batches = EvaluationBatches(dataset.validation, dataset.num_classes, EVALUATION_BATCH)
+    return float(np.mean(network.predict(batches, verbose=0).argmax(axis=-1) == dataset.validation[1]))
+
+
 class Specialization:
     """The search through the networks in one that was trained with exits, shrunk widths, or both.
 
@@ -182,9 +188,8 @@ class Specialization:
             spec = self.spec_of(choice)
             network = subnetwork.cut_out(self._network, self._spec, choice.depth, spec.inner)
             averaging.recalibrate(network, self._training_images())
-            batches = EvaluationBatches(self._dataset.validation, self._spec.num_classes, EVALUATION_BATCH)
-            right = network.predict(batches, verbose=0).argmax(axis=-1) == self._dataset.validation[1]
-            self._measured[choice] = Specialized(choice, spec, network, self.sizes(choice), float(np.mean(right)))
+            accuracy = validation_accuracy(network, self._dataset)
+            self._measured[choice] = Specialized(choice, spec, network, self.sizes(choice), accuracy)
         return self._measured[choice]
 
     def _training_images(self) -> Iterator[np.ndarray]:
@@ -212,7 +217,7 @@ class Specialization:
         Raises:
             InputError: where none does; it says which one comes nearest.
         """
-        fitting = [choice for choice in self._frontier(limits) if not limits.excess(self.sizes(choice))]
+        fitting = self._frontier(limits)
         low, high = 0, len(fitting)
         while low < high:  # by bisection: among those on the frontier the larger is the more accurate
             middle = (low + high) // 2
@@ -296,9 +301,9 @@ class Specialization:
         return None
 
     def _frontier(self, limits: Budget) -> list[Choice]:
-        """Choices of all depths, none of which is predicted to be worse than a smaller one, the smallest first.
+        """Choices within the limits, none of which is predicted to be worse than a smaller one, the smallest first.
 
-        They are those on the way from the best of each depth within the limits to its narrowest.
+        They are those on the way from the best of each depth to its narrowest.
         """
 
         def flash(choice: Choice) -> float:
@@ -308,7 +313,8 @@ class Specialization:
         for depth in self.depths:
             choice = self._within(depth, limits)
             while choice is not None:
-                choices.append(choice)
+                if not limits.excess(self.sizes(choice)):  # narrower can be slower, as measured
+                    choices.append(choice)
                 choice = self._narrowed(choice, flash)
         found: list[Choice] = []
         for choice in sorted(choices, key=lambda choice: (flash(choice), -self.predicted(choice))):

@@ -30,9 +30,9 @@ from odn_keras.files import replacing, write_json
 from odn_keras.footprint import parse_bytes
 from odn_keras.latency_table import LatencyTable
 from odn_keras.options import DataOptions, RunOptions
-from odn_keras.run_folder import SUPERNET, finished_supernet
+from odn_keras.run_folder import SUPERNET, RunFolder, finished_supernet
 
-FINETUNING = "finetuning"  # the folder of checkpoints, while that goes on
+FINETUNING = ".finetuning"  # the folder of checkpoints, while that goes on
 
 
 def define_flags() -> None:
@@ -84,6 +84,7 @@ def main() -> int:
     report = finished_supernet(run)
     latencies = None if values.latency is None else LatencyTable.load(values.latency)
     options = cli.data_options(report)
+    recipe = RunFolder(run).options() if values.finetune_epochs else None
 
     cli.import_keras()  # heavy: only once the flags are known to be good
     from odn_keras import builder, data
@@ -109,8 +110,8 @@ def main() -> int:
     if values.frontier:
         return _frontier(search, out)
     found = search.best(limits) if values.min_accuracy is None else search.smallest(values.min_accuracy, limits)
-    if values.finetune_epochs:
-        recipe = RunOptions(**{**report["options"], **dataclasses.asdict(options)})
+    if recipe:
+        recipe = dataclasses.replace(recipe, **dataclasses.asdict(options))
         found = _finetuned(found, dataset, recipe, report["precision"], out)
     return _export(found, dataset, out, exporting, latencies)
 
@@ -118,11 +119,15 @@ def main() -> int:
 def _finetuned(found, dataset, options: RunOptions, dtype: str, out: pathlib.Path):
     """The network trained on alone, from a checkpoint in the folder if there is one."""
     from odn_keras.finetuning import finetuned
+    from odn_keras.stages import TrainingDiverged
 
-    epochs, checkpoint, before = flags.FLAGS.finetune_epochs, out / FINETUNING, found.val_accuracy
+    epochs, before = flags.FLAGS.finetune_epochs, found.val_accuracy
     print(f"\n== depth {found.choice.depth}, validation {before:.4f}: {epochs} epochs alone", flush=True)
     shown = 1 if sys.stdout.isatty() else 2
-    found = finetuned(found, dataset, options, epochs, dtype=dtype, checkpoint=checkpoint, verbose=shown)
+    try:
+        found = finetuned(found, dataset, options, epochs, dtype=dtype, checkpoints=out / FINETUNING, verbose=shown)
+    except TrainingDiverged as error:
+        raise InputError(f"trained on alone, the network diverges: leave --finetune_epochs out ({error})") from error
     if not found.finetuning["kept"]:
         print(f"no epoch was better than {before:.4f}: the network stays as it was cut out")
     return found
@@ -137,7 +142,8 @@ def _export(found, dataset, out: pathlib.Path, exporting: dict[str, Any], latenc
     with replacing(out / "model.keras") as temporary:
         with_dtype(found.network, "float32").save(temporary)
     write_json({**found.describe(), "finetuning": found.finetuning}, out / "specialize.json")
-    shutil.rmtree(out / FINETUNING, ignore_errors=True)
+    if found.finetuning:
+        shutil.rmtree(out / FINETUNING)
     print(f"\n{bundle.table(result)}")
     if latencies:
         told, real = found.sizes["latency_ms"], result["budget"]["latency_ms"]

@@ -316,8 +316,8 @@ class GrowingFit:
         template = self._compile_arguments["optimizer"]
         momentum = averaging.averaging_momentum(steps)
         first = stage.first_epoch * steps
-        clipnorm = SHRINK_CLIPNORM if stage.phase == SHRINK else None
-        self._compile(recipes.fresh_optimizer(template, schedule, self._growth.rate_scale, momentum, first, clipnorm))
+        clipped = SHRINK_CLIPNORM if stage.phase == SHRINK else None
+        self._compile(recipes.fresh_optimizer(template, schedule, self._growth.rate_scale, momentum, first, clipped))
 
     def _settle(self) -> None:
         """Ends on the weights of the best epoch, thawed and compiled as the user compiled it."""

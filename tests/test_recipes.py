@@ -61,7 +61,7 @@ def test_averaging_leaves_an_average_of_the_users_alone():
 
 
 def test_gradients_are_clipped_unless_the_user_does():
-    assert fresh_optimizer(keras.optimizers.SGD(0.1), clipnorm=1.0).global_clipnorm == 1.0
+    assert fresh_optimizer(keras.optimizers.SGD(0.1), global_clipnorm=1.0).global_clipnorm == 1.0
     assert fresh_optimizer(keras.optimizers.SGD(0.1)).global_clipnorm is None
-    users = fresh_optimizer(keras.optimizers.SGD(0.1, clipvalue=0.5), clipnorm=1.0)
+    users = fresh_optimizer(keras.optimizers.SGD(0.1, clipvalue=0.5), global_clipnorm=1.0)
     assert (users.clipvalue, users.global_clipnorm) == (0.5, None)

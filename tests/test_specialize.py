@@ -12,6 +12,7 @@ from odn_keras import (
     DepthGrowth,
     LiteRTClassifier,
     NetworkSpec,
+    OptimallyDeepNetwork,
     RunOptions,
     build,
     load_dataset,
@@ -22,6 +23,7 @@ from odn_keras.errors import InputError
 from odn_keras.footprint import flash_bytes
 from odn_keras.latency_table import parts
 from odn_keras.specialization import Choice, Specialization
+from odn_keras.stages import TrainingDiverged
 
 
 @pytest.fixture(scope="module")
@@ -88,11 +90,33 @@ def test_a_network_trained_on_alone_is_the_one_that_is_exported_and_goes_on_wher
     assert cut_out.pop("finetuning") is None and finetuning["val_accuracy_before"] == cut_out["val_accuracy"]
     assert finetuning["kept"] and found["val_accuracy"] == finetuning["val_accuracy"] > cut_out["val_accuracy"]
     assert {**found, "val_accuracy": 0} == {**cut_out, "val_accuracy": 0}
-    assert not (tmp_path / "device" / "finetuning").exists()
+    assert not (tmp_path / "device" / ".finetuning").exists()
     network = keras.saving.load_model(tmp_path / "device" / "model.keras")
     images, labels = load_dataset("digits").validation
     right = network.predict(images.astype("float32"), verbose=0).argmax(-1) == labels
     assert np.mean(right) == pytest.approx(found["val_accuracy"])
+
+
+def test_an_interrupted_finetuning_does_not_bind_the_next_one(command, finished, tmp_path, monkeypatch):
+    arguments = f"--run={finished}", "--max_flash=6KB", "--targets=android", f"--out={tmp_path}"
+    with monkeypatch.context() as patched:
+        patched.setattr(DepthGrowth, "on_epoch_begin", lambda self, epoch, logs=None: 1 / (1 - epoch))
+        with pytest.raises(ZeroDivisionError):
+            command(*arguments, "--finetune_epochs=3")
+    assert list((tmp_path / ".finetuning").rglob("*.npz"))
+    assert command(*arguments, "--finetune_epochs=2")[0] == 0
+    assert json.loads((tmp_path / "specialize.json").read_text())["finetuning"]["epochs"] == 2
+
+
+def test_a_finetuning_that_diverges_is_one_line_and_leaves_nothing(command, finished, tmp_path, monkeypatch):
+    def diverge(*_, **__):
+        raise TrainingDiverged("the loss became nan")
+
+    monkeypatch.setattr(OptimallyDeepNetwork, "fit", diverge)
+    arguments = f"--run={finished}", "--max_flash=6KB", "--finetune_epochs=1", f"--out={tmp_path / 'out'}"
+    status, _, error = command(*arguments)
+    assert status == 2 and "leave --finetune_epochs out" in error and len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_smallest_that_is_accurate_enough(command, finished, tmp_path):
