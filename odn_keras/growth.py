@@ -18,7 +18,7 @@ import keras
 
 from odn_keras.errors import InputError
 
-SETTLE, CYCLE, PRUNE, SHRINK = "settle", "cycle", "prune", "shrink"
+SETTLE, CYCLE, PRUNE, RECOVER, SHRINK = "settle", "cycle", "prune", "recover", "shrink"
 FREEZE_POLICIES = ("prefix", "none")
 SETTLE_EPOCHS = 1
 ANNEALING = (
@@ -59,9 +59,10 @@ class Stage:
 
     Attributes:
         depth: number of residual blocks.
-        phase: `"settle"` (newest block and head only), `"cycle"` (everything, one cycle of the learning rate) or
-            `"prune"` (a short one, at the depth found, in which channels are removed) or `"shrink"` (a cycle
-            at the depth found, at smaller and smaller random widths of its blocks).
+        phase: `"settle"` (newest block and head only), `"cycle"` (everything, one cycle of the learning rate),
+            `"prune"` (the beginning of a short one, at the depth found, in which channels are removed), `"recover"`
+            (the rest of that one, of the network without them) or `"shrink"` (a cycle at the depth found, at smaller
+            and smaller random widths of its blocks).
         first_epoch: epochs of the whole run before this stage.
         end_epoch: the epoch of the whole run at which it ends at the latest.
         values: the monitored metric after each epoch.
@@ -119,7 +120,7 @@ class DepthGrowth(keras.callbacks.Callback):
 
     Attributes:
         stages: the `Stage`s so far, in order.
-        best: the best value of the metric in the run, at any depth; once channels go or widths shrink, the last one.
+        best: the best value of the metric in the run, at any depth; while channels go or widths shrink, the last one.
         improved: whether `best` is the value of the latest epoch.
         target_met: whether `best` is at least the target.
         rate_scale: what all learning rates are multiplied by: 1, or 0.1 after a divergence.
@@ -154,7 +155,7 @@ class DepthGrowth(keras.callbacks.Callback):
         self.target, self.monitor, self.max_depth = target, monitor, max_depth
         self.cycle_epochs, self.freeze, self.slack, self.verbose = cycle_epochs, freeze, slack, verbose
         self.shrink_epochs = shrink_epochs
-        self._prunes = False
+        self._removal = 0.0
         self._forget()
 
     def _forget(self) -> None:
@@ -168,16 +169,17 @@ class DepthGrowth(keras.callbacks.Callback):
         return self._meets_target(self.best)
 
     def begin(
-        self, depth: int, deepest: int, first_epoch: int, epochs: int, steps: int, *, prunes: bool = False
+        self, depth: int, deepest: int, first_epoch: int, epochs: int, steps: int, *, removal: float = 0.0
     ) -> Stage:
         """Plans the first stage of a `fit` from `first_epoch` to `epochs`, of `steps` each, at `depth` of `deepest`.
 
-        With `prunes` the last epochs, half a cycle, are kept for pruning the depth that is found.
+        With `removal` the last epochs, half a cycle, are kept for pruning the depth that is found; it is the fraction
+        of them after which the channels that go have gone.
         """
         if self.max_depth is not None and not depth <= self.max_depth <= deepest:
             raise InputError(f"max_depth must be {depth} (the present depth) to {deepest}, got {self.max_depth}")
         self._deepest = self.max_depth or deepest
-        self._epochs, self._prunes = epochs - self.shrink_epochs, prunes
+        self._epochs, self._removal = epochs - self.shrink_epochs, removal
         self._first_epoch, self._steps = first_epoch, steps
         budget = self._epochs - first_epoch
         if budget < 1:
@@ -188,7 +190,7 @@ class DepthGrowth(keras.callbacks.Callback):
         if self._cycle_epochs > budget:
             left = f" without shrink_epochs ({self.shrink_epochs})" if self.shrink_epochs else ""
             raise InputError(f"cycle_epochs ({self.cycle_epochs}) must be at most the epochs of fit{left} ({budget})")
-        if prunes:
+        if removal:
             self._epochs -= self._shortest_cycle
             if self._epochs - first_epoch < self._cycle_epochs:
                 raise InputError(
@@ -206,12 +208,23 @@ class DepthGrowth(keras.callbacks.Callback):
             return self._cycle(stage.depth, epoch)
         if stage.phase == CYCLE and not self._is_found(stage) and not self.target_met and self._deeper_fits(stage):
             return self._deeper(stage, epoch)
-        if stage.phase == CYCLE and self._prunes:
+        if stage.phase == CYCLE and self._removal:
             depth = stage.depth if self._is_found(stage) else self.best_depth
-            return Stage(depth, PRUNE, epoch, epoch + self._shortest_cycle)
+            return Stage(depth, PRUNE, epoch, epoch + math.ceil(self._removal * self._shortest_cycle))
+        _, end = self.cycle(stage)
+        if stage.phase == PRUNE and epoch < end:
+            return Stage(stage.depth, RECOVER, epoch, end)
         if stage.phase != SHRINK and self.shrink_epochs:
             return Stage(self.best_depth, SHRINK, epoch, epoch + self.shrink_epochs)
         return None
+
+    def cycle(self, stage: Stage) -> tuple[int, int]:
+        """The epochs of the run between which the stage's learning-rate cycle lies: one that prunes is two stages."""
+        if stage.phase == PRUNE:
+            return stage.first_epoch, stage.first_epoch + self._shortest_cycle
+        if stage.phase == RECOVER:
+            return stage.end_epoch - self._shortest_cycle, stage.end_epoch
+        return stage.first_epoch, stage.end_epoch
 
     def _deeper(self, stage: Stage, epoch: int) -> Stage:
         if self.freeze == "prefix":
@@ -252,7 +265,7 @@ class DepthGrowth(keras.callbacks.Callback):
         """Whether this depth is forecast, from half-way on, to reach the target: pruning need not wait for it."""
         expected = stage.forecasts[-1] if stage.forecasts else None
         half_way = 2 * stage.epochs >= stage.end_epoch - stage.first_epoch
-        return self._prunes and half_way and expected is not None and self._meets_target(expected)
+        return self._removal > 0 and half_way and expected is not None and self._meets_target(expected)
 
     def _lengthen_if_short(self, stage: Stage) -> None:
         """Gives a shortened cycle that is half-way, or done, and falls short its full length."""

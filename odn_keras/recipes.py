@@ -12,16 +12,17 @@ WARMUP_FRACTION = 0.1
 CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")  # Keras's options, of which one may be given
 
 
-def one_cycle(peak: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Warm-up over a tenth of the steps from 1/25 of the peak, then a cosine to zero."""
+def one_cycle(peak: float, steps: int, first_step: int = 0) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Warm-up over a tenth of the steps from 1/25 of the peak, then a cosine to zero; from one of its steps on."""
     warmup = max(1, round(WARMUP_FRACTION * steps))
-    return keras.optimizers.schedules.CosineDecay(
+    cycle = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=peak / 25,
         warmup_target=peak,
         warmup_steps=warmup,
         decay_steps=max(1, steps - warmup),
         alpha=0.0,
     )
+    return ContinuedSchedule(cycle, first_step) if first_step else cycle
 
 
 def sgd(learning_rate, weight_decay: float) -> keras.optimizers.SGD:

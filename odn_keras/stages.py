@@ -17,7 +17,7 @@ from odn_keras.architectures import NetworkSpec
 from odn_keras.checkpoint import Checkpoint, Snapshot
 from odn_keras.distillation import Distillation, trained_model
 from odn_keras.errors import InputError
-from odn_keras.growth import CYCLE, PRUNE, SETTLE, SHRINK, DepthGrowth, Stage
+from odn_keras.growth import CYCLE, PRUNE, RECOVER, SETTLE, SHRINK, DepthGrowth, Stage
 from odn_keras.prune import ChannelPruning
 from odn_keras.prune.pruner import Pruner
 from odn_keras.prune.surgery import compact, removable
@@ -122,8 +122,8 @@ class GrowingFit:
     def _run(self) -> keras.callbacks.History:
         growth = self._growth
         depth, deepest = builder.depth_of(self.network), self.spec.max_depth
-        prunes = self._pruning is not None
-        first = growth.begin(depth, deepest, self._initial_epoch, self._epochs, self._steps, prunes=prunes)
+        removal = self._pruning.plan.end if self._pruning else 0.0
+        first = growth.begin(depth, deepest, self._initial_epoch, self._epochs, self._steps, removal=removal)
         earlier = self._checkpoint.load() if self._checkpoint else None
         try:
             if self._checkpoint and earlier:
@@ -267,6 +267,7 @@ class GrowingFit:
         self._trained_weights = None  # it goes on from the averaged ones
         if stage.phase in (PRUNE, SHRINK):
             self._take_best(stage.depth)
+        if stage.phase in (RECOVER, SHRINK):
             self._compact()
         if stage.phase == SHRINK:
             self._make_elastic(stage.depth)
@@ -289,6 +290,8 @@ class GrowingFit:
 
     def _compact(self) -> None:
         """Leaves out the channels that have been pruned, if any."""
+        if self._pruner:
+            self._pruner.hold()  # at the end of `fit` Keras puts averages in
         if self._pruner and removable(self.network):
             self.network = compact(self.network)
             self.spec = builder.spec_of(self.network, self.spec)
@@ -308,8 +311,9 @@ class GrowingFit:
         self._planned_end = stage.end_epoch
         builder.set_frozen(self.network, stage.depth - 1 if stage.phase == SETTLE else None)
         steps = self._steps
-        length = steps * (stage.end_epoch - stage.first_epoch)
-        schedule = None if stage.phase == SETTLE else partial(recipes.one_cycle, steps=length)
+        begin, end = self._growth.cycle(stage)
+        length, done = steps * (end - begin), steps * (stage.first_epoch - begin)
+        schedule = None if stage.phase == SETTLE else partial(recipes.one_cycle, steps=length, first_step=done)
         self._pruner = None
         if stage.phase == PRUNE and self._pruning is not None:
             self._pruner = self._pruning.pruner(self.network, length)
@@ -344,7 +348,8 @@ class GrowingFit:
     def _rebuild(self, depth: int, *, elastic_width: bool = False) -> None:
         """Replaces the network by a fresh one, unless it is of that kind."""
         is_elastic = bool(elastic.elastic_layers(self.network))
-        if (depth, elastic_width) != (builder.depth_of(self.network), is_elastic):
+        other_channels = builder.spec_of(self.network, self.spec) != self.spec
+        if other_channels or (depth, elastic_width) != (builder.depth_of(self.network), is_elastic):
             self.network = builder.build(self.spec, depth, self._dtype(), elastic=elastic_width)
 
     def _dtype(self) -> str:
@@ -533,6 +538,7 @@ def _headline(stage: Stage, deepest: int, growth: DepthGrowth) -> str:
         SETTLE: f"{epochs} for the new block to settle",
         CYCLE: f"a learning-rate cycle of {epochs}",
         PRUNE: f"{epochs} in which channels are removed",
+        RECOVER: f"{epochs} for the network without them",
         SHRINK: f"{epochs} at smaller and smaller widths",
     }[stage.phase]
     lines = [""]

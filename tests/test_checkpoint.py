@@ -21,7 +21,7 @@ from odn_keras import (
 )
 from odn_keras.checkpoint import KEPT
 from odn_keras.elastic import elastic_layers
-from odn_keras.growth import CYCLE, PRUNE, SETTLE, SHRINK
+from odn_keras.growth import CYCLE, PRUNE, RECOVER, SETTLE, SHRINK
 from odn_keras.recipes import Augmentation
 from odn_keras.stages import TrainingDiverged
 
@@ -68,11 +68,11 @@ def interrupts_are_heeded():
 def train(digits):
     """Trains from the seed, growing, with a checkpoint in the folder if there is one: (model, history, growth)."""
 
-    def run(folder=None, *others, rate=0.1, epochs=EPOCHS, width=4, seekable=True, shrink=0, prune=0, **network):
+    def run(folder=None, *others, rate=0.1, epochs=EPOCHS, width=4, seekable=True, cycle=2, shrink=0, prune=0, **network):
         keras.utils.set_random_seed(3)
         model = OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=width, **network)
         model.compile(keras.optimizers.SGD(rate, momentum=0.9, nesterov=True), loss="categorical_crossentropy")
-        growth = DepthGrowth(0.99, cycle_epochs=2, shrink_epochs=shrink, verbose=0)
+        growth = DepthGrowth(0.99, cycle_epochs=cycle, shrink_epochs=shrink, verbose=0)
         split = digits.train[0][: 32 * STEPS], digits.train[1][: 32 * STEPS]
         batches = Batches(split, 10, 32, seed=3, augmentation=Augmentation(shift=1))
         checkpoints = [Checkpoint(folder)] if folder else []
@@ -153,11 +153,12 @@ def test_a_training_cut_off_anywhere_goes_on_to_the_same_bits(train, whole, tmp_
     assert_identical(train(tmp_path), whole)
 
 
-@pytest.mark.parametrize("moments", [[(2, 3)], slow([(4, 3)])], ids=str)
+@pytest.mark.parametrize("moments", [[(6, 3), (8, 3)], slow([(7, 3), (9, 3)])], ids=str)
 def test_with_exits_pruning_and_shrinking_widths_it_goes_on_to_the_same_bits_too(train, tmp_path, moments):
-    many = {"depth": 2, "exits": "all", "epochs": 5, "shrink": 2, "prune": 0.5}
+    many = {"depth": 2, "exits": "all", "cycle": 6, "epochs": 11, "shrink": 2, "prune": 0.5, "rate": 0.05}
     whole = train(**many)
-    assert [(stage.depth, stage.phase) for stage in whole[2].stages] == [(2, CYCLE), (2, PRUNE), (2, SHRINK)]
+    assert [stage.phase for stage in whole[2].stages] == [CYCLE, PRUNE, RECOVER, SHRINK]
+    assert whole[2].stages[2].training_macs_per_image < whole[2].stages[1].training_macs_per_image
     assert len(whole[0].network.outputs) == 2 and not elastic_layers(whole[0].network)
     assert whole[0].network.get_layer("block1_conv1").filters < 4
     for moment in moments:

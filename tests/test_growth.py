@@ -4,7 +4,7 @@ import pytest
 
 from odn_keras import Budget, ChannelPruning, DepthGrowth, InputError, OptimallyDeepNetwork, build
 from odn_keras.cost import params
-from odn_keras.growth import CYCLE, PRUNE, SETTLE, SHRINK, Stage, forecast
+from odn_keras.growth import CYCLE, PRUNE, RECOVER, SETTLE, SHRINK, Stage, forecast
 from odn_keras.prune import saliencies
 from odn_keras.stages import TrainingDiverged
 
@@ -90,17 +90,27 @@ def test_the_last_epochs_shrink_the_widths_of_the_best_depth():
 
 def test_pruning_takes_the_second_half_of_the_cycle_once_the_depth_is_forecast_to_do():
     growth = DepthGrowth(0.9, cycle_epochs=8, verbose=0)
-    run = decided(growth, annealed(lambda s: 0.99 if s.depth > 1 else 0.7), epochs=40, prunes=True)
-    assert run[-2:] == [(2, CYCLE, 3), (2, PRUNE, 4)]  # of the 6 that were planned
-    assert growth.best == growth.stages[-1].values[-1]
+    run = decided(growth, annealed(lambda s: 0.99 if s.depth > 1 else 0.7), epochs=40, removal=0.6)
+    assert run[-3:] == [(2, CYCLE, 3), (2, PRUNE, 3), (2, RECOVER, 1)]  # of the 6 that were planned
+    assert [growth.cycle(stage) for stage in growth.stages[-3:]] == [(3, 9), (6, 10), (6, 10)]
+
+
+def test_what_pruning_leaves_counts_while_channels_go_and_the_best_epoch_after_that():
+    growth = DepthGrowth(0.9, cycle_epochs=10, verbose=0)
+    worse_and_worse = {CYCLE: [0.95] * 10, PRUNE: [0.94, 0.93, 0.92], RECOVER: [0.91, 0.93, 0.92]}
+    run = decided(growth, lambda stage: iter(worse_and_worse[stage.phase]), epochs=40, removal=0.6)
+    assert run[-2:] == [(1, PRUNE, 3), (1, RECOVER, 2)] and growth.best == 0.93
+    growth = DepthGrowth(0.9, cycle_epochs=8, verbose=0)
+    run = decided(growth, annealed(lambda s: 0.99), removal=1.0)
+    assert run[-1] == (1, PRUNE, 4)
 
 
 def test_the_best_depth_is_pruned_where_none_reaches_the_target():
     growth = DepthGrowth(0.99, cycle_epochs=4, max_depth=2, shrink_epochs=3, verbose=0)
-    run = decided(growth, annealed(lambda s: 0.8 if s.depth == 1 else 0.7), epochs=30, prunes=True)
+    run = decided(growth, annealed(lambda s: 0.8 if s.depth == 1 else 0.7), epochs=30, removal=0.6)
     assert [(depth, phase) for depth, phase, _ in run[-2:]] == [(1, PRUNE), (1, SHRINK)]
     with pytest.raises(InputError, match=r"half a cycle \(2 epochs\) besides the first one \(4\), fit has 5 epochs"):
-        growth.begin(1, 8, 0, 8, 100, prunes=True)
+        growth.begin(1, 8, 0, 8, 100, removal=0.6)
 
 
 def test_a_first_depth_that_is_good_enough_is_not_deepened():
