@@ -14,6 +14,7 @@ the device's files, and the same command goes on where it was cut off.
 
 import json
 import pathlib
+import shutil
 
 from absl import flags
 
@@ -22,7 +23,7 @@ from odn_keras.files import write_json
 from odn_keras.options import DataOptions, RunOptions
 from odn_keras.run_folder import finished_report
 
-ALONE = "alone.json"
+ALONE, CHECKPOINTS = "alone.json", ".alone"
 
 
 def define_flags() -> None:
@@ -39,7 +40,9 @@ def main() -> None:
     rows = []
     for folder in folders:
         if not (folder / ALONE).exists():
-            write_json(_alone(options, json.loads((folder / "specialize.json").read_text()), report), folder / ALONE)
+            architecture = json.loads((folder / "specialize.json").read_text())
+            write_json(_alone(options, architecture, report, folder / CHECKPOINTS), folder / ALONE)
+            shutil.rmtree(folder / CHECKPOINTS)
         rows.append((folder.name, *(json.loads((folder / name).read_text()) for name in ("specialize.json", ALONE))))
     print(
         f"\n{'device':<10}{'depth':>6}{'flash, bytes':>14}{'cut out':>10}{'finetuned':>11}{'alone':>10}{'change':>10}"
@@ -61,7 +64,7 @@ def main() -> None:
     )
 
 
-def _alone(options: RunOptions, architecture: dict, report: dict) -> dict:
+def _alone(options: RunOptions, architecture: dict, report: dict, checkpoints: pathlib.Path) -> dict:
     cli.import_keras()
     from odn_keras import data
     from odn_keras.architectures import NetworkSpec
@@ -69,7 +72,9 @@ def _alone(options: RunOptions, architecture: dict, report: dict) -> dict:
 
     dataset, depth = data.load(options), architecture["depth"]
     spec = NetworkSpec(**{**report["supernet"]["spec"], "exits": (), "inner": architecture["inner"]})
-    _, cost = train_alone(spec, depth, dataset, options, report["epochs"], dtype=report["precision"])
+    _, cost = train_alone(
+        spec, depth, dataset, options, report["epochs"], dtype=report["precision"], checkpoint=checkpoints
+    )
     return cost
 
 

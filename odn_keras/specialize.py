@@ -19,6 +19,7 @@ import math
 import pathlib
 import shutil
 import sys
+import time
 from typing import Any
 
 from absl import flags
@@ -109,11 +110,14 @@ def main() -> int:
     )
     if values.frontier:
         return _frontier(search, out)
+    began = time.perf_counter()
     found = search.best(limits) if values.min_accuracy is None else search.smallest(values.min_accuracy, limits)
+    search_seconds = time.perf_counter() - began
+    print(f"\nfound after {search_seconds:.0f} s", flush=True)
     if recipe:
         recipe = dataclasses.replace(recipe, **dataclasses.asdict(options))
         found = _finetuned(found, dataset, recipe, report["precision"], out)
-    return _export(found, dataset, out, exporting, latencies)
+    return _export(found, search_seconds, dataset, out, exporting, latencies)
 
 
 def _finetuned(found, dataset, options: RunOptions, dtype: str, out: pathlib.Path):
@@ -133,7 +137,14 @@ def _finetuned(found, dataset, options: RunOptions, dtype: str, out: pathlib.Pat
     return found
 
 
-def _export(found, dataset, out: pathlib.Path, exporting: dict[str, Any], latencies: LatencyTable | None) -> int:
+def _export(
+    found,
+    search_seconds: float,
+    dataset,
+    out: pathlib.Path,
+    exporting: dict[str, Any],
+    latencies: LatencyTable | None,
+) -> int:
     from odn_keras.builder import with_dtype
     from odn_keras.deploy import bundle
 
@@ -141,7 +152,8 @@ def _export(found, dataset, out: pathlib.Path, exporting: dict[str, Any], latenc
     result = bundle.export(found.network, dataset, out, name=pathlib.Path(dataset.name).stem, **exporting)
     with replacing(out / "model.keras") as temporary:
         with_dtype(found.network, "float32").save(temporary)
-    write_json({**found.describe(), "finetuning": found.finetuning}, out / "specialize.json")
+    described = {**found.describe(), "search_seconds": round(search_seconds, 1), "finetuning": found.finetuning}
+    write_json(described, out / "specialize.json")
     if found.finetuning:
         shutil.rmtree(out / FINETUNING)
     print(f"\n{bundle.table(result)}")

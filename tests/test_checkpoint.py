@@ -68,7 +68,9 @@ def interrupts_are_heeded():
 def train(digits):
     """Trains from the seed, growing, with a checkpoint in the folder if there is one: (model, history, growth)."""
 
-    def run(folder=None, *others, rate=0.1, epochs=EPOCHS, width=4, seekable=True, cycle=2, shrink=0, prune=0, **network):
+    def run(
+        folder=None, *others, rate=0.1, epochs=EPOCHS, width=4, seekable=True, cycle=2, shrink=0, prune=0, **network
+    ):
         keras.utils.set_random_seed(3)
         model = OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=width, **network)
         model.compile(keras.optimizers.SGD(rate, momentum=0.9, nesterov=True), loss="categorical_crossentropy")

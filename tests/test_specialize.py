@@ -89,6 +89,7 @@ def test_a_network_trained_on_alone_is_the_one_that_is_exported_and_goes_on_wher
     finetuning = found.pop("finetuning")
     assert cut_out.pop("finetuning") is None and finetuning["val_accuracy_before"] == cut_out["val_accuracy"]
     assert finetuning["kept"] and found["val_accuracy"] == finetuning["val_accuracy"] > cut_out["val_accuracy"]
+    assert found.pop("search_seconds") > 0 < cut_out.pop("search_seconds")
     assert {**found, "val_accuracy": 0} == {**cut_out, "val_accuracy": 0}
     assert not (tmp_path / "device" / ".finetuning").exists()
     network = keras.saving.load_model(tmp_path / "device" / "model.keras")
