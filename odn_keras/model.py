@@ -159,7 +159,7 @@ class OptimallyDeepNetwork:
         history of an exit's accuracy is NaN for the epochs before there was the exit.
         `epochs` is the budget of the whole run. Afterwards the network holds the weights of the best epoch. Each
         stage has a fresh optimizer, whose `iterations` start at 0 again. With a `ChannelPruning` as well, the depth
-        that is found is pruned in a last, short cycle, and network and `spec` are the compact ones.
+        that is found is pruned in a last, short cycle; network and `spec` are the compact ones from then on.
 
         Raises:
             InputError: without validation data after every epoch, where the monitored metric is not logged, or with a
