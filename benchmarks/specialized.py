@@ -12,6 +12,8 @@ learning rate. Accuracies are of validation images, where the cut-out ones were 
 the device's files, and the same command goes on where it was cut off.
 """
 
+import dataclasses
+import hashlib
 import json
 import pathlib
 import shutil
@@ -41,7 +43,9 @@ def main() -> None:
     for folder in folders:
         if not (folder / ALONE).exists():
             architecture = json.loads((folder / "specialize.json").read_text())
-            write_json(_alone(options, architecture, report, folder / CHECKPOINTS), folder / ALONE)
+            recipe = json.dumps([dataclasses.asdict(options), architecture["inner"], report["epochs"]])
+            checkpoints = folder / CHECKPOINTS / hashlib.sha256(recipe.encode()).hexdigest()[:16]
+            write_json(_alone(options, architecture, report, checkpoints), folder / ALONE)
             shutil.rmtree(folder / CHECKPOINTS)
         rows.append((folder.name, *(json.loads((folder / name).read_text()) for name in ("specialize.json", ALONE))))
     print(

@@ -79,11 +79,11 @@ class GrowingFit:
         distillation: Distillation,
         pruning: ChannelPruning | None = None,
     ):
-        self.network, self.spec, self.fitted = network, spec, network
+        self.network, self.spec, self.fitted = network, builder.spec_of(network, spec), network
         self._pruning = pruning
         self._pruner: Pruner | None = None  # in its stage
         if pruning is not None:
-            pruning.check(spec, builder.depth_of(network), growth.max_depth or spec.max_depth)
+            pruning.check(self.spec, builder.depth_of(network), growth.max_depth or spec.max_depth)
         self._teacher, self._distillation = teacher, distillation
         self._found: keras.Model | None = None  # teaches while widths shrink
         self._best_weights: list[np.ndarray] | None = None
@@ -265,7 +265,7 @@ class GrowingFit:
         growth, before = self._growth, self.network
         growth.stages.append(stage)
         self._trained_weights = None  # it goes on from the averaged ones
-        if stage.phase in (PRUNE, SHRINK):
+        if stage.phase in (PRUNE, RECOVER, SHRINK):
             self._take_best(stage.depth)
         if stage.phase in (RECOVER, SHRINK):
             self._compact()
@@ -290,8 +290,6 @@ class GrowingFit:
 
     def _compact(self) -> None:
         """Leaves out the channels that have been pruned, if any."""
-        if self._pruner:
-            self._pruner.hold()  # at the end of `fit` Keras puts averages in
         if self._pruner and removable(self.network):
             self.network = compact(self.network)
             self.spec = builder.spec_of(self.network, self.spec)

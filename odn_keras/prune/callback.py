@@ -18,8 +18,8 @@ class ChannelPruning(keras.callbacks.Callback):
     """Prunes a network while `fit` trains it; `odn_keras.prune.compact` then makes the smaller network.
 
     With a plain `keras.Model` and any optimizer the channels that go are exactly zero after training, and at every
-    validation. In `OptimallyDeepNetwork.fit` beside `DepthGrowth` it prunes the depth that was found, in the last
-    stage of the run, and the network comes out compact.
+    validation. In `OptimallyDeepNetwork.fit` beside `DepthGrowth` it prunes the depth that was found, in a short
+    cycle of its own, and the network comes out compact.
 
     Args:
         sparsity: fraction of the parameters to remove, in [0, 1).
