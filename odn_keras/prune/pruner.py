@@ -2,8 +2,10 @@
 
 In the window from `start` to `end` of the training there are SELECTIONS moments. At each of them the network's size is
 brought down a step further towards the goal, along the cubic of Zhu and Gupta (arXiv 1710.01878, section 3): the
-channels with the least saliency for what they take go. What is chosen fades to zero in equal steps until the next
-moment, so that the others can take its part over, and is held at zero from then on.
+channels with the least saliency for what they take go. Saliency counts in parts of what is left of a group, after
+LAMP (arXiv 2010.07611): the fewer channels are left to take over what goes, the dearer each is. What is
+chosen fades to zero in equal steps until the next moment, so that the others can take its part over, and is held at
+zero from then on.
 """
 
 from collections.abc import Callable
@@ -84,6 +86,7 @@ class Pruner:
         self._done = 0  # ticks
         self._kept = [np.ones(group.size, bool) for group in self._groups]
         self._fading = [np.zeros(group.size, bool) for group in self._groups]
+        self._saliencies: list[float] = []  # of whole groups, as first told
         self._whole = self._sizes(self._counts())
         self._check_goal()
 
@@ -116,6 +119,7 @@ class Pruner:
             "done": self._done,
             "kept": [kept.tolist() for kept in self._kept],
             "fading": [fading.tolist() for fading in self._fading],
+            "saliencies": [float(whole) for whole in self._saliencies],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -123,6 +127,7 @@ class Pruner:
         self._done = state["done"]
         self._kept = [np.array(kept) for kept in state["kept"]]
         self._fading = [np.array(fading) for fading in state["fading"]]
+        self._saliencies = state["saliencies"]
 
     def _tick(self) -> float:
         """Chooses, where it is time for that; returns what the channels that fade are multiplied by."""
@@ -149,6 +154,8 @@ class Pruner:
         scores = self._score(self._network, self._groups)
         order = [np.flatnonzero(kept) for kept in self._kept]
         order = [alive[np.argsort(score[alive], kind="stable")] for alive, score in zip(order, scores, strict=True)]
+        left = [score[alive].sum() for alive, score in zip(order, scores, strict=True)]
+        self._saliencies = self._saliencies or left.copy()
         taken = [0] * len(self._groups)
         counts = self._counts()
         while (excess := self._excess(counts, progress)) > 0:
@@ -158,10 +165,13 @@ class Pruner:
                 if some > 0:
                     fewer = {**counts, group: counts[group] - some}
                     lost = scores[number][order[number][taken[number] :][:some]].sum()
+                    if left[number] > 0:  # what stays has to make up for it
+                        lost *= self._saliencies[number] / left[number]
                     options.append((self._price(lost, excess, counts, fewer, progress), number, fewer, some))
             _, number, counts, some = min(options, key=lambda option: option[:2])
             gone = order[number][taken[number] :][:some]
             taken[number] += some
+            left[number] -= scores[number][gone].sum()
             self._kept[number][gone], self._fading[number][gone] = False, True
 
     def _price(self, lost: float, excess: float, counts: Counts, fewer: Counts, progress: float) -> tuple[float, float]:

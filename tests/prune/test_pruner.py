@@ -118,6 +118,19 @@ def test_an_arena_needs_the_streams(digits):
 
 
 @pytest.mark.one_backend
+@pytest.mark.parametrize("sparsity", [0.6, 0.8])
+def test_no_block_is_left_with_next_to_nothing_for_being_the_largest(sparsity):
+    keras.utils.set_random_seed(0)
+    network = build(NetworkSpec("resnet18", (28, 28, 1), 10, width=16), 3)
+    Pruner(network, PruningPlan(sparsity), steps=1).after_step(0)
+    small = prune.compact(network)
+    left = [
+        small.get_layer(f"block{n}_conv1").filters / network.get_layer(f"block{n}_conv1").filters for n in (1, 2, 3)
+    ]
+    assert share_left(network) <= 1 - sparsity and min(left) > 0.4 * (1 - sparsity)
+
+
+@pytest.mark.one_backend
 def test_a_pruner_goes_on_from_its_state():
     networks = [build(SPEC, 2) for _ in range(2)]
     networks[1].set_weights(networks[0].get_weights())
