@@ -1,10 +1,9 @@
 """Are networks cut out of one run as good as the same ones trained alone, and what does that save?
 
-    python -m odn_keras.train --dataset=fashion_mnist --width=16 --train_images=10000 --validation_images=10000 \
-        --shift=2 --flip --exits=3,4,5,6,7 --max_depth=8 --target_accuracy=0.99 --epochs=32 --cycle_epochs=8 \
-        --shrink_epochs=6 --precision=float32 --out=runs/supernet_fashion
+    python -m odn_keras.train --dataset=fashion_mnist --width=16 --train_images=50000 --shift=2 --flip --exits=3,4,5,6 \
+        --max_depth=7 --target_accuracy=0.99 --epochs=48 --cycle_epochs=24 --shrink_epochs=3 --out=runs/supernet_fashion
     for kb in 32 64 128 256 512; do python -m odn_keras.specialize --run=runs/supernet_fashion --max_flash=${kb}KB \
-        --max_arena=64KB --finetune_epochs=3 --out=runs/supernet_fashion/${kb}kb; done
+        --max_arena=64KB --finetune_epochs=4 --out=runs/supernet_fashion/${kb}kb; done
     python -m benchmarks.specialized --run=runs/supernet_fashion --devices=32kb,64kb,128kb,256kb,512kb
 
 Each architecture is trained alone with the run's recipe for as many epochs as the whole run took, in one cycle of the
