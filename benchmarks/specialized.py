@@ -11,8 +11,6 @@ learning rate. Accuracies are of validation images, where the cut-out ones were 
 the device's files, and the same command goes on where it was cut off.
 """
 
-import dataclasses
-import hashlib
 import json
 import pathlib
 import shutil
@@ -42,9 +40,7 @@ def main() -> None:
     for folder in folders:
         if not (folder / ALONE).exists():
             architecture = json.loads((folder / "specialize.json").read_text())
-            recipe = json.dumps([dataclasses.asdict(options), architecture["inner"], report["epochs"]])
-            checkpoints = folder / CHECKPOINTS / hashlib.sha256(recipe.encode()).hexdigest()[:16]
-            write_json(_alone(options, architecture, report, checkpoints), folder / ALONE)
+            write_json(_alone(options, architecture, report, folder / CHECKPOINTS), folder / ALONE)
             shutil.rmtree(folder / CHECKPOINTS)
         rows.append((folder.name, *(json.loads((folder / name).read_text()) for name in ("specialize.json", ALONE))))
     print(
@@ -76,7 +72,7 @@ def _alone(options: RunOptions, architecture: dict, report: dict, checkpoints: p
     dataset, depth = data.load(options), architecture["depth"]
     spec = NetworkSpec(**{**report["supernet"]["spec"], "exits": (), "inner": architecture["inner"]})
     _, cost = train_alone(
-        spec, depth, dataset, options, report["epochs"], dtype=report["precision"], checkpoint=checkpoints
+        spec, depth, dataset, options, report["epochs"], dtype=report["precision"], checkpoints=checkpoints
     )
     return cost
 

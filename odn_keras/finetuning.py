@@ -30,7 +30,7 @@ def train_alone(
     *,
     dtype: str,
     start: keras.Model | None = None,
-    checkpoint: pathlib.Path | None = None,
+    checkpoints: pathlib.Path | None = None,
     verbose: int = 2,
 ) -> tuple[keras.Model, dict[str, Any]]:
     """Trains a network of fixed depth by a run's recipe, in one cycle of the learning rate.
@@ -42,7 +42,7 @@ def train_alone(
         epochs: length of the cycle.
         dtype: a Keras dtype policy.
         start: the same architecture, with the weights to begin with; default: fresh ones.
-        checkpoint: a folder, from which an interrupted training goes on.
+        checkpoints: a folder, from which the same training goes on if it was interrupted; another begins anew.
         verbose: as in `keras.Model.fit`.
 
     Returns:
@@ -64,12 +64,14 @@ def train_alone(
     if start is not None:
         model.network.set_weights(start.get_weights())
     model.compile(sgd(options.learning_rate, options.weight_decay), loss="categorical_crossentropy")
-    growth = DepthGrowth(1.0, max_depth=depth, cycle_epochs=epochs, verbose=0)
+    callbacks = [growth := DepthGrowth(1.0, max_depth=depth, cycle_epochs=epochs, verbose=0)]
+    if checkpoints:
+        callbacks.append(Checkpoint(checkpoints / _identity(spec, options, epochs, dtype, start)))
     model.fit(
         training_batches(options, dataset),
         epochs=epochs,
         validation_data=EvaluationBatches(dataset.validation, dataset.num_classes, EVALUATION_BATCH),
-        callbacks=[growth, *([Checkpoint(checkpoint)] if checkpoint else [])],
+        callbacks=callbacks,
         verbose=verbose,
     )
     macs = sum(stage.training_macs_per_image * stage.epochs for stage in growth.stages) * len(dataset.train[0])
@@ -92,8 +94,7 @@ def finetuned(
         found: the network; left unchanged.
         dataset, options: of the run.
         epochs: length of the cycle.
-        dtype, verbose: as in `train_alone`.
-        checkpoints: a folder, from which the same training goes on if it was interrupted; another begins anew.
+        dtype, checkpoints, verbose: as in `train_alone`.
 
     Returns:
         The trained network, or, where that is not more accurate on validation images, the one found; `finetuning`
@@ -110,7 +111,7 @@ def finetuned(
         epochs,
         dtype=dtype,
         start=found.network,
-        checkpoint=checkpoints and checkpoints / _identity(found, options, epochs, dtype),
+        checkpoints=checkpoints,
         verbose=verbose,
     )
     network = builder.with_dtype(network, "float32")
@@ -122,10 +123,10 @@ def finetuned(
     return replace(found, network=network, val_accuracy=accuracy, finetuning=finetuning)
 
 
-def _identity(found: Specialized, options: RunOptions, epochs: int, dtype: str) -> str:
+def _identity(spec: NetworkSpec, options: RunOptions, epochs: int, dtype: str, start: keras.Model | None) -> str:
     """A name for what is trained how: BatchNorm's statistics, which a GPU may measure otherwise, are left out."""
-    recipe = {"spec": asdict(found.spec), "options": asdict(options), "epochs": epochs, "dtype": dtype}
+    recipe = {"spec": asdict(spec), "options": asdict(options), "epochs": epochs, "dtype": dtype}
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
-    for variable in found.network.trainable_variables:
+    for variable in start.trainable_variables if start else ():
         digest.update(keras.ops.convert_to_numpy(variable).tobytes())
     return digest.hexdigest()[:16]
