@@ -47,7 +47,6 @@ def main() -> None:
     table, checks = measure_table(
         NetworkSpec(**supernet["spec"]),
         depth,
-        widths=supernet["widths"],
         vela=values.vela,
         seconds=values.seconds,
         progress=cli.show_step,

@@ -86,7 +86,7 @@ class Specialization:
         network: the large one, made by `odn_keras.build` from the spec.
         spec: its architecture.
         dataset: whose training images BatchNorm statistics are measured on, and whose validation images decide.
-        widths: whether it was trained at smaller widths too.
+        widths: whether blocks may be narrowed: it was trained at smaller widths too, or what is found will be.
         latencies: of its parts, where latency is of interest.
         progress: called with a line for each step of the search.
 
@@ -327,8 +327,9 @@ class Specialization:
         nearest = min(narrowest, key=lambda choice: limits.excess(self.sizes(choice)))
         sizes = self.sizes(nearest)
         latency = f", and {sizes['latency_ms']:.4g} ms" if self._latencies else ""
+        narrower = "" if len(self._ladder) > 1 else "; with --finetune_epochs blocks can be narrower"
         raise InputError(
             f"no network in this one keeps {limits}: the nearest, of depth {nearest.depth}, needs "
             f"{sizes['flash_bytes']:,} bytes of flash, an arena of {sizes['arena_bytes']:,}, {sizes['macs']:,} MACs"
-            f"{latency}"
+            f"{latency}{narrower}"
         )

@@ -8,7 +8,8 @@
 
 Within limits it is the network that is most accurate on validation images; with --min_accuracy the one of the fewest
 bytes that is accurate enough. Latency is told from a table that `odn_keras.latency` makes. Nothing is trained, but for
---finetune_epochs, in which the chosen network is trained on alone; the same command goes on where that was cut off.
+--finetune_epochs, in which the chosen network is trained on alone, and may therefore be narrower than the run has
+trained it; the same command goes on where that was cut off.
 Writes model.keras, specialize.json and what `odn_keras.export` writes. With --frontier: frontier.json and frontier.png,
 and nothing is exported. Exit status: 0, 4 where the real file, its arena or its latency exceeds a limit (all is written
 all the same), or 2 for bad input, such as limits that no network keeps.
@@ -88,7 +89,7 @@ def main() -> int:
     recipe = RunFolder(run).options() if values.finetune_epochs else None
 
     cli.import_keras()  # heavy: only once the flags are known to be good
-    from odn_keras import builder, data
+    from odn_keras import builder, data, subnetwork
     from odn_keras.architectures import NetworkSpec
     from odn_keras.deploy import bundle
     from odn_keras.specialization import Specialization
@@ -105,9 +106,11 @@ def main() -> int:
     cli.wake_backend()
     dataset = data.load(options)
     spec = NetworkSpec(**report["supernet"]["spec"])
-    search = Specialization(
-        network, spec, dataset, widths=report["supernet"]["widths"], latencies=latencies, progress=cli.show_step
-    )
+    widths = report["supernet"]["widths"]
+    if recipe and not widths:
+        subnetwork.sort_channels(network, spec)
+        widths = True
+    search = Specialization(network, spec, dataset, widths=widths, latencies=latencies, progress=cli.show_step)
     if values.frontier:
         return _frontier(search, out)
     began = time.perf_counter()

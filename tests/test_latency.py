@@ -44,7 +44,7 @@ def test_the_parts_one_after_the_other_compute_what_the_whole_does(kind, tmp_pat
 
 def test_a_table_has_all_parts_and_wider_ones_take_longer():
     spec = NetworkSpec("resnet18", (28, 28, 1), 10, width=16, exits=(1,))
-    table, checks = measuring.measure_table(spec, 2, widths=True, seconds=1.0)
+    table, checks = measuring.measure_table(spec, 2, seconds=1.0)
     assert [check.inner for check in checks] == [((4,), (4,)), ((8,), (8,)), ((12,), (12,)), ((16,), (16,))]
     (narrow, *_, wide), (_, block, *_) = checks, parts(spec, 2)
     assert narrow.measured_ms < wide.measured_ms
@@ -63,9 +63,9 @@ def test_a_block_with_a_shortcut_of_its_own_is_another_part():
 def test_a_table_of_an_npu_is_velas(tmp_path):
     pytest.importorskip("ethosu", reason="pip install 'odn_keras[vela]'")
     spec = NetworkSpec("resnet18", (8, 8, 1), 10, width=8, exits=(1,))
-    table, (check,) = measuring.measure_table(spec, 2, widths=False, vela="ethos-u55-128")
+    table, checks = measuring.measure_table(spec, 2, vela="ethos-u55-128")
     assert table.vela == "ethos-u55-128" and all(ms > 0 for ms in table.parts_ms.values())
-    assert table.milliseconds(spec, 2) == pytest.approx(check.measured_ms)
+    assert table.milliseconds(spec, 2) == pytest.approx(checks[-1].measured_ms, rel=0.2)
 
 
 def test_the_command_writes_a_table_that_can_be_loaded(run_command, tmp_path):
@@ -75,7 +75,8 @@ def test_the_command_writes_a_table_that_can_be_loaded(run_command, tmp_path):
     status, printed, error = run_command(latency, f"--run={tmp_path}", "--seconds=0.1")
     assert (status, error) == (0, "")
     table = LatencyTable.load(tmp_path / "latency.json")
-    assert set(table.parts_ms) == {*parts(NetworkSpec(**spec), 1), *parts(NetworkSpec(**spec), 2)}
+    narrow = NetworkSpec(**spec, inner=((1,), (2,)))
+    assert set(table.parts_ms) >= {*parts(NetworkSpec(**spec), 1), *parts(NetworkSpec(**spec), 2), *parts(narrow, 2)}
     assert all(part in printed for part in table.parts_ms) and str(tmp_path / "latency.json") in printed
 
 

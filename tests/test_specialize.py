@@ -98,6 +98,19 @@ def test_a_network_trained_on_alone_is_the_one_that_is_exported_and_goes_on_wher
     assert np.mean(right) == pytest.approx(found["val_accuracy"])
 
 
+def test_a_run_with_exits_only_is_narrowed_where_that_is_trained_on(command, tmp_path):
+    out = tmp_path / "exits"
+    run(RunOptions(width=8, exits="1", epochs=12, cycle_epochs=6, max_depth=2, target_accuracy=1), out)
+    arguments = f"--run={out}", "--max_flash=5KB", "--targets=android", f"--out={tmp_path / 'device'}"
+    status, _, error = command(*arguments)
+    assert status == 2 and "the nearest, of depth 1" in error and "with --finetune_epochs" in error
+    assert command(*arguments, "--finetune_epochs=4")[0] == 0
+    found = json.loads((tmp_path / "device" / "specialize.json").read_text())
+    assert max(channels for block in found["inner"] for channels in block) < 8
+    assert found["finetuning"]["kept"] and found["val_accuracy"] > 0.6
+    assert (tmp_path / "device" / "android.tflite").stat().st_size < 8 * 1024
+
+
 def test_an_interrupted_finetuning_does_not_bind_the_next_one(command, finished, tmp_path, monkeypatch):
     arguments = f"--run={finished}", "--max_flash=6KB", "--targets=android", f"--out={tmp_path}"
     with monkeypatch.context() as patched:

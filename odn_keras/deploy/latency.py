@@ -48,7 +48,6 @@ def measure_table(
     spec: NetworkSpec,
     depth: int,
     *,
-    widths: bool,
     vela: str | None = None,
     seconds: float = SECONDS,
     progress: Callable[[str], None] = lambda line: None,
@@ -61,7 +60,6 @@ def measure_table(
     Args:
         spec: of the network that holds the others.
         depth: its number of residual blocks.
-        widths: whether its blocks can be narrower, by `elastic.FRACTIONS`.
         vela: an Ethos-U configuration, for Vela's estimates instead of LiteRT's measured milliseconds.
         seconds: of measuring in LiteRT, all parts by turns.
         progress: called with a line for each step.
@@ -76,7 +74,7 @@ def measure_table(
         check_configuration(vela)
     contents: dict[str, bytes] = {}
     wholes: dict[str, NetworkSpec] = {}
-    combinations = list(_combinations(spec, depth, elastic.FRACTIONS if widths else (1.0,)))
+    combinations = list(_combinations(spec, depth, elastic.FRACTIONS))
     for number, narrowed in enumerate(combinations, start=1):
         progress(f"making the parts: {number} of {len(combinations)}")
         whole = _quantized(narrowed, depth)
