@@ -6,9 +6,9 @@
         --max_arena=64KB --finetune_epochs=4 --out=runs/supernet_fashion/${kb}kb; done
     python -m benchmarks.specialized --run=runs/supernet_fashion --devices=32kb,64kb,128kb,256kb,512kb
 
-Each architecture is trained alone with the run's recipe for as many epochs as the whole run took, in one cycle of the
-learning rate. Accuracies are of validation images, where the cut-out ones were chosen. What is trained is kept beside
-the device's files, and the same command goes on where it was cut off.
+Each architecture is trained alone with the run's recipe, for as many epochs as the whole run took or --alone_epochs, in
+one cycle of the learning rate. Accuracies are of validation images, where the cut-out ones were chosen. What is trained
+is kept beside the device's files, and the same command goes on where it was cut off.
 """
 
 import json
@@ -29,6 +29,7 @@ def define_flags() -> None:
     cli.define_option_flags(DataOptions)
     flags.DEFINE_string("run", None, "The folder of the run.", required=True)
     flags.DEFINE_list("devices", None, "Folders in it that odn_keras.specialize wrote.", required=True)
+    flags.DEFINE_integer("alone_epochs", None, "Of each training alone; default: those of the run.", lower_bound=1)
 
 
 def main() -> None:
@@ -36,11 +37,12 @@ def main() -> None:
     report = finished_report(values.run)
     folders = [pathlib.Path(values.run, device) for device in values.devices]
     options = RunOptions(**{**report["options"], **cli.option_values(DataOptions, given_only=True)})
+    epochs = values.alone_epochs or report["epochs"]
     rows = []
     for folder in folders:
         if not (folder / ALONE).exists():
             architecture = json.loads((folder / "specialize.json").read_text())
-            write_json(_alone(options, architecture, report, folder / CHECKPOINTS), folder / ALONE)
+            write_json(_alone(options, architecture, report, epochs, folder / CHECKPOINTS), folder / ALONE)
             shutil.rmtree(folder / CHECKPOINTS)
         rows.append((folder.name, *(json.loads((folder / name).read_text()) for name in ("specialize.json", ALONE))))
     print(
@@ -63,7 +65,7 @@ def main() -> None:
     )
 
 
-def _alone(options: RunOptions, architecture: dict, report: dict, checkpoints: pathlib.Path) -> dict:
+def _alone(options: RunOptions, architecture: dict, report: dict, epochs: int, checkpoints: pathlib.Path) -> dict:
     cli.import_keras()
     from odn_keras import data
     from odn_keras.architectures import NetworkSpec
@@ -71,9 +73,7 @@ def _alone(options: RunOptions, architecture: dict, report: dict, checkpoints: p
 
     dataset, depth = data.load(options), architecture["depth"]
     spec = NetworkSpec(**{**report["supernet"]["spec"], "exits": (), "inner": architecture["inner"]})
-    _, cost = train_alone(
-        spec, depth, dataset, options, report["epochs"], dtype=report["precision"], checkpoints=checkpoints
-    )
+    _, cost = train_alone(spec, depth, dataset, options, epochs, dtype=report["precision"], checkpoints=checkpoints)
     return cost
 
 

@@ -20,6 +20,8 @@ from odn_keras.recipes import sgd
 from odn_keras.specialization import Specialized, validation_accuracy
 from odn_keras.training import EVALUATION_BATCH, training_batches
 
+FINETUNING_RATE = 0.3  # of the run's learning rate: the whole of it undoes what has been learned
+
 
 def train_alone(
     spec: NetworkSpec,
@@ -92,7 +94,7 @@ def finetuned(
 
     Args:
         found: the network; left unchanged.
-        dataset, options: of the run.
+        dataset, options: of the run; of its learning rate FINETUNING_RATE is taken.
         epochs: length of the cycle.
         dtype, checkpoints, verbose: as in `train_alone`.
 
@@ -107,7 +109,7 @@ def finetuned(
         found.spec,
         found.choice.depth,
         dataset,
-        options,
+        replace(options, learning_rate=FINETUNING_RATE * options.learning_rate),
         epochs,
         dtype=dtype,
         start=found.network,
