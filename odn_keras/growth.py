@@ -60,7 +60,7 @@ class Stage:
     Attributes:
         depth: number of residual blocks.
         phase: `"settle"` (newest block and head only), `"cycle"` (everything, one cycle of the learning rate),
-            `"prune"` (the beginning of a short one, at the depth found, in which channels are removed), `"recover"`
+            `"prune"` (the beginning of another one, at the depth found, in which channels are removed), `"recover"`
             (the rest of that one, of the network without them) or `"shrink"` (a cycle at the depth found, at smaller
             and smaller random widths of its blocks).
         first_epoch: epochs of the whole run before this stage.
@@ -173,7 +173,7 @@ class DepthGrowth(keras.callbacks.Callback):
     ) -> Stage:
         """Plans the first stage of a `fit` from `first_epoch` to `epochs`, of `steps` each, at `depth` of `deepest`.
 
-        With `removal` the last epochs, half a cycle, are kept for pruning the depth that is found; it is the fraction
+        With `removal` the last epochs, another cycle, are kept for pruning the depth that is found; it is the fraction
         of them after which the channels that go have gone.
         """
         if self.max_depth is not None and not depth <= self.max_depth <= deepest:
@@ -191,11 +191,10 @@ class DepthGrowth(keras.callbacks.Callback):
             left = f" without shrink_epochs ({self.shrink_epochs})" if self.shrink_epochs else ""
             raise InputError(f"cycle_epochs ({self.cycle_epochs}) must be at most the epochs of fit{left} ({budget})")
         if removal:
-            self._epochs -= self._shortest_cycle
+            self._epochs -= self._cycle_epochs
             if self._epochs - first_epoch < self._cycle_epochs:
                 raise InputError(
-                    f"pruning needs half a cycle ({self._shortest_cycle} epochs) besides the first one "
-                    f"({self._cycle_epochs}), fit has {budget} epochs"
+                    f"pruning needs a second cycle of cycle_epochs ({self._cycle_epochs}), fit has {budget} epochs"
                 )
         self._forget()
         return self._cycle(depth, first_epoch)
@@ -210,7 +209,7 @@ class DepthGrowth(keras.callbacks.Callback):
             return self._deeper(stage, epoch)
         if stage.phase == CYCLE and self._removal:
             depth = stage.depth if self._is_found(stage) else self.best_depth
-            return Stage(depth, PRUNE, epoch, epoch + math.ceil(self._removal * self._shortest_cycle))
+            return Stage(depth, PRUNE, epoch, epoch + math.ceil(self._removal * self._cycle_epochs))
         _, end = self.cycle(stage)
         if stage.phase == PRUNE and epoch < end:
             return Stage(stage.depth, RECOVER, epoch, end)
@@ -221,9 +220,9 @@ class DepthGrowth(keras.callbacks.Callback):
     def cycle(self, stage: Stage) -> tuple[int, int]:
         """The epochs of the run between which the stage's learning-rate cycle lies: one that prunes is two stages."""
         if stage.phase == PRUNE:
-            return stage.first_epoch, stage.first_epoch + self._shortest_cycle
+            return stage.first_epoch, stage.first_epoch + self._cycle_epochs
         if stage.phase == RECOVER:
-            return stage.end_epoch - self._shortest_cycle, stage.end_epoch
+            return stage.end_epoch - self._cycle_epochs, stage.end_epoch
         return stage.first_epoch, stage.end_epoch
 
     def _deeper(self, stage: Stage, epoch: int) -> Stage:

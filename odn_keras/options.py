@@ -147,10 +147,9 @@ class RunOptions(DataOptions):
             without = f" without shrink_epochs ({growing})" if self.shrink_epochs else f" ({growing})"
             raise InputError(f"cycle_epochs ({self.cycle_epochs}) must be at most epochs{without}")
         cycle = self.cycle_epochs or -(-growing // 3)
-        if self.prune and cycle + -(-cycle // 2) > growing:
+        if self.prune and 2 * cycle > growing:
             raise InputError(
-                f"prune needs half a cycle more than the first one: cycle_epochs ({cycle}) "
-                f"must be at most two thirds of the epochs ({growing})"
+                f"prune needs a second cycle: cycle_epochs ({cycle}) must be at most half of the epochs ({growing})"
             )
         if self.prune_streams and not self.prune:
             raise InputError("prune_streams says what prune may remove: give prune as well")

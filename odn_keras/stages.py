@@ -80,10 +80,10 @@ class GrowingFit:
         pruning: ChannelPruning | None = None,
     ):
         self.network, self.spec, self.fitted = network, builder.spec_of(network, spec), network
-        self._pruning = pruning
+        self._pruning = pruning.of_trained() if pruning else None
         self._pruner: Pruner | None = None  # in its stage
-        if pruning is not None:
-            pruning.check(self.spec, builder.depth_of(network), growth.max_depth or spec.max_depth)
+        if self._pruning:
+            self._pruning.check(self.spec, builder.depth_of(network), growth.max_depth or spec.max_depth)
         self._teacher, self._distillation = teacher, distillation
         self._found: keras.Model | None = None  # teaches while widths shrink
         self._best_weights: list[np.ndarray] | None = None
@@ -313,7 +313,7 @@ class GrowingFit:
         length, done = steps * (end - begin), steps * (stage.first_epoch - begin)
         schedule = None if stage.phase == SETTLE else partial(recipes.one_cycle, steps=length, first_step=done)
         self._pruner = None
-        if stage.phase == PRUNE and self._pruning is not None:
+        if stage.phase == PRUNE and self._pruning:
             self._pruner = self._pruning.pruner(self.network, length)
         template = self._compile_arguments["optimizer"]
         momentum = averaging.averaging_momentum(steps)

@@ -88,28 +88,28 @@ def test_the_last_epochs_shrink_the_widths_of_the_best_depth():
         growth.begin(1, 8, 0, 8, 100)
 
 
-def test_pruning_takes_the_second_half_of_the_cycle_once_the_depth_is_forecast_to_do():
+def test_pruning_has_a_cycle_of_its_own_once_the_depth_is_forecast_to_do():
     growth = DepthGrowth(0.9, cycle_epochs=8, verbose=0)
     run = decided(growth, annealed(lambda s: 0.99 if s.depth > 1 else 0.7), epochs=40, removal=0.6)
-    assert run[-3:] == [(2, CYCLE, 3), (2, PRUNE, 3), (2, RECOVER, 1)]  # of the 6 that were planned
-    assert [growth.cycle(stage) for stage in growth.stages[-3:]] == [(3, 9), (6, 10), (6, 10)]
+    assert run[-3:] == [(2, CYCLE, 3), (2, PRUNE, 5), (2, RECOVER, 3)]  # of the 6 that were planned
+    assert [growth.cycle(stage) for stage in growth.stages[-3:]] == [(3, 9), (6, 14), (6, 14)]
 
 
 def test_what_pruning_leaves_counts_while_channels_go_and_the_best_epoch_after_that():
-    growth = DepthGrowth(0.9, cycle_epochs=10, verbose=0)
-    worse_and_worse = {CYCLE: [0.95] * 10, PRUNE: [0.94, 0.93, 0.92], RECOVER: [0.93, 0.91]}
-    run = decided(growth, lambda stage: iter(worse_and_worse[stage.phase]), epochs=40, removal=0.6)
-    assert run[-2:] == [(1, PRUNE, 3), (1, RECOVER, 2)] and growth.best == 0.93
+    growth = DepthGrowth(0.9, cycle_epochs=5, verbose=0)
+    worse_and_worse = {CYCLE: [0.95] * 10, PRUNE: [0.94, 0.92], RECOVER: [0.93, 0.92, 0.91]}
+    run = decided(growth, lambda stage: iter(worse_and_worse[stage.phase]), epochs=40, removal=0.4)
+    assert run[-2:] == [(1, PRUNE, 2), (1, RECOVER, 3)] and growth.best == 0.93
     growth = DepthGrowth(0.9, cycle_epochs=8, verbose=0)
     run = decided(growth, annealed(lambda s: 0.99), removal=1.0)
-    assert run[-1] == (1, PRUNE, 4)
+    assert run[-1] == (1, PRUNE, 8)
 
 
 def test_the_best_depth_is_pruned_where_none_reaches_the_target():
     growth = DepthGrowth(0.99, cycle_epochs=4, max_depth=2, shrink_epochs=3, verbose=0)
     run = decided(growth, annealed(lambda s: 0.8 if s.depth == 1 else 0.7), epochs=30, removal=0.6)
-    assert [(depth, phase) for depth, phase, _ in run[-2:]] == [(1, PRUNE), (1, SHRINK)]
-    with pytest.raises(InputError, match=r"half a cycle \(2 epochs\) besides the first one \(4\), fit has 5 epochs"):
+    assert [(depth, phase) for depth, phase, _ in run[-2:]] == [(1, RECOVER), (1, SHRINK)]
+    with pytest.raises(InputError, match=r"a second cycle of cycle_epochs \(4\), fit has 5 epochs"):
         growth.begin(1, 8, 0, 8, 100, removal=0.6)
 
 
@@ -416,7 +416,7 @@ def test_the_depth_found_is_pruned_and_comes_out_compact_with_its_exits(arrays):
 
     callbacks = [growth, Own(0.5, streams=True)]
     model.fit(images, labels, batch_size=64, epochs=8, validation_data=validation, callbacks=callbacks, verbose=0)
-    assert [(stage.depth, stage.phase) for stage in growth.stages] == [(2, CYCLE), (2, PRUNE)]
+    assert [(stage.depth, stage.phase) for stage in growth.stages] == [(2, CYCLE), (2, PRUNE), (2, RECOVER)]
     whole = build(OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=8, exits=[1]).spec, 2)
     assert asked and 0.35 < params(model.network) / params(whole) <= 0.5
     assert len(model.network.outputs) == 2
@@ -436,7 +436,7 @@ def test_stopped_while_channels_go_a_training_keeps_the_best_weights_from_before
             if growth.stages[-1].phase == PRUNE and batch == self.params["steps"] - 1:
                 raise KeyboardInterrupt
 
-    arguments = {"batch_size": 64, "epochs": 9, "validation_data": validation, "verbose": 0}
+    arguments = {"batch_size": 64, "epochs": 12, "validation_data": validation, "verbose": 0}
     with pytest.raises(KeyboardInterrupt):
         model.fit(images, labels, **arguments, callbacks=[growth, ChannelPruning(0.7), Stop()])
     right = np.mean(model.predict(validation[0], verbose=0).argmax(axis=-1) == validation[1])

@@ -37,9 +37,9 @@ def test_a_value_out_of_range_is_refused_by_name(name, value, message):
         RunOptions(**{name: value})
 
 
-def test_pruning_needs_half_a_cycle_of_its_own_whoever_says_how_long_a_cycle_is():
+def test_pruning_needs_a_cycle_of_its_own_whoever_says_how_long_a_cycle_is():
     RunOptions(prune=0.5, epochs=2)
-    with pytest.raises(InputError, match=r"at most two thirds of the epochs \(1\)"):
+    with pytest.raises(InputError, match=r"at most half of the epochs \(1\)"):
         RunOptions(prune=0.5, epochs=1)
 
 

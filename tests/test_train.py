@@ -178,7 +178,7 @@ def test_a_run_learns_from_a_teacher(command, tmp_path, trained_on_digits):
         (["--dataset=/nowhere/data.npz"], "/nowhere/data.npz"),
         (["--dataset=/nowhere/images"], "/nowhere/images"),
         (["--prune=1"], "prune must be below 1, got 1.0"),
-        (["--prune=0.5", "--epochs=10", "--cycle_epochs=8"], "at most two thirds of the epochs (10)"),
+        (["--prune=0.5", "--epochs=10", "--cycle_epochs=8"], "at most half of the epochs (10)"),
         (["--prune_streams"], "give prune as well"),
         (["--prune=0.999"], "one channel a group"),
         (["--exits=9"], "1 to 8, the deepest tried, got 9"),

@@ -1,5 +1,6 @@
 """`ChannelPruning`: pruning as a callback of `fit`."""
 
+import copy
 import dataclasses
 import random
 
@@ -13,19 +14,22 @@ from odn_keras.errors import InputError
 from odn_keras.prune.pruner import Pruner, PruningPlan
 from odn_keras.prune.saliency import saliencies
 
+TRAINED_WINDOW = 0.0, 0.1  # of a trained network's cycle: the earlier channels go, the longer the others make up for it
+
 
 class ChannelPruning(keras.callbacks.Callback):
     """Prunes a network while `fit` trains it; `odn_keras.prune.compact` then makes the smaller network.
 
     With a plain `keras.Model` and any optimizer the channels that go are exactly zero after training, and at every
-    validation. In `OptimallyDeepNetwork.fit` beside `DepthGrowth` it prunes the depth that was found, in a short
+    validation. In `OptimallyDeepNetwork.fit` beside `DepthGrowth` it prunes the depth that was found, in a
     cycle of its own, and the network comes out compact.
 
     Args:
         sparsity: fraction of the parameters to remove, in [0, 1).
         budget: instead of that, what the int8 file, its arena in TFLite Micro and an image may take.
         start, end: the part of the training in which channels are removed, as fractions of its steps. What comes
-            before gives the network something to choose from, what comes after lets it recover.
+            before gives the network something to choose from, what comes after lets it recover. Default: 0.1 and 0.6;
+            of the pruning cycle of a growing run, whose network is trained already, 0 and 0.1.
         streams: whether the channels of residual streams may go too, besides those inside blocks.
 
     Attributes:
@@ -52,14 +56,29 @@ class ChannelPruning(keras.callbacks.Callback):
         sparsity: float | None = None,
         *,
         budget: Budget | None = None,
-        start: float = PruningPlan.start,
-        end: float = PruningPlan.end,
+        start: float | None = None,
+        end: float | None = None,
         streams: bool = PruningPlan.streams,
     ):
         super().__init__()
-        self.plan = PruningPlan(sparsity, budget, start, end, streams)
+        self._window = start, end
+        self.plan = self._planned(PruningPlan(sparsity, budget, streams=streams))
         self._pruner: Pruner | None = None  # while a `fit` goes on
         self._epoch = self._steps = 0
+
+    def _planned(self, plan: PruningPlan) -> PruningPlan:
+        """The plan, with the window that was asked for."""
+        start, end = self._window
+        return dataclasses.replace(
+            plan, start=plan.start if start is None else start, end=plan.end if end is None else end
+        )
+
+    def of_trained(self) -> "ChannelPruning":
+        """The same for a network that is trained already: another default of `start` and `end`."""
+        pruning = copy.copy(self)
+        start, end = TRAINED_WINDOW
+        pruning.plan = self._planned(dataclasses.replace(self.plan, start=start, end=end))
+        return pruning
 
     def pruner(self, network: keras.Model, steps: int) -> Pruner:
         """What carries the plan out on a network, in so many training steps.
