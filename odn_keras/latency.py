@@ -44,8 +44,10 @@ def main() -> None:
 
     cli.wake_backend()
     supernet, depth = report["supernet"], report["depth"]
+    spec = NetworkSpec(**supernet["spec"])
+    kept = (int(kept) for kept in supernet.get("kept", ()))
     table, checks = measure_table(
-        NetworkSpec(**supernet["spec"]),
+        dataclasses.replace(spec, exits=tuple(sorted({*spec.exits, *kept}))),  # heads wherever a network may end
         depth,
         vela=values.vela,
         seconds=values.seconds,

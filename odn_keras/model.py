@@ -67,6 +67,7 @@ class OptimallyDeepNetwork:
     Attributes:
         network: the current network, a plain functional `keras.Model`.
         spec: its `NetworkSpec`.
+        kept: the networks of smaller depth that `DepthGrowth(keep=...)` set aside in the last `fit`, by depth.
 
     Raises:
         InputError: for a value out of range.
@@ -99,6 +100,7 @@ class OptimallyDeepNetwork:
             check_teacher(teacher, self.spec.input_shape, num_classes)
         self.network = builder.build(self.spec, depth, dtype)
         self._teacher, self._distillation = teacher, distillation or Distillation()
+        self.kept: dict[int, keras.Model] = {}
         self._fitted = self.network  # what Keras fits
         self._compile_arguments: dict[str, Any] | None = None
 
@@ -159,7 +161,7 @@ class OptimallyDeepNetwork:
         history of an exit's accuracy is NaN for the epochs before there was the exit.
         `epochs` is the budget of the whole run. Afterwards the network holds the weights of the best epoch. Each
         stage has a fresh optimizer, whose `iterations` start at 0 again. With a `ChannelPruning` as well, the depth
-        that is found is pruned in a last, short cycle; network and `spec` are the compact ones from then on.
+        that is found is pruned in a last cycle; network and `spec` are the compact ones from then on.
 
         Raises:
             InputError: without validation data after every epoch, where the monitored metric is not logged, or with a
@@ -219,6 +221,7 @@ class OptimallyDeepNetwork:
             return growing.run()
         finally:
             self.network, self._fitted, self.spec = growing.network, growing.fitted, growing.spec
+            self.kept = growing.kept
 
 
 def _count_steps(x, batch_size: int | None, validation_split: float) -> int:

@@ -103,6 +103,11 @@ class RunOptions(DataOptions):
         "Depths that have a head of their own besides the network's end, as 2,4,6, or all: smaller networks for "
         "odn_keras.specialize.",
     )
+    keep: str | None = _option(
+        None,
+        "Depths, as 2,4,6, or all, that are trained to the end of their cycle, whatever is forecast, and kept as "
+        "networks of their own: for odn_keras.specialize.",
+    )
     shrink_epochs: int = _option(
         0, "Of --epochs, how many at the end train smaller widths of the blocks too, for odn_keras.specialize.", least=0
     )
@@ -137,9 +142,10 @@ class RunOptions(DataOptions):
                 parse_bytes(limit)
         if self.max_depth is not None:
             NetworkSpec(self.backbone, (1, 1, 1), num_classes=2).check_depth(self.max_depth)
-        for depth in self.exit_depths:
-            if not 1 <= depth <= self._deepest:
-                raise InputError(f"exits must be depths from 1 to {self._deepest}, the deepest tried, got {depth}")
+        for name, depths in (("exits", self.exit_depths), ("keep", self.kept_depths)):
+            for depth in depths:
+                if not 1 <= depth <= self._deepest:
+                    raise InputError(f"{name} must be depths from 1 to {self._deepest}, the deepest tried, got {depth}")
         if self.shrink_epochs >= self.epochs:
             raise InputError(f"shrink_epochs ({self.shrink_epochs}) must be less than epochs ({self.epochs})")
         growing = self.epochs - self.shrink_epochs
@@ -157,14 +163,23 @@ class RunOptions(DataOptions):
     @property
     def exit_depths(self) -> tuple[int, ...]:
         """The depths that `exits` lists."""
-        if self.exits is None:
+        return self._depths("exits")
+
+    @property
+    def kept_depths(self) -> tuple[int, ...]:
+        """The depths that `keep` lists."""
+        return self._depths("keep")
+
+    def _depths(self, name: str) -> tuple[int, ...]:
+        listed = getattr(self, name)
+        if listed is None:
             return ()
-        if self.exits == "all":
+        if listed == "all":
             return tuple(range(1, self._deepest + 1))
         try:
-            return tuple(int(depth) for depth in self.exits.split(","))
+            return tuple(int(depth) for depth in listed.split(","))
         except ValueError:
-            raise InputError(f"exits must be depths such as 2,4,6, or all, got {self.exits!r}") from None
+            raise InputError(f"{name} must be depths such as 2,4,6, or all, got {listed!r}") from None
 
     @property
     def _deepest(self) -> int:

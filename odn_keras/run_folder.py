@@ -19,7 +19,8 @@ from odn_keras.files import TEMPORARY_PREFIX, write_json
 from odn_keras.options import FREE_TO_CHANGE, RunOptions
 
 RUN_FILES = ("model.tflite", "model.keras", "labels.txt", "history.csv", "growth.png", "report.json")
-SUPERNET = "supernet.keras"  # of a run with exits or shrunk widths only: the network that holds the smaller ones
+SUPERNET = "supernet.keras"  # of a run for `odn_keras.specialize`: the network that holds smaller ones
+KEPT = "depth{}.keras"  # and those of its depths that were kept on the way
 LOCK = ".lock"
 EXPORT, ROUTED, LATENCY = "export", "routed", "latency.json"  # where other commands leave what they make of the run
 
@@ -130,6 +131,8 @@ class RunFolder:
             for folder in (EXPORT, ROUTED):
                 shutil.rmtree(self.path / folder, ignore_errors=True)
             (self.path / LATENCY).unlink(missing_ok=True)
+        for file in self.path.glob(KEPT.format("*")):
+            file.unlink()
         for name in (SUPERNET, *reversed(RUN_FILES)):
             (self.path / name).unlink(missing_ok=True)
 
@@ -170,7 +173,7 @@ def finished_supernet(path: str | pathlib.Path) -> dict[str, Any]:
     report = finished_report(path)
     if not report.get("supernet"):
         raise InputError(
-            f"the run in {path} holds no smaller network: train with --exits=all, --shrink_epochs, or both"
+            f"the run in {path} holds no smaller network: train with --exits=all, --keep=all or --shrink_epochs"
         )
     return report
 

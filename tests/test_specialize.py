@@ -111,6 +111,23 @@ def test_a_run_with_exits_only_is_narrowed_where_that_is_trained_on(command, tmp
     assert (tmp_path / "device" / "android.tflite").stat().st_size < 8 * 1024
 
 
+def test_kept_depths_are_searched_as_the_networks_they_are(command, tmp_path, digits):
+    out = tmp_path / "kept"
+    report = run(RunOptions(width=8, keep="1", epochs=14, cycle_epochs=6, max_depth=2, target_accuracy=1), out)
+    network = keras.saving.load_model(out / "depth1.keras")
+    images, labels = digits.validation
+    right = float(np.mean(network.predict(images.astype("float32"), verbose=0).argmax(-1) == labels))
+    assert report["supernet"]["kept"] == {1: pytest.approx(right)}
+    assert right == pytest.approx(max(stage["best_val_accuracy"] for stage in report["stages"] if stage["depth"] == 1))
+    size = flash_bytes(NetworkSpec(**report["supernet"]["spec"]), 1)
+    arguments = f"--run={out}", f"--max_flash={size + 100}", "--targets=android", f"--out={tmp_path / 'device'}"
+    assert command(*arguments)[0] == 0
+    found = json.loads((tmp_path / "device" / "specialize.json").read_text())
+    assert found["depth"] == 1 and found["val_accuracy"] == pytest.approx(right, abs=0.02)  # its statistics are new
+    shorter = size - 100
+    assert command(f"--run={out}", f"--max_flash={shorter}", f"--out={tmp_path / 'none'}")[0] == 2
+
+
 def test_an_interrupted_finetuning_does_not_bind_the_next_one(command, finished, tmp_path, monkeypatch):
     arguments = f"--run={finished}", "--max_flash=6KB", "--targets=android", f"--out={tmp_path}"
     with monkeypatch.context() as patched:
