@@ -212,11 +212,11 @@ def paper(task: Task, seed: int, target: float) -> Outcome:
     return Outcome(depth, epochs, macs, seconds, max(values), task.test_accuracy(network), log)
 
 
-def pruned(task: Task, seed: int, depth: int, epochs: int, tuning_epochs: int, sparsity: float) -> Outcome:
-    """A network of known depth from scratch by one cycle; from there half a cycle again and again, pruned in each way.
+def pruned(task: Task, seed: int, depth: int, epochs: int, sparsity: float) -> Outcome:
+    """A network of known depth from scratch by one cycle; from there a cycle again and again, pruned in each way.
 
     The outcome is that of the network before; its log has for each way what the compact network is and the seconds of
-    its half cycle.
+    its cycle.
     """
     keras.utils.set_random_seed(seed)
     batches = task.batches(seed)
@@ -237,12 +237,12 @@ def pruned(task: Task, seed: int, depth: int, epochs: int, tuning_epochs: int, s
 
     ways: dict[str, tuple[Callable[[], keras.Model], list[keras.callbacks.Callback]]] = {
         "not pruned": (copy, []),
-        "ChannelPruning": (copy, [prune.ChannelPruning(sparsity)]),
-        "ChannelPruning, streams too": (copy, [prune.ChannelPruning(sparsity, streams=True)]),
-        "its schedule, magnitudes": (copy, [ByMagnitude(sparsity)]),
+        "ChannelPruning": (copy, [prune.ChannelPruning(sparsity).of_trained()]),
+        "ChannelPruning, streams too": (copy, [prune.ChannelPruning(sparsity, streams=True).of_trained()]),
+        "its schedule, magnitudes": (copy, [ByMagnitude(sparsity).of_trained()]),
         "magnitudes at once, fine-tuned": (at_once, []),
     }
-    log = [{"way": name, **_tuned(task, seed, make(), tuning_epochs, more)} for name, (make, more) in ways.items()]
+    log = [{"way": name, **_tuned(task, seed, make(), epochs, more)} for name, (make, more) in ways.items()]
     macs = epochs * task.macs_per_epoch(depth)
     return Outcome(
         depth, epochs, macs, seconds, task.validation_accuracies(network)[-1], task.test_accuracy(network), log
@@ -250,7 +250,7 @@ def pruned(task: Task, seed: int, depth: int, epochs: int, tuning_epochs: int, s
 
 
 def _tuned(task: Task, seed: int, network: keras.Model, epochs: int, callbacks: list) -> dict[str, Any]:
-    """Trains by a short cycle; the compact network, what it is and how long that took."""
+    """Trains by a cycle; the compact network, what it is and how long that took."""
     keras.utils.set_random_seed(seed)
     batches = task.batches(seed)
     steps = epochs * len(batches)

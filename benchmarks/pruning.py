@@ -3,8 +3,8 @@
     python -m benchmarks.pruning --dataset=fashion_mnist --depth=3 --sparsity=0.6 --shift=2 --flip
     python -m benchmarks.pruning --dataset=mnist --depth=2 --sparsity=0.7 --shift=1
 
-A network of known depth is trained by one cycle of the learning rate; from there each way gets another of half the
-length, equally many epochs on the same batches:
+A network of known depth is trained by one cycle of the learning rate; from there each way gets another one, equally
+many epochs on the same batches:
 
     not pruned                      what more training brings
     ChannelPruning                  ours, the channels inside blocks
@@ -42,8 +42,7 @@ def main() -> None:
     folder = pathlib.Path(values.out or f"runs/pruning/{options.dataset}")
     jobs = Jobs(folder, options, values.depth, values.workers)
     cycle = options.cycle_epochs or math.ceil(options.epochs / 3)
-    half = math.ceil(cycle / 2)
-    arguments = {"depth": values.depth, "epochs": cycle, "tuning_epochs": half, "sparsity": values.sparsity}
+    arguments = {"depth": values.depth, "epochs": cycle, "sparsity": values.sparsity}
     outcomes = jobs.run(Job("pruned", seed, arguments) for seed in range(values.seeds))
     rows = []
     for index, first in enumerate(outcomes[0].log):
@@ -55,7 +54,7 @@ def main() -> None:
     before = statistics.median(outcome.val_accuracy for outcome in outcomes)
     print(
         f"\n{options.dataset}, {options.train_images:,} images, {options.backbone} of width {options.width}, depth "
-        f"{values.depth}, {values.seeds} seeds: {cycle} epochs ({before:.4f}), then {half} each way"
+        f"{values.depth}, {values.seeds} seeds: {cycle} epochs ({before:.4f}), then {cycle} each way"
     )
     print(f"{'':<32}{'parameters':>12}{'flash':>9}{'arena':>9}{'validation':>12}{'test':>9}{'time':>7}  each seed")
     for row in rows:
@@ -64,7 +63,9 @@ def main() -> None:
             f"{row['val_accuracy']:>12.4f}{row['test_accuracy']:>9.4f}{row['slower']:>7.2f}  "
             + ", ".join(f"{value:.4f}" for value in row["val_accuracies"])
         )
-    print("flash and arena are predicted, in bytes; time is that of the half cycle by that of the one without pruning")
+    print(
+        "flash and arena are predicted, in bytes; time is that of the second cycle by that of the one without pruning"
+    )
     write_json({"options": cli.option_values(), "before": before, "rows": rows}, folder / "pruning.json")
 
 
