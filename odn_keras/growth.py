@@ -116,8 +116,8 @@ class DepthGrowth(keras.callbacks.Callback):
             too deep.
         shrink_epochs: of `fit`'s epochs, how many at the end train the depth found at smaller widths too, by
             progressive shrinking, so that `odn_keras.specialize` can cut smaller networks out of it.
-        keep: depths that are trained to the end of their cycle, whatever is forecast, and set aside as networks of
-            their own (`OptimallyDeepNetwork.kept`) when the run goes deeper.
+        keep: depths on the way that are trained to the end of their cycle, whatever is forecast, and set aside as
+            networks of their own (`OptimallyDeepNetwork.kept`). Not beside `shrink_epochs` or `ChannelPruning`.
         verbose: 0 is silent, 1 prints one headline per stage.
 
     Attributes:
@@ -155,6 +155,8 @@ class DepthGrowth(keras.callbacks.Callback):
             raise InputError(f"cycle_epochs must be at least 1, got {cycle_epochs}")
         if shrink_epochs < 0:
             raise InputError(f"shrink_epochs must be at least 0, got {shrink_epochs}")
+        if keep and shrink_epochs:
+            raise InputError(f"keep sets whole networks aside, shrink_epochs makes one hold all: got {keep} as well")
         self.target, self.monitor, self.max_depth = target, monitor, max_depth
         self.cycle_epochs, self.freeze, self.slack, self.verbose = cycle_epochs, freeze, slack, verbose
         self.shrink_epochs, self.keep = shrink_epochs, tuple(keep)
@@ -276,7 +278,9 @@ class DepthGrowth(keras.callbacks.Callback):
         """Gives a shortened cycle that is half-way, or done, and falls short its full length."""
         length = stage.end_epoch - stage.first_epoch
         expected = stage.values[-1] if stage.complete else self._forecast(stage, length)
-        if expected is None or stage.phase != CYCLE or stage.depth in self.keep or 2 * stage.epochs < length:
+        if expected is None or stage.phase != CYCLE or 2 * stage.epochs < length:
+            return
+        if stage.depth in self.keep and self._deeper_fits(stage):
             return
         if not (self.target_met or self._meets_target(expected) or self._is_hopeless(stage)):
             stage.end_epoch = stage.first_epoch + self._full_length(stage)
@@ -286,8 +290,8 @@ class DepthGrowth(keras.callbacks.Callback):
 
     def settings(self) -> dict[str, Any]:
         """What decides, as JSON: a training can be resumed only under the same."""
-        names = ("target", "monitor", "max_depth", "cycle_epochs", "freeze", "slack", "shrink_epochs", "keep")
-        return {name: getattr(self, name) for name in names}
+        names = ("target", "monitor", "max_depth", "cycle_epochs", "freeze", "slack", "shrink_epochs")
+        return {**{name: getattr(self, name) for name in names}, "keep": self.keep or None}
 
     def state(self) -> dict[str, Any]:
         """What has been seen and decided so far, as JSON."""

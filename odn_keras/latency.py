@@ -3,9 +3,9 @@
     python -m odn_keras.latency --run=runs/fashion --out=latency.json
     python -m odn_keras.latency --run=runs/fashion --vela=ethos-u55-128 --out=ethos.json
 
-Stem, heads and blocks, these at every width that was trained, become int8 files of random weights, and are measured
-by turns in LiteRT on one thread of this machine, or with --vela estimated by Vela. Whole networks are measured beside
-them, which shows whether the parts add up. Exit status: 0, or 2 for bad input.
+Stem, heads and blocks, these at 25, 50, 75 and 100 % of their width, become int8 files of random weights, and are
+measured by turns in LiteRT on one thread of this machine, or with --vela estimated by Vela. Whole networks are measured
+beside them, which shows whether the parts add up. Exit status: 0, or 2 for bad input.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from odn_keras.run_folder import LATENCY, finished_supernet
 
 def define_flags() -> None:
     flags.adopt_module_key_flags(cli)
-    flags.DEFINE_string("run", None, "The folder of a finished run with --exits or --shrink_epochs.")
+    flags.DEFINE_string("run", None, "The folder of a finished run with --exits, --keep or --shrink_epochs.")
     flags.DEFINE_string("out", None, "The table's file; default: latency.json in the run's folder.")
     flags.DEFINE_string("vela", None, "Estimate for an Ethos-U instead, such as ethos-u55-128.")
     flags.DEFINE_float("seconds", 20.0, "How long to measure, all parts together.")
@@ -43,11 +43,10 @@ def main() -> None:
     from odn_keras.deploy.latency import measure_table
 
     cli.wake_backend()
-    supernet, depth = report["supernet"], report["depth"]
-    spec = NetworkSpec(**supernet["spec"])
-    kept = (int(kept) for kept in supernet.get("kept", ()))
+    supernet = report["supernet"]
+    depth = max(report["depth"], *map(int, supernet.get("kept", ())), 1)
     table, checks = measure_table(
-        dataclasses.replace(spec, exits=tuple(sorted({*spec.exits, *kept}))),  # heads wherever a network may end
+        NetworkSpec(**supernet["spec"]),
         depth,
         vela=values.vela,
         seconds=values.seconds,

@@ -67,7 +67,7 @@ class OptimallyDeepNetwork:
     Attributes:
         network: the current network, a plain functional `keras.Model`.
         spec: its `NetworkSpec`.
-        kept: the networks of smaller depth that `DepthGrowth(keep=...)` set aside in the last `fit`, by depth.
+        kept: the networks of other depths that `DepthGrowth(keep=...)` set aside in the last growing `fit`, by depth.
 
     Raises:
         InputError: for a value out of range.

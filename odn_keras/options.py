@@ -105,7 +105,7 @@ class RunOptions(DataOptions):
     )
     keep: str | None = _option(
         None,
-        "Depths, as 2,4,6, or all, that are trained to the end of their cycle, whatever is forecast, and kept as "
+        "Depths, as 2,4,6, or all, that are trained to the end of their cycle on the way to the one found, and kept as "
         "networks of their own: for odn_keras.specialize.",
     )
     shrink_epochs: int = _option(
@@ -157,6 +157,8 @@ class RunOptions(DataOptions):
             raise InputError(
                 f"prune needs a second cycle: cycle_epochs ({cycle}) must be at most half of the epochs ({growing})"
             )
+        if self.keep and (self.prune or self.shrink_epochs):
+            raise InputError("keep sets whole networks aside: leave prune and shrink_epochs out beside it")
         if self.prune_streams and not self.prune:
             raise InputError("prune_streams says what prune may remove: give prune as well")
 

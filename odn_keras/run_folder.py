@@ -7,6 +7,7 @@ what makes it finished.
 import contextlib
 import json
 import pathlib
+import re
 import shutil
 import tempfile
 from dataclasses import asdict
@@ -87,7 +88,7 @@ class RunFolder:
             raise InputError("--resume goes on with a run, --overwrite replaces it: give one of them")
         if resume and (before := self.options()):
             self._check_same(before, options)
-        elif not overwrite and (self.unfinished or any((self.path / name).exists() for name in (*RUN_FILES, SUPERNET))):
+        elif not overwrite and (self.unfinished or any((self.path / name).exists() for name in self._names())):
             go_on = ", go on with it with --resume" if self.unfinished else ""
             raise InputError(f"{self.path} holds another run: choose another --out, replace it with --overwrite{go_on}")
 
@@ -131,10 +132,11 @@ class RunFolder:
             for folder in (EXPORT, ROUTED):
                 shutil.rmtree(self.path / folder, ignore_errors=True)
             (self.path / LATENCY).unlink(missing_ok=True)
-        for file in self.path.glob(KEPT.format("*")):
-            file.unlink()
-        for name in (SUPERNET, *reversed(RUN_FILES)):
+        for name in (*kept_files(self.path), SUPERNET, *reversed(RUN_FILES)):
             (self.path / name).unlink(missing_ok=True)
+
+    def _names(self) -> tuple[str, ...]:
+        return (*RUN_FILES, SUPERNET, *kept_files(self.path))
 
     def _read_record(self) -> dict[str, Any]:
         return _read(self._record, {"options", "precision"})
@@ -162,6 +164,12 @@ def _remove(path: pathlib.Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink()
+
+
+def kept_files(folder: pathlib.Path) -> list[str]:
+    """The names of the kept networks in a run's folder, the shallowest first."""
+    depths = (re.fullmatch(KEPT.format(r"(\d+)"), file.name) for file in folder.glob(KEPT.format("*")))
+    return [KEPT.format(depth) for depth in sorted(int(depth[1]) for depth in depths if depth)]
 
 
 def finished_supernet(path: str | pathlib.Path) -> dict[str, Any]:

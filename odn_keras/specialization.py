@@ -1,9 +1,9 @@
 """Chooses, out of a network that holds many, the one for a device: its depth and the widths of its blocks.
 
 How much accuracy each narrowing costs is measured once, on validation images, one inner layer and one fraction at a
-time and at all exits together; the losses are taken to add up. With them and the exact sizes of `odn_keras.footprint`
-each exit is narrowed step by step until it keeps the limits. What that proposes is cut out, its BatchNorm statistics
-are measured anew on training images, and its real validation accuracy decides.
+time and at all exits of a network together; the losses are taken to add up. With them and the exact sizes of
+`odn_keras.footprint` each depth is narrowed step by step until it keeps the limits. What that proposes is cut out, its
+BatchNorm statistics are measured anew on training images, and its real validation accuracy decides.
 
 Source of the idea: Once-for-All (arXiv 1908.09791), section on specialised deployment; the search is ours.
 """
@@ -108,8 +108,10 @@ class Specialization:
     ):
         self._spec, self._dataset, self._progress = spec, dataset, progress
         alone = dataclasses.replace(spec, exits=())
-        self._networks = [(network, spec), *((one, alone) for one in kept)]  # the later ones stand for their depths
-        self.depths = tuple(sorted({depth for one, of in self._networks for depth in _depths(one, of)}))
+        self._holders: dict[int, tuple[keras.Model, NetworkSpec]] = {}  # by depth
+        for one, of in ((network, spec), *((one, alone) for one in kept)):
+            self._holders |= dict.fromkeys(_depths(one, of), (one, of))
+        self.depths = tuple(sorted(self._holders))
         if len(self.depths) == 1 and not widths:
             raise InputError("the network holds no smaller one: train with --exits=all, --keep=all or --shrink_epochs")
         self._ladder, self._latencies = elastic.FRACTIONS if widths else (1.0,), latencies
@@ -150,17 +152,21 @@ class Specialization:
     def _losses(self) -> dict[int, tuple[float, np.ndarray]]:
         """By depth: its accuracy, and what each narrowing costs there: (inner layer, step of the ladder)."""
         narrower = [step for step, fraction in enumerate(self._ladder) if fraction < 1]
-        holders = {id(network): _Narrowing(network, spec, self._dataset) for network, spec in self._networks}
-        count, total = itertools.count(1), sum(holder.layers for holder in holders.values()) * len(narrower)
+        networks = dict(self._holders.values())
+        count = itertools.count(1)
+        total = sum(self.layers(builder.depth_of(network)) for network in networks) * len(narrower)
         losses: dict[int, tuple[float, np.ndarray]] = {}
-        for holder in holders.values():
-            lost = {depth: np.zeros((holder.layers, len(self._ladder))) for depth in holder.whole}
-            for layer, step in itertools.product(range(holder.layers), narrower):
+        for network, spec in networks.items():
+            narrowing = _Narrowing(network, spec, self._dataset)
+            for depth, whole in narrowing.whole.items():
+                if self._holders[depth][0] is network:
+                    losses[depth] = whole, np.zeros((narrowing.layers, len(self._ladder)))
+            for layer, step in itertools.product(range(narrowing.layers), narrower):
                 self._progress(f"what narrowing costs: {next(count)} of {total}")
-                accuracies = holder.narrowed(layer, self._ladder[step], self._training_images())
-                for depth, whole in holder.whole.items():
-                    lost[depth][layer, step] = whole - accuracies[depth]
-            losses |= {depth: (holder.whole[depth], lost[depth]) for depth in holder.whole}
+                accuracies = narrowing.narrowed(layer, self._ladder[step], self._training_images())
+                for depth, (whole, lost) in losses.items():
+                    if self._holders[depth][0] is network:
+                        lost[layer, step] = whole - accuracies[depth]
         # Less width costs no less: what says otherwise is noise.
         return {
             depth: (whole, np.maximum.accumulate(np.maximum(lost, 0)[:, ::-1], axis=1)[:, ::-1])
@@ -177,7 +183,7 @@ class Specialization:
         """Cuts the choice out, measures its BatchNorm statistics on training images, and its validation accuracy."""
         if choice not in self._measured:
             spec = self.spec_of(choice)
-            holder, of = [(one, of) for one, of in self._networks if choice.depth in _depths(one, of)][-1]
+            holder, of = self._holders[choice.depth]
             network = subnetwork.cut_out(holder, of, choice.depth, spec.inner)
             averaging.recalibrate(network, self._training_images())
             accuracy = validation_accuracy(network, self._dataset)

@@ -51,7 +51,7 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "finetune_epochs",
         0,
-        "Epochs to train the chosen network on alone, by the run's recipe.",
+        "Epochs to train the chosen network on alone, by the run's recipe at 0.3 of its learning rate.",
         lower_bound=0,
     )
     flags.DEFINE_list("targets", None, "microcontroller, android or both, which is the default.")

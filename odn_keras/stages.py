@@ -87,6 +87,8 @@ class GrowingFit:
         self.kept: dict[int, keras.Model] = {}
         self._kept_spec = replace(self.spec, exits=())
         if self._pruning:
+            if growth.keep:
+                raise InputError(f"ChannelPruning prunes the depth found only: leave keep ({growth.keep}) out")
             self._pruning.check(self.spec, builder.depth_of(network), growth.max_depth or spec.max_depth)
         self._teacher, self._distillation = teacher, distillation
         self._found: keras.Model | None = None  # teaches while widths shrink
@@ -289,8 +291,11 @@ class GrowingFit:
             print(_headline(stage, self.spec.max_depth, growth), flush=True)
 
     def _set_aside(self, stage: Stage) -> None:
-        """Keeps the network of a cycle that has ended, if it is one to be kept, as it was in its best epoch."""
-        if stage.phase != CYCLE or stage.depth not in self._growth.keep:
+        """Keeps the network of a cycle that has ended, if it is one to be kept.
+
+        It is that of the best epoch; where a smaller depth had a better one, that of the last.
+        """
+        if not (stage.phase == CYCLE and stage.complete and stage.depth in self._growth.keep):
             return
         network = builder.build(self.spec, stage.depth, self._dtype())
         best = self._best_weights if self._growth.best_depth == stage.depth else None
@@ -339,6 +344,8 @@ class GrowingFit:
     def _settle(self) -> None:
         """Ends on the weights of the best epoch, thawed and compiled as the user compiled it."""
         growth = self._growth
+        if growth.stages and growth.stages[-1].depth != growth.best_depth:
+            self._set_aside(growth.stages[-1])
         if self._best_weights is not None:
             shrunk = growth.stages[-1].phase == SHRINK and growth.stages[-1].epochs > 0
             self._rebuild(growth.best_depth, elastic_width=shrunk)

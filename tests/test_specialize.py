@@ -271,6 +271,23 @@ def test_limits_are_kept_by_what_is_found(digits, pruned):
         assert limits.excess(search.best(limits).sizes) == 0
 
 
+def test_a_kept_network_stands_for_its_depth_instead_of_an_exit(digits):
+    spec = NetworkSpec("resnet18", (8, 8, 1), 10, width=4, exits=(1, 2))
+    alone = dataclasses.replace(spec, exits=())
+    whole, kept = build(spec, 2), [build(alone, 1), build(alone, 3)]
+    search = Specialization(whole, spec, digits, kept=kept, widths=False)
+    assert search.depths == (1, 2, 3)
+    for depth, network in ((1, kept[0]), (2, whole), (3, kept[1])):
+        found = search.measure(Choice(depth, (1.0,) * depth)).network
+        for ours, theirs in zip(
+            found.get_layer("stem_conv").weights, network.get_layer("stem_conv").weights, strict=True
+        ):
+            np.testing.assert_array_equal(ours, theirs)
+        images, labels = digits.validation
+        answers = keras.tree.flatten(network.predict(images.astype("float32"), verbose=0))[-1].argmax(axis=-1)
+        assert search.predicted(Choice(depth, (1.0,) * depth)) == pytest.approx(np.mean(answers == labels))
+
+
 def test_a_network_that_holds_no_other_is_refused(digits):
     spec = NetworkSpec("resnet18", (8, 8, 1), 10, width=4)
     with pytest.raises(InputError, match="holds no smaller one"):

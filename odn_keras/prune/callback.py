@@ -61,23 +61,18 @@ class ChannelPruning(keras.callbacks.Callback):
         streams: bool = PruningPlan.streams,
     ):
         super().__init__()
-        self._window = start, end
-        self.plan = self._planned(PruningPlan(sparsity, budget, streams=streams))
+        window = {name: part for name, part in (("start", start), ("end", end)) if part is not None}
+        self._own_window = bool(window)
+        self.plan = PruningPlan(sparsity, budget, streams=streams, **window)
         self._pruner: Pruner | None = None  # while a `fit` goes on
         self._epoch = self._steps = 0
 
-    def _planned(self, plan: PruningPlan) -> PruningPlan:
-        """The plan, with the window that was asked for."""
-        start, end = self._window
-        return dataclasses.replace(
-            plan, start=plan.start if start is None else start, end=plan.end if end is None else end
-        )
-
     def of_trained(self) -> "ChannelPruning":
-        """The same for a network that is trained already: another default of `start` and `end`."""
+        """The same for a network that is trained already, whose window is another unless `start` or `end` was given."""
         pruning = copy.copy(self)
-        start, end = TRAINED_WINDOW
-        pruning.plan = self._planned(dataclasses.replace(self.plan, start=start, end=end))
+        if not self._own_window:
+            start, end = TRAINED_WINDOW
+            pruning.plan = dataclasses.replace(self.plan, start=start, end=end)
         return pruning
 
     def pruner(self, network: keras.Model, steps: int) -> Pruner:
