@@ -116,8 +116,6 @@ class DepthGrowth(keras.callbacks.Callback):
             too deep.
         shrink_epochs: of `fit`'s epochs, how many at the end train the depth found at smaller widths too, by
             progressive shrinking, so that `odn_keras.specialize` can cut smaller networks out of it.
-        keep: depths on the way that are trained to the end of their cycle, whatever is forecast, and set aside as
-            networks of their own (`OptimallyDeepNetwork.kept`). Not beside `shrink_epochs` or `ChannelPruning`.
         verbose: 0 is silent, 1 prints one headline per stage.
 
     Attributes:
@@ -128,7 +126,7 @@ class DepthGrowth(keras.callbacks.Callback):
         rate_scale: what all learning rates are multiplied by: 1, or 0.1 after a divergence.
 
     Raises:
-        InputError: for a value out of range, here or (max_depth, cycle_epochs, keep) when `fit` begins.
+        InputError: for a value out of range, here or (max_depth, cycle_epochs) when `fit` begins.
     """
 
     def __init__(
@@ -141,7 +139,6 @@ class DepthGrowth(keras.callbacks.Callback):
         freeze: str = "prefix",
         slack: float = 0.3,
         shrink_epochs: int = 0,
-        keep: Sequence[int] = (),
         verbose: int = 1,
     ):
         super().__init__()
@@ -155,11 +152,9 @@ class DepthGrowth(keras.callbacks.Callback):
             raise InputError(f"cycle_epochs must be at least 1, got {cycle_epochs}")
         if shrink_epochs < 0:
             raise InputError(f"shrink_epochs must be at least 0, got {shrink_epochs}")
-        if keep and shrink_epochs:
-            raise InputError(f"keep sets whole networks aside, shrink_epochs makes one hold all: got {keep} as well")
         self.target, self.monitor, self.max_depth = target, monitor, max_depth
         self.cycle_epochs, self.freeze, self.slack, self.verbose = cycle_epochs, freeze, slack, verbose
-        self.shrink_epochs, self.keep = shrink_epochs, tuple(keep)
+        self.shrink_epochs = shrink_epochs
         self._removal = 0.0
         self._forget()
 
@@ -184,9 +179,6 @@ class DepthGrowth(keras.callbacks.Callback):
         if self.max_depth is not None and not depth <= self.max_depth <= deepest:
             raise InputError(f"max_depth must be {depth} (the present depth) to {deepest}, got {self.max_depth}")
         self._deepest = self.max_depth or deepest
-        for kept in self.keep:
-            if not depth <= kept <= self._deepest:
-                raise InputError(f"keep must be depths from {depth} to {self._deepest}, got {kept}")
         self._epochs, self._removal = epochs - self.shrink_epochs, removal
         self._first_epoch, self._steps = first_epoch, steps
         budget = self._epochs - first_epoch
@@ -263,7 +255,7 @@ class DepthGrowth(keras.callbacks.Callback):
     def _is_hopeless(self, stage: Stage) -> bool:
         """Whether even a full cycle falls short, beyond the forecast's own uncertainty, and a deeper network fits."""
         expected = stage.forecasts[-1] if stage.forecasts else None
-        if expected is None or stage.depth in self.keep or self.target_met or not self._deeper_fits(stage):
+        if expected is None or self.target_met or not self._deeper_fits(stage):
             return False
         left = 1 - stage.epochs / self._full_length(stage)
         return not self._meets_target(1 - (1 - expected) * math.exp(-self.slack * left**2))
@@ -280,8 +272,6 @@ class DepthGrowth(keras.callbacks.Callback):
         expected = stage.values[-1] if stage.complete else self._forecast(stage, length)
         if expected is None or stage.phase != CYCLE or 2 * stage.epochs < length:
             return
-        if stage.depth in self.keep and self._deeper_fits(stage):
-            return
         if not (self.target_met or self._meets_target(expected) or self._is_hopeless(stage)):
             stage.end_epoch = stage.first_epoch + self._full_length(stage)
 
@@ -291,7 +281,7 @@ class DepthGrowth(keras.callbacks.Callback):
     def settings(self) -> dict[str, Any]:
         """What decides, as JSON: a training can be resumed only under the same."""
         names = ("target", "monitor", "max_depth", "cycle_epochs", "freeze", "slack", "shrink_epochs")
-        return {**{name: getattr(self, name) for name in names}, "keep": self.keep or None}
+        return {name: getattr(self, name) for name in names}
 
     def state(self) -> dict[str, Any]:
         """What has been seen and decided so far, as JSON."""

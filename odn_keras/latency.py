@@ -22,7 +22,7 @@ from odn_keras.run_folder import LATENCY, finished_supernet
 
 def define_flags() -> None:
     flags.adopt_module_key_flags(cli)
-    flags.DEFINE_string("run", None, "The folder of a finished run with --exits, --keep or --shrink_epochs.")
+    flags.DEFINE_string("run", None, "The folder of a finished run with --exits or --shrink_epochs.")
     flags.DEFINE_string("out", None, "The table's file; default: latency.json in the run's folder.")
     flags.DEFINE_string("vela", None, "Estimate for an Ethos-U instead, such as ethos-u55-128.")
     flags.DEFINE_float("seconds", 20.0, "How long to measure, all parts together.")
@@ -43,8 +43,7 @@ def main() -> None:
     from odn_keras.deploy.latency import measure_table
 
     cli.wake_backend()
-    supernet = report["supernet"]
-    depth = max(report["depth"], *map(int, supernet.get("kept", ())), 1)
+    supernet, depth = report["supernet"], report["depth"]
     table, checks = measure_table(
         NetworkSpec(**supernet["spec"]),
         depth,

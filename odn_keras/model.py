@@ -67,7 +67,6 @@ class OptimallyDeepNetwork:
     Attributes:
         network: the current network, a plain functional `keras.Model`.
         spec: its `NetworkSpec`.
-        kept: the networks of other depths that `DepthGrowth(keep=...)` set aside in the last growing `fit`, by depth.
 
     Raises:
         InputError: for a value out of range.
@@ -100,7 +99,6 @@ class OptimallyDeepNetwork:
             check_teacher(teacher, self.spec.input_shape, num_classes)
         self.network = builder.build(self.spec, depth, dtype)
         self._teacher, self._distillation = teacher, distillation or Distillation()
-        self.kept: dict[int, keras.Model] = {}
         self._fitted = self.network  # what Keras fits
         self._compile_arguments: dict[str, Any] | None = None
 
@@ -221,7 +219,6 @@ class OptimallyDeepNetwork:
             return growing.run()
         finally:
             self.network, self._fitted, self.spec = growing.network, growing.fitted, growing.spec
-            self.kept = growing.kept
 
 
 def _count_steps(x, batch_size: int | None, validation_split: float) -> int:

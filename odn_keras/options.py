@@ -103,11 +103,6 @@ class RunOptions(DataOptions):
         "Depths that have a head of their own besides the network's end, as 2,4,6, or all: smaller networks for "
         "odn_keras.specialize.",
     )
-    keep: str | None = _option(
-        None,
-        "Depths, as 2,4,6, or all, that are trained to the end of their cycle on the way to the one found, and kept as "
-        "networks of their own: for odn_keras.specialize.",
-    )
     shrink_epochs: int = _option(
         0, "Of --epochs, how many at the end train smaller widths of the blocks too, for odn_keras.specialize.", least=0
     )
@@ -142,10 +137,9 @@ class RunOptions(DataOptions):
                 parse_bytes(limit)
         if self.max_depth is not None:
             NetworkSpec(self.backbone, (1, 1, 1), num_classes=2).check_depth(self.max_depth)
-        for name, depths in (("exits", self.exit_depths), ("keep", self.kept_depths)):
-            for depth in depths:
-                if not 1 <= depth <= self._deepest:
-                    raise InputError(f"{name} must be depths from 1 to {self._deepest}, the deepest tried, got {depth}")
+        for depth in self.exit_depths:
+            if not 1 <= depth <= self._deepest:
+                raise InputError(f"exits must be depths from 1 to {self._deepest}, the deepest tried, got {depth}")
         if self.shrink_epochs >= self.epochs:
             raise InputError(f"shrink_epochs ({self.shrink_epochs}) must be less than epochs ({self.epochs})")
         growing = self.epochs - self.shrink_epochs
@@ -157,31 +151,20 @@ class RunOptions(DataOptions):
             raise InputError(
                 f"prune needs a second cycle: cycle_epochs ({cycle}) must be at most half of the epochs ({growing})"
             )
-        if self.keep and (self.prune or self.shrink_epochs):
-            raise InputError("keep sets whole networks aside: leave prune and shrink_epochs out beside it")
         if self.prune_streams and not self.prune:
             raise InputError("prune_streams says what prune may remove: give prune as well")
 
     @property
     def exit_depths(self) -> tuple[int, ...]:
         """The depths that `exits` lists."""
-        return self._depths("exits")
-
-    @property
-    def kept_depths(self) -> tuple[int, ...]:
-        """The depths that `keep` lists."""
-        return self._depths("keep")
-
-    def _depths(self, name: str) -> tuple[int, ...]:
-        listed = getattr(self, name)
-        if listed is None:
+        if self.exits is None:
             return ()
-        if listed == "all":
+        if self.exits == "all":
             return tuple(range(1, self._deepest + 1))
         try:
-            return tuple(int(depth) for depth in listed.split(","))
+            return tuple(int(depth) for depth in self.exits.split(","))
         except ValueError:
-            raise InputError(f"{name} must be depths such as 2,4,6, or all, got {listed!r}") from None
+            raise InputError(f"exits must be depths such as 2,4,6, or all, got {self.exits!r}") from None
 
     @property
     def _deepest(self) -> int:

@@ -143,11 +143,9 @@ def table(report: dict) -> str:
             f"parameters          depth saves {depth_saves:.2%} of the full network's, pruning "
             f"{pruning['param_reduction']:.2%} of those left (validation {pruning['val_accuracy_before']:.4f} before)"
         )
-    if supernet := report.get("supernet"):  # not in reports of earlier versions
-        for name, accuracies in (("exits", supernet["val_accuracy"]), ("kept ", supernet.get("kept"))):
-            if accuracies:
-                told = ", ".join(f"{value:.4f} at {depth}" for depth, value in accuracies.items())
-                lines.append(f"{name} (validation)  {told}")
+    if report.get("supernet"):  # not in reports of earlier versions
+        exits = ", ".join(f"{value:.4f} at {depth}" for depth, value in report["supernet"]["val_accuracy"].items())
+        lines.append(f"exits (validation)  {exits}")
     lines.append(f"training            {report['epochs']} epochs, {report['training_macs']:.3g} MACs")
     if report.get("budget"):
         lines.append(Budget.told(report["budget"]))

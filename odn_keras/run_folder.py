@@ -7,7 +7,6 @@ what makes it finished.
 import contextlib
 import json
 import pathlib
-import re
 import shutil
 import tempfile
 from dataclasses import asdict
@@ -20,8 +19,7 @@ from odn_keras.files import TEMPORARY_PREFIX, write_json
 from odn_keras.options import FREE_TO_CHANGE, RunOptions
 
 RUN_FILES = ("model.tflite", "model.keras", "labels.txt", "history.csv", "growth.png", "report.json")
-SUPERNET = "supernet.keras"  # of a run for `odn_keras.specialize`: the network that holds smaller ones
-KEPT = "depth{}.keras"  # and those of its depths that were kept on the way
+SUPERNET = "supernet.keras"  # of a run with exits or shrunk widths only: the network that holds the smaller ones
 LOCK = ".lock"
 EXPORT, ROUTED, LATENCY = "export", "routed", "latency.json"  # where other commands leave what they make of the run
 
@@ -88,7 +86,7 @@ class RunFolder:
             raise InputError("--resume goes on with a run, --overwrite replaces it: give one of them")
         if resume and (before := self.options()):
             self._check_same(before, options)
-        elif not overwrite and (self.unfinished or any((self.path / name).exists() for name in self._names())):
+        elif not overwrite and (self.unfinished or any((self.path / name).exists() for name in (*RUN_FILES, SUPERNET))):
             go_on = ", go on with it with --resume" if self.unfinished else ""
             raise InputError(f"{self.path} holds another run: choose another --out, replace it with --overwrite{go_on}")
 
@@ -132,11 +130,8 @@ class RunFolder:
             for folder in (EXPORT, ROUTED):
                 shutil.rmtree(self.path / folder, ignore_errors=True)
             (self.path / LATENCY).unlink(missing_ok=True)
-        for name in (*kept_files(self.path), SUPERNET, *reversed(RUN_FILES)):
+        for name in (SUPERNET, *reversed(RUN_FILES)):
             (self.path / name).unlink(missing_ok=True)
-
-    def _names(self) -> tuple[str, ...]:
-        return (*RUN_FILES, SUPERNET, *kept_files(self.path))
 
     def _read_record(self) -> dict[str, Any]:
         return _read(self._record, {"options", "precision"})
@@ -166,12 +161,6 @@ def _remove(path: pathlib.Path) -> None:
         path.unlink()
 
 
-def kept_files(folder: pathlib.Path) -> list[str]:
-    """The names of the kept networks in a run's folder, the shallowest first."""
-    depths = (re.fullmatch(KEPT.format(r"(\d+)"), file.name) for file in folder.glob(KEPT.format("*")))
-    return [KEPT.format(depth) for depth in sorted(int(depth[1]) for depth in depths if depth)]
-
-
 def finished_supernet(path: str | pathlib.Path) -> dict[str, Any]:
     """The report of the finished run in a folder, which has left a network that holds smaller ones.
 
@@ -181,7 +170,7 @@ def finished_supernet(path: str | pathlib.Path) -> dict[str, Any]:
     report = finished_report(path)
     if not report.get("supernet"):
         raise InputError(
-            f"the run in {path} holds no smaller network: train with --exits=all, --keep=all or --shrink_epochs"
+            f"the run in {path} holds no smaller network: train with --exits=all, --shrink_epochs, or both"
         )
     return report
 

@@ -1,9 +1,9 @@
 """Chooses, out of a network that holds many, the one for a device: its depth and the widths of its blocks.
 
 How much accuracy each narrowing costs is measured once, on validation images, one inner layer and one fraction at a
-time and at all exits of a network together; the losses are taken to add up. With them and the exact sizes of
-`odn_keras.footprint` each depth is narrowed step by step until it keeps the limits. What that proposes is cut out, its
-BatchNorm statistics are measured anew on training images, and its real validation accuracy decides.
+time and at all exits together; the losses are taken to add up. With them and the exact sizes of `odn_keras.footprint`
+each exit is narrowed step by step until it keeps the limits. What that proposes is cut out, its BatchNorm statistics
+are measured anew on training images, and its real validation accuracy decides.
 
 Source of the idea: Once-for-All (arXiv 1908.09791), section on specialised deployment; the search is ours.
 """
@@ -11,7 +11,7 @@ Source of the idea: Once-for-All (arXiv 1908.09791), section on specialised depl
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -80,13 +80,12 @@ def validation_accuracy(network: keras.Model, dataset: Dataset) -> float:
 
 
 class Specialization:
-    """The search through the networks that one run has left: exits, kept depths, shrunk widths.
+    """The search through the networks in one that was trained with exits, shrunk widths, or both.
 
     Args:
         network: the large one, made by `odn_keras.build` from the spec.
         spec: its architecture.
         dataset: whose training images BatchNorm statistics are measured on, and whose validation images decide.
-        kept: networks of other depths, without exits, which stand for their depths instead of the large one's exits.
         widths: whether blocks may be narrowed: it was trained at smaller widths too, or what is found will be.
         latencies: of its parts, where latency is of interest.
         progress: called with a line for each step of the search.
@@ -101,19 +100,14 @@ class Specialization:
         spec: NetworkSpec,
         dataset: Dataset,
         *,
-        kept: Sequence[keras.Model] = (),
         widths: bool,
         latencies: LatencyTable | None = None,
         progress: Callable[[str], None] = lambda line: None,
     ):
-        self._spec, self._dataset, self._progress = spec, dataset, progress
-        alone = dataclasses.replace(spec, exits=())
-        self._holders: dict[int, tuple[keras.Model, NetworkSpec]] = {}  # by depth
-        for one, of in ((network, spec), *((one, alone) for one in kept)):
-            self._holders |= dict.fromkeys(_depths(one, of), (one, of))
-        self.depths = tuple(sorted(self._holders))
+        self._network, self._spec, self._dataset, self._progress = network, spec, dataset, progress
+        self.depths = (*spec.exits_before(builder.depth_of(network)), builder.depth_of(network))
         if len(self.depths) == 1 and not widths:
-            raise InputError("the network holds no smaller one: train with --exits=all, --keep=all or --shrink_epochs")
+            raise InputError("the network holds no smaller one: train with --exits=all, or --shrink_epochs, or both")
         self._ladder, self._latencies = elastic.FRACTIONS if widths else (1.0,), latencies
         self._measured: dict[Choice, Specialized] = {}
         self.sizes = lru_cache(maxsize=None)(self._sizes)
@@ -149,42 +143,50 @@ class Specialization:
     # How accurate it is.
 
     @cached_property
-    def _losses(self) -> dict[int, tuple[float, np.ndarray]]:
-        """By depth: its accuracy, and what each narrowing costs there: (inner layer, step of the ladder)."""
+    def _losses(self) -> tuple[dict[int, float], np.ndarray]:
+        """The accuracy at each exit, and what each narrowing costs there: (exit, inner layer, step of the ladder)."""
+        depth = self.depths[-1]
+        elastic_network = builder.build(self._spec, depth, "float32", elastic=True)
+        weights_of = {layer.name: layer for layer in self._network.layers}
+        builder.transfer_weights(self._network, elastic_network)
+        norms = [layer for layer in elastic_network.layers if isinstance(layer, keras.layers.BatchNormalization)]
+        images, labels = self._dataset.validation
+        labels = labels[:SENSITIVITY_IMAGES]
+        batches = EvaluationBatches((images[:SENSITIVITY_IMAGES], labels), self._spec.num_classes, EVALUATION_BATCH)
+
+        def accuracies() -> np.ndarray:
+            outputs = keras.tree.flatten(elastic_network.predict(batches, verbose=0))
+            return np.array([np.mean(output.argmax(axis=-1) == labels) for output in outputs])
+
+        count = self.layers(depth)
+        whole = accuracies()
+        losses = np.zeros((len(self.depths), count, len(self._ladder)))
         narrower = [step for step, fraction in enumerate(self._ladder) if fraction < 1]
-        networks = dict(self._holders.values())
-        count = itertools.count(1)
-        total = sum(self.layers(builder.depth_of(network)) for network in networks) * len(narrower)
-        losses: dict[int, tuple[float, np.ndarray]] = {}
-        for network, spec in networks.items():
-            narrowing = _Narrowing(network, spec, self._dataset)
-            for depth, whole in narrowing.whole.items():
-                if self._holders[depth][0] is network:
-                    losses[depth] = whole, np.zeros((narrowing.layers, len(self._ladder)))
-            for layer, step in itertools.product(range(narrowing.layers), narrower):
-                self._progress(f"what narrowing costs: {next(count)} of {total}")
-                accuracies = narrowing.narrowed(layer, self._ladder[step], self._training_images())
-                for depth, (whole, lost) in losses.items():
-                    if self._holders[depth][0] is network:
-                        lost[layer, step] = whole - accuracies[depth]
+        for layer, step in itertools.product(range(count), narrower):
+            self._progress(f"what narrowing costs: {layer * len(narrower) + step + 1} of {count * len(narrower)}")
+            fractions = [1.0] * count
+            fractions[layer] = self._ladder[step]
+            elastic.set_widths(elastic_network, fractions)
+            averaging.recalibrate(elastic_network, self._training_images())
+            losses[:, layer, step] = whole - accuracies()
+            for norm in norms:
+                norm.set_weights(weights_of[norm.name].get_weights())
         # Less width costs no less: what says otherwise is noise.
-        return {
-            depth: (whole, np.maximum.accumulate(np.maximum(lost, 0)[:, ::-1], axis=1)[:, ::-1])
-            for depth, (whole, lost) in losses.items()
-        }
+        losses = np.maximum.accumulate(np.maximum(losses, 0)[..., ::-1], axis=-1)[..., ::-1]
+        return dict(zip(self.depths, whole, strict=True)), losses
 
     def predicted(self, choice: Choice) -> float:
         """The validation accuracy that the losses of its narrowings leave."""
-        whole, losses = self._losses[choice.depth]
-        lost = (losses[layer, self._ladder.index(fraction)] for layer, fraction in enumerate(choice.fractions))
-        return whole - sum(lost)
+        whole, losses = self._losses
+        at = losses[self.depths.index(choice.depth)]
+        lost = (at[layer, self._ladder.index(fraction)] for layer, fraction in enumerate(choice.fractions))
+        return whole[choice.depth] - sum(lost)
 
     def measure(self, choice: Choice) -> Specialized:
         """Cuts the choice out, measures its BatchNorm statistics on training images, and its validation accuracy."""
         if choice not in self._measured:
             spec = self.spec_of(choice)
-            holder, of = self._holders[choice.depth]
-            network = subnetwork.cut_out(holder, of, choice.depth, spec.inner)
+            network = subnetwork.cut_out(self._network, self._spec, choice.depth, spec.inner)
             averaging.recalibrate(network, self._training_images())
             accuracy = validation_accuracy(network, self._dataset)
             self._measured[choice] = Specialized(choice, spec, network, self.sizes(choice), accuracy)
@@ -331,46 +333,3 @@ class Specialization:
             f"{sizes['flash_bytes']:,} bytes of flash, an arena of {sizes['arena_bytes']:,}, {sizes['macs']:,} MACs"
             f"{latency}{narrower}"
         )
-
-
-class _Narrowing:
-    """What narrowing one inner layer does to the accuracies of a network, on some validation images.
-
-    Attributes:
-        layers: how many inner layers the network has.
-        whole: by depth, the accuracy of each output of the network as it is.
-    """
-
-    def __init__(self, network: keras.Model, spec: NetworkSpec, dataset: Dataset):
-        self._depths, self._weights_of = _depths(network, spec), {layer.name: layer for layer in network.layers}
-        self._elastic = builder.build(spec, builder.depth_of(network), "float32", elastic=True)
-        builder.transfer_weights(network, self._elastic)
-        self.layers = len(elastic.elastic_layers(self._elastic))
-        images, labels = dataset.validation
-        self._labels = labels[:SENSITIVITY_IMAGES]
-        some = images[:SENSITIVITY_IMAGES], self._labels
-        self._batches = EvaluationBatches(some, spec.num_classes, EVALUATION_BATCH)
-        self.whole = self._accuracies()
-
-    def narrowed(self, layer: int, fraction: float, training_images: Iterable[np.ndarray]) -> dict[int, float]:
-        """The accuracies with that fraction of one inner layer's channels, and BatchNorm statistics of their own."""
-        fractions = [1.0] * self.layers
-        fractions[layer] = fraction
-        elastic.set_widths(self._elastic, fractions)
-        averaging.recalibrate(self._elastic, training_images)
-        found = self._accuracies()
-        for norm in self._elastic.layers:
-            if isinstance(norm, keras.layers.BatchNormalization):
-                norm.set_weights(self._weights_of[norm.name].get_weights())
-        return found
-
-    def _accuracies(self) -> dict[int, float]:
-        outputs = keras.tree.flatten(self._elastic.predict(self._batches, verbose=0))
-        right = (float(np.mean(output.argmax(axis=-1) == self._labels)) for output in outputs)
-        return dict(zip(self._depths, right, strict=True))
-
-
-def _depths(network: keras.Model, spec: NetworkSpec) -> tuple[int, ...]:
-    """The depths at which the network has an output."""
-    end = builder.depth_of(network)
-    return (*spec.exits_before(end), end)

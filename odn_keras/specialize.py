@@ -1,4 +1,4 @@
-"""Cuts the network for a device out of a run that has exits, kept depths or smaller widths, and exports it.
+"""Cuts the network for a device out of a run that was trained with exits, or at smaller widths, and exports it.
 
     python -m odn_keras.specialize --run=runs/fashion --max_flash=256KB --max_arena=64KB --out=runs/fashion/sensor
     python -m odn_keras.specialize --run=runs/fashion --min_accuracy=0.88 --out=runs/fashion/small
@@ -32,7 +32,7 @@ from odn_keras.files import replacing, write_json
 from odn_keras.footprint import parse_bytes
 from odn_keras.latency_table import LatencyTable
 from odn_keras.options import DataOptions, RunOptions
-from odn_keras.run_folder import KEPT, SUPERNET, RunFolder, finished_supernet
+from odn_keras.run_folder import SUPERNET, RunFolder, finished_supernet
 
 FINETUNING = ".finetuning"  # the folder of checkpoints, while that goes on
 
@@ -40,7 +40,7 @@ FINETUNING = ".finetuning"  # the folder of checkpoints, while that goes on
 def define_flags() -> None:
     cli.define_option_flags(DataOptions)
     flags.adopt_module_key_flags(cli)
-    flags.DEFINE_string("run", None, "The folder of a finished run with --exits, --keep or --shrink_epochs.")
+    flags.DEFINE_string("run", None, "The folder of a finished run with --exits or --shrink_epochs.")
     flags.DEFINE_string("out", None, "Where the files go.")
     flags.DEFINE_string("max_flash", None, "Bytes that the int8 file may have, as 256KB.")
     flags.DEFINE_string("max_arena", None, "Bytes of working memory it may need in TFLite Micro; likewise.")
@@ -102,19 +102,15 @@ def main() -> int:
         "budget": limits if flash or arena or latency else None,  # what the real file can be held against
     }
     bundle.check_choices("int8", **exporting)
-    supernet = report["supernet"]
     network = builder.load(run / SUPERNET)
-    kept = [builder.load(run / KEPT.format(depth)) for depth in supernet.get("kept", ())]
     cli.wake_backend()
     dataset = data.load(options)
-    spec, widths = NetworkSpec(**supernet["spec"]), supernet["widths"]
+    spec = NetworkSpec(**report["supernet"]["spec"])
+    widths = report["supernet"]["widths"]
     if recipe and not widths:
-        for one in (network, *kept):
-            subnetwork.sort_channels(one, spec)
+        subnetwork.sort_channels(network, spec)
         widths = True
-    search = Specialization(
-        network, spec, dataset, kept=kept, widths=widths, latencies=latencies, progress=cli.show_step
-    )
+    search = Specialization(network, spec, dataset, widths=widths, latencies=latencies, progress=cli.show_step)
     if values.frontier:
         return _frontier(search, out)
     began = time.perf_counter()

@@ -30,7 +30,6 @@ CROSS_ENTROPIES = (
     "SparseCategoricalCrossentropy",
 )
 SHRINK_CLIPNORM = 1.0  # of all gradients: those of the narrowest networks are so large that they undo what was learned
-KEPT = "kept"  # with the depth: the name of a kept network's weights in snapshots
 LOSS_CHECKED_EVERY = 100  # steps: to read the loss is to wait for the device
 
 
@@ -61,7 +60,6 @@ class GrowingFit:
         spec: what it is built from; after pruning, that of the compact network.
         fitted: what Keras fits: the network, or a `Distiller` around it.
         first_step: steps of the present epoch that were done before an interruption.
-        kept: the networks set aside on the way, by depth.
     """
 
     def __init__(
@@ -84,11 +82,7 @@ class GrowingFit:
         self.network, self.spec, self.fitted = network, builder.spec_of(network, spec), network
         self._pruning = pruning.of_trained() if pruning else None
         self._pruner: Pruner | None = None  # in its stage
-        self.kept: dict[int, keras.Model] = {}
-        self._kept_spec = replace(self.spec, exits=())
         if self._pruning:
-            if growth.keep:
-                raise InputError(f"ChannelPruning prunes the depth found only: leave keep ({growth.keep}) out")
             self._pruning.check(self.spec, builder.depth_of(network), growth.max_depth or spec.max_depth)
         self._teacher, self._distillation = teacher, distillation
         self._found: keras.Model | None = None  # teaches while widths shrink
@@ -269,8 +263,6 @@ class GrowingFit:
         """Makes the network what a new stage needs: deeper, or elastic, frozen, compiled."""
         self._clock = time.perf_counter()
         growth, before = self._growth, self.network
-        if growth.stages:
-            self._set_aside(growth.stages[-1])
         growth.stages.append(stage)
         self._trained_weights = None  # it goes on from the averaged ones
         if stage.phase in (PRUNE, RECOVER, SHRINK):
@@ -289,18 +281,6 @@ class GrowingFit:
             stage.training_macs_per_image += cost.macs(teacher)
         if growth.verbose:
             print(_headline(stage, self.spec.max_depth, growth), flush=True)
-
-    def _set_aside(self, stage: Stage) -> None:
-        """Keeps the network of a cycle that has ended, if it is one to be kept.
-
-        It is that of the best epoch; where a smaller depth had a better one, that of the last.
-        """
-        if not (stage.phase == CYCLE and stage.complete and stage.depth in self._growth.keep):
-            return
-        network = builder.build(self.spec, stage.depth, self._dtype())
-        best = self._best_weights if self._growth.best_depth == stage.depth else None
-        network.set_weights(best or self.network.get_weights())
-        self.kept[stage.depth] = builder.at_exit(network, self.spec, stage.depth)
 
     def _take_best(self, depth: int) -> None:
         """Makes the network that of the best epoch, if that was one at this depth."""
@@ -344,8 +324,6 @@ class GrowingFit:
     def _settle(self) -> None:
         """Ends on the weights of the best epoch, thawed and compiled as the user compiled it."""
         growth = self._growth
-        if growth.stages and growth.stages[-1].depth != growth.best_depth:
-            self._set_aside(growth.stages[-1])
         if self._best_weights is not None:
             shrunk = growth.stages[-1].phase == SHRINK and growth.stages[-1].epochs > 0
             self._rebuild(growth.best_depth, elastic_width=shrunk)
@@ -406,7 +384,6 @@ class GrowingFit:
                 "metrics": [np.array(variable) for variable in fitted.metrics_variables] if step else [],
                 "best": self._best_weights or [],
                 "found": self._found.get_weights() if self._found else [],
-                **{f"{KEPT}{depth}": network.get_weights() for depth, network in self.kept.items()},
             },
         )
 
@@ -416,10 +393,6 @@ class GrowingFit:
         growth.restore(state["growth"])
         self._best_weights = snapshot.arrays["best"] or None
         growth.rate_scale = min(growth.rate_scale, state["rate_scale"])
-        for depth in growth.keep:
-            if weights := snapshot.arrays.get(f"{KEPT}{depth}"):
-                self.kept[depth] = builder.build(self._kept_spec, depth, self._dtype())
-                self.kept[depth].set_weights(weights)
         self.spec = replace(self.spec, **state["channels"])
         stage = growth.stages[-1]
         self._rebuild(stage.depth, elastic_width=stage.phase == SHRINK)

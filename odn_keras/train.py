@@ -18,7 +18,7 @@ from absl import flags
 from odn_keras import cli
 from odn_keras.errors import InputError
 from odn_keras.options import RunOptions
-from odn_keras.run_folder import RUN_FILES, SUPERNET, RunFolder, kept_files
+from odn_keras.run_folder import RUN_FILES, SUPERNET, RunFolder
 
 TARGET_NOT_MET = 3
 
@@ -64,7 +64,7 @@ def main() -> int:
     if result is None:  # another process than the chief
         return 0
     print(f"\n{report.table(result)}\n")
-    for name in (*RUN_FILES, *([SUPERNET] if (out / SUPERNET).exists() else []), *kept_files(out)):
+    for name in (*RUN_FILES, *([SUPERNET] if (out / SUPERNET).exists() else [])):
         print(f"  {out / name}")
     over_budget = result.get("budget") and result["budget"]["exceeded"]
     if result["target_met"]:

@@ -26,7 +26,7 @@ from odn_keras.model import OptimallyDeepNetwork
 from odn_keras.options import RunOptions
 from odn_keras.prune import ChannelPruning
 from odn_keras.recipes import Augmentation, precision, sgd
-from odn_keras.run_folder import KEPT, SUPERNET, RunFolder
+from odn_keras.run_folder import SUPERNET, RunFolder
 from odn_keras.stages import TrainingDiverged
 
 EVALUATION_BATCH = 500
@@ -79,14 +79,11 @@ def run(
         with distribution.local():
             network = _save_end(model.network, model.spec, folder.path)
             supernet = None
-            if len(model.network.outputs) > 1 or model.kept or options.shrink_epochs:
+            if len(model.network.outputs) > 1 or options.shrink_epochs:
                 supernet = _save(model.network, folder.path / SUPERNET)
-            kept = {depth: _save(one, folder.path / KEPT.format(depth)) for depth, one in model.kept.items()}
             title = f"{fitted.dataset}, {fitted.backbone}, width {fitted.width}"
             report.draw_growth(growth, title, folder.path / "growth.png")
-            result = _deploy(
-                network, supernet, kept, growth, model.spec, options, found["precision"], dataset, folder.path
-            )
+            result = _deploy(network, supernet, growth, model.spec, options, found["precision"], dataset, folder.path)
         folder.finish()
     return result
 
@@ -98,13 +95,8 @@ def _within_budget(options: RunOptions, dataset: Dataset) -> RunOptions:
         return options
     spec, deepest = budget.fit(network_spec(options, dataset))
     deepest = min(deepest, options.max_depth or deepest)
-    exits, keep = (
-        ",".join(str(depth) for depth in depths if depth <= deepest) or None
-        for depths in (options.exit_depths, options.kept_depths)
-    )
-    return dataclasses.replace(
-        options, width=spec.width, stem_stride=spec.stem_stride, max_depth=deepest, exits=exits, keep=keep
-    )
+    exits = ",".join(str(depth) for depth in options.exit_depths if depth <= deepest) or None
+    return dataclasses.replace(options, width=spec.width, stem_stride=spec.stem_stride, max_depth=deepest, exits=exits)
 
 
 def network_spec(options: RunOptions, dataset: Dataset) -> NetworkSpec:
@@ -207,7 +199,6 @@ def _grow(
         freeze=options.freeze,
         slack=options.slack,
         shrink_epochs=options.shrink_epochs,
-        keep=options.kept_depths,
         verbose=1 if share.is_chief else 0,
     )
     evaluation_batch = -(-EVALUATION_BATCH // share.devices) * share.devices
@@ -266,7 +257,6 @@ def _save(network: keras.Model, path: pathlib.Path) -> keras.Model:
 def _deploy(
     network: keras.Model,
     supernet: keras.Model | None,
-    kept: dict[int, keras.Model],
     growth: DepthGrowth,
     spec: NetworkSpec,
     options: RunOptions,
@@ -303,7 +293,7 @@ def _deploy(
         "stages": stages,
         "val_accuracy": growth.best,
         "pruning": _pruned(network, growth, spec, options, dataset),
-        "supernet": supernet and _supernet(supernet, kept, spec, options, dataset),
+        "supernet": supernet and _supernet(supernet, spec, options, dataset),
         "test_accuracy": float(np.mean(probabilities.argmax(axis=-1) == labels)),
         "int8_test_accuracy": file.measurement.accuracy,
         "tflite_bytes": file.bytes,
@@ -352,20 +342,14 @@ def _pruned(
     }
 
 
-def _supernet(
-    network: keras.Model, kept: dict[int, keras.Model], spec: NetworkSpec, options: RunOptions, dataset: Dataset
-) -> dict[str, Any]:
-    """What the network with the smaller ones in it is, and how accurate they are on validation data."""
+def _supernet(network: keras.Model, spec: NetworkSpec, options: RunOptions, dataset: Dataset) -> dict[str, Any]:
+    """What the network with the smaller ones in it is, and how accurate each of its outputs is on validation data."""
     depth = builder.depth_of(network)
-
-    def accuracies(model: keras.Model) -> list[float]:
-        batches = EvaluationBatches(dataset.validation, dataset.num_classes, EVALUATION_BATCH)
-        outputs = keras.tree.flatten(model.predict(batches, verbose=0))
-        return [float(np.mean(output.argmax(axis=-1) == dataset.validation[1])) for output in outputs]
-
+    batches = EvaluationBatches(dataset.validation, dataset.num_classes, EVALUATION_BATCH)
+    outputs = keras.tree.flatten(network.predict(batches, verbose=0))
+    accuracies = [float(np.mean(output.argmax(axis=-1) == dataset.validation[1])) for output in outputs]
     return {
         "spec": dataclasses.asdict(spec),
         "widths": options.shrink_epochs > 0,
-        "val_accuracy": dict(zip((*spec.exits_before(depth), depth), accuracies(network), strict=True)),
-        "kept": {depth: accuracies(model)[0] for depth, model in kept.items()},
+        "val_accuracy": dict(zip((*spec.exits_before(depth), depth), accuracies, strict=True)),
     }

@@ -69,22 +69,12 @@ def train(digits):
     """Trains from the seed, growing, with a checkpoint in the folder if there is one: (model, history, growth)."""
 
     def run(
-        folder=None,
-        *others,
-        rate=0.1,
-        epochs=EPOCHS,
-        width=4,
-        seekable=True,
-        cycle=2,
-        shrink=0,
-        prune=0,
-        keep=(),
-        **network,
+        folder=None, *others, rate=0.1, epochs=EPOCHS, width=4, seekable=True, cycle=2, shrink=0, prune=0, **network
     ):
         keras.utils.set_random_seed(3)
         model = OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=width, **network)
         model.compile(keras.optimizers.SGD(rate, momentum=0.9, nesterov=True), loss="categorical_crossentropy")
-        growth = DepthGrowth(0.99, cycle_epochs=cycle, shrink_epochs=shrink, keep=keep, verbose=0)
+        growth = DepthGrowth(0.99, cycle_epochs=cycle, shrink_epochs=shrink, verbose=0)
         split = digits.train[0][: 32 * STEPS], digits.train[1][: 32 * STEPS]
         batches = Batches(split, 10, 32, seed=3, augmentation=Augmentation(shift=1))
         checkpoints = [Checkpoint(folder)] if folder else []
@@ -179,18 +169,6 @@ def test_with_exits_pruning_and_shrinking_widths_it_goes_on_to_the_same_bits_too
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, CutAt(14, 2, lambda: signal.raise_signal(signal.SIGINT)), **many)
     assert_identical(train(tmp_path, **many), whole)
-
-
-def test_kept_networks_are_still_there_after_an_interruption(train, tmp_path):
-    kept = {"cycle": 3, "epochs": 9, "keep": (1, 2)}
-    whole, *_ = train(**kept)
-    with pytest.raises(Cut):
-        train(tmp_path, CutAt(7, 1, cut), **kept)
-    again, *_ = train(tmp_path, **kept)
-    assert list(again.kept) == list(whole.kept) == [1, 2]
-    for depth, network in whole.kept.items():
-        for ours, theirs in zip(again.kept[depth].get_weights(), network.get_weights(), strict=True):
-            np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.one_backend

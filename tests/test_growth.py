@@ -88,15 +88,6 @@ def test_the_last_epochs_shrink_the_widths_of_the_best_depth():
         growth.begin(1, 8, 0, 8, 100)
 
 
-def test_a_depth_to_be_kept_is_trained_to_the_end_of_its_cycle_and_no_longer_before_a_deeper_one():
-    growth = DepthGrowth(0.99, cycle_epochs=8, max_depth=3, keep=(2, 3), verbose=0)
-    run = decided(growth, annealed(lambda s: 0.7))
-    assert run == [(1, CYCLE, 2), (2, SETTLE, 1), (2, CYCLE, 6), (3, SETTLE, 1), (3, CYCLE, 8)]  # as long as needed
-    growth = DepthGrowth(0.9, cycle_epochs=8, keep=(2,), verbose=0)
-    with pytest.raises(InputError, match="keep must be depths from 3 to 8, got 2"):
-        growth.begin(3, 8, 0, 30, 100)
-
-
 def test_pruning_has_a_cycle_of_its_own_once_the_depth_is_forecast_to_do():
     growth = DepthGrowth(0.9, cycle_epochs=8, verbose=0)
     run = decided(growth, annealed(lambda s: 0.99 if s.depth > 1 else 0.7), epochs=40, removal=0.6)
@@ -433,38 +424,6 @@ def test_the_depth_found_is_pruned_and_comes_out_compact_with_its_exits(arrays):
     assert [w.shape for w in rebuilt.get_weights()] == [w.shape for w in model.get_weights()]
     right = np.mean(model.predict(validation[0], verbose=0)[-1].argmax(axis=-1) == validation[1])
     assert right == pytest.approx(growth.best, abs=0.005)  # rounding at a tie of two classes
-
-
-def test_kept_networks_are_those_of_the_best_epoch_of_their_depth(arrays):
-    (images, labels), validation = arrays
-    model = small_model(exits=[1])
-    growth = DepthGrowth(1.0, max_depth=3, cycle_epochs=3, keep=(1, 2), verbose=0)
-    model.fit(images, labels, batch_size=64, epochs=9, validation_data=validation, callbacks=[growth], verbose=0)
-    assert [stage.depth for stage in growth.stages if stage.phase == CYCLE] == [1, 2, 3]
-    assert list(model.kept) == [1, 2]
-    best = {stage.depth: stage.best for stage in growth.stages if stage.phase == CYCLE}
-    for depth, network in model.kept.items():
-        assert len(network.outputs) == 1
-        right = np.mean(network.predict(validation[0], verbose=0).argmax(axis=-1) == validation[1])
-        assert right == pytest.approx(best[depth], abs=0.005)
-
-
-def test_a_kept_network_that_ends_the_run_without_being_the_best_is_not_lost(arrays):
-    class Worsening(DepthGrowth):
-        def on_epoch_end(self, epoch, logs=None):
-            super().on_epoch_end(epoch, {**logs, "val_accuracy": 0.5 - 0.1 * self.stages[-1].depth})
-
-    (images, labels), validation = arrays
-    model = small_model()
-    growth = Worsening(1.0, max_depth=2, cycle_epochs=1, keep=(1, 2), verbose=0)
-    model.fit(images, labels, batch_size=64, epochs=3, validation_data=validation, callbacks=[growth], verbose=0)
-    assert model.depth == 1 and list(model.kept) == [1, 2]
-    for depth, network in model.kept.items():
-        assert [w.shape for w in network.get_weights()] == [w.shape for w in build(model.spec, depth).get_weights()]
-    with pytest.raises(InputError, match=r"prunes the depth found only: leave keep \(\(1,\)\) out"):
-        growth = DepthGrowth(1.0, cycle_epochs=1, keep=(1,), verbose=0)
-        callbacks = [growth, ChannelPruning(0.5)]
-        model.fit(images, labels, epochs=3, validation_data=validation, callbacks=callbacks, verbose=0)
 
 
 def test_stopped_while_channels_go_a_training_keeps_the_best_weights_from_before(arrays):

@@ -46,13 +46,3 @@ def test_a_record_without_what_it_must_have_is_one_line(tmp_path):
     with pytest.raises(InputError, match=r"run.json cannot be read .*--overwrite"):
         folder.precision()
     folder.check(RunOptions(), overwrite=True, resume=False)
-
-
-def test_only_its_own_kept_networks_are_replaced(tmp_path):
-    for name in ("depth2.keras", "depth_map.keras"):
-        (tmp_path / name).write_bytes(b"")
-    folder = RunFolder(tmp_path)
-    with pytest.raises(InputError, match="holds another run"):
-        folder.check(RunOptions(), overwrite=False, resume=False)
-    with folder.claimed(RunOptions(), "float32", overwrite=True, resume=False):
-        assert not (tmp_path / "depth2.keras").exists() and (tmp_path / "depth_map.keras").exists()

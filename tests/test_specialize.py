@@ -111,23 +111,6 @@ def test_a_run_with_exits_only_is_narrowed_where_that_is_trained_on(command, tmp
     assert (tmp_path / "device" / "android.tflite").stat().st_size < 8 * 1024
 
 
-def test_kept_depths_are_searched_as_the_networks_they_are(command, tmp_path, digits):
-    out = tmp_path / "kept"
-    report = run(RunOptions(width=8, keep="1", epochs=14, cycle_epochs=6, max_depth=2, target_accuracy=1), out)
-    network = keras.saving.load_model(out / "depth1.keras")
-    images, labels = digits.validation
-    right = float(np.mean(network.predict(images.astype("float32"), verbose=0).argmax(-1) == labels))
-    assert report["supernet"]["kept"] == {1: pytest.approx(right)}
-    assert right == pytest.approx(max(stage["best_val_accuracy"] for stage in report["stages"] if stage["depth"] == 1))
-    size = flash_bytes(NetworkSpec(**report["supernet"]["spec"]), 1)
-    arguments = f"--run={out}", f"--max_flash={size + 100}", "--targets=android", f"--out={tmp_path / 'device'}"
-    assert command(*arguments)[0] == 0
-    found = json.loads((tmp_path / "device" / "specialize.json").read_text())
-    assert found["depth"] == 1 and found["val_accuracy"] == pytest.approx(right, abs=0.02)  # its statistics are new
-    shorter = size - 100
-    assert command(f"--run={out}", f"--max_flash={shorter}", f"--out={tmp_path / 'none'}")[0] == 2
-
-
 def test_an_interrupted_finetuning_does_not_bind_the_next_one(command, finished, tmp_path, monkeypatch):
     arguments = f"--run={finished}", "--max_flash=6KB", "--targets=android", f"--out={tmp_path}"
     with monkeypatch.context() as patched:
@@ -269,23 +252,6 @@ def test_limits_are_kept_by_what_is_found(digits, pruned):
     for part in (0.9, 0.5):
         limits = Budget(max_flash=int(part * whole["flash_bytes"]), max_macs=int(part * whole["macs"]))
         assert limits.excess(search.best(limits).sizes) == 0
-
-
-def test_a_kept_network_stands_for_its_depth_instead_of_an_exit(digits):
-    spec = NetworkSpec("resnet18", (8, 8, 1), 10, width=4, exits=(1, 2))
-    alone = dataclasses.replace(spec, exits=())
-    whole, kept = build(spec, 2), [build(alone, 1), build(alone, 3)]
-    search = Specialization(whole, spec, digits, kept=kept, widths=False)
-    assert search.depths == (1, 2, 3)
-    for depth, network in ((1, kept[0]), (2, whole), (3, kept[1])):
-        found = search.measure(Choice(depth, (1.0,) * depth)).network
-        for ours, theirs in zip(
-            found.get_layer("stem_conv").weights, network.get_layer("stem_conv").weights, strict=True
-        ):
-            np.testing.assert_array_equal(ours, theirs)
-        images, labels = digits.validation
-        answers = keras.tree.flatten(network.predict(images.astype("float32"), verbose=0))[-1].argmax(axis=-1)
-        assert search.predicted(Choice(depth, (1.0,) * depth)) == pytest.approx(np.mean(answers == labels))
 
 
 def test_a_network_that_holds_no_other_is_refused(digits):

@@ -180,8 +180,6 @@ def test_a_run_learns_from_a_teacher(command, tmp_path, trained_on_digits):
         (["--prune=1"], "prune must be below 1, got 1.0"),
         (["--prune=0.5", "--epochs=10", "--cycle_epochs=8"], "at most half of the epochs (10)"),
         (["--prune_streams"], "give prune as well"),
-        (["--keep=1", "--shrink_epochs=1"], "leave prune and shrink_epochs out"),
-        (["--keep=9"], "keep must be depths from 1 to"),
         (["--prune=0.999"], "one channel a group"),
         (["--exits=9"], "1 to 8, the deepest tried, got 9"),
         (["--teacher=/nowhere/teacher.keras"], "no such file: /nowhere/teacher.keras"),
