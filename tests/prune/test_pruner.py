@@ -182,3 +182,9 @@ def test_a_growing_run_is_told_of_the_depth_between_at_which_too_little_can_go()
         ChannelPruning(0.75).check(spec, depth, depth)
     with pytest.raises(InputError, match="at depth 4: pruned to one channel a group"):
         ChannelPruning(0.75).check(spec, 1, 16)
+
+
+def test_a_growing_run_prunes_in_another_window_unless_one_is_given():
+    usual, own = prune.ChannelPruning(0.5), prune.ChannelPruning(0.5, start=0.2)
+    assert usual.of_trained().plan.end < usual.plan.end
+    assert own.of_trained().plan == own.plan and own.plan.end == usual.plan.end
