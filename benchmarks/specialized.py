@@ -22,7 +22,7 @@ from odn_keras.files import write_json
 from odn_keras.options import DataOptions, RunOptions
 from odn_keras.run_folder import finished_report
 
-ALONE, CHECKPOINTS = "alone.json", ".alone"
+ALONE, CHECKPOINTS = "alone_{}_epochs.json", ".alone"
 
 
 def define_flags() -> None:
@@ -38,13 +38,13 @@ def main() -> None:
     folders = [pathlib.Path(values.run, device) for device in values.devices]
     options = RunOptions(**{**report["options"], **cli.option_values(DataOptions, given_only=True)})
     epochs = values.alone_epochs or report["epochs"]
-    rows = []
+    kept, rows = ALONE.format(epochs), []
     for folder in folders:
-        if not (folder / ALONE).exists():
+        if not (folder / kept).exists():
             architecture = json.loads((folder / "specialize.json").read_text())
-            write_json(_alone(options, architecture, report, epochs, folder / CHECKPOINTS), folder / ALONE)
+            write_json(_alone(options, architecture, report, epochs, folder / CHECKPOINTS), folder / kept)
             shutil.rmtree(folder / CHECKPOINTS)
-        rows.append((folder.name, *(json.loads((folder / name).read_text()) for name in ("specialize.json", ALONE))))
+        rows.append((folder.name, *(json.loads((folder / name).read_text()) for name in ("specialize.json", kept))))
     print(
         f"\n{'device':<10}{'depth':>6}{'flash, bytes':>14}{'cut out':>10}{'finetuned':>11}{'alone':>10}{'change':>10}"
         f"{'MACs alone':>14}"
