@@ -74,7 +74,7 @@ def measure_table(
         check_configuration(vela)
     contents: dict[str, bytes] = {}
     wholes: dict[str, NetworkSpec] = {}
-    combinations = list(_combinations(spec, depth, elastic.FRACTIONS))
+    combinations = list(_combinations(spec, depth))
     for number, narrowed in enumerate(combinations, start=1):
         progress(f"making the parts: {number} of {len(combinations)}")
         whole = _quantized(narrowed, depth)
@@ -162,10 +162,10 @@ def _estimated(paths: dict[str, pathlib.Path], vela: str, progress: Callable[[st
     return found
 
 
-def _combinations(spec: NetworkSpec, depth: int, ladder: Sequence[float]) -> Iterator[NetworkSpec]:
+def _combinations(spec: NetworkSpec, depth: int) -> Iterator[NetworkSpec]:
     """The network with each combination of fractions in the inner layers of a block, the same in all blocks."""
     whole = [spec.inner_channels(number) for number in range(1, depth + 1)]
-    for fractions in itertools.product(ladder, repeat=len(whole[0])):
+    for fractions in itertools.product(elastic.FRACTIONS, repeat=len(whole[0])):
         inner = tuple(tuple(map(elastic.active_channels, channels, fractions)) for channels in whole)
         yield replace(spec, exits=tuple(range(1, depth)), inner=inner)
 
