@@ -6,12 +6,16 @@ import os
 import platform
 from importlib import metadata
 
+import numpy as np
+
 from odn_keras.budget import Budget
 from odn_keras.files import replacing
 from odn_keras.growth import PRUNE, SETTLE, SHRINK, DepthGrowth, Stage
 
 REPORTED_PACKAGES = ("odn_keras", "keras", "tensorflow", "jax", "torch", "numpy", "ai-edge-litert")
 NAMED_IN_PICTURE = {PRUNE: "pruning", SHRINK: "shrinking widths"}
+SMALLEST_ERROR = 1e-4  # shown: one image in ten thousand
+TICKS = tuple(step * 10.0**-power for power in range(5) for step in (0.7, 0.5, 0.3, 0.2, 0.1))  # errors
 
 
 def stage_rows(stages: list[Stage], train_images: int) -> list[dict]:
@@ -53,58 +57,89 @@ def write_history(history: dict[str, list[float]], stages: list[Stage], path: st
             writer.writerow([epoch, *place, *("" if math.isnan(value) else value for value in metrics)])
 
 
-def draw_growth(growth: DepthGrowth, title: str, path: str | os.PathLike) -> None:
-    """Validation accuracy over epochs, coloured by depth, with expansions, forecasts and target marked."""
+def plot_growth(growth: DepthGrowth, title: str, path: str | os.PathLike) -> None:
+    """Plots validation accuracy over epochs, coloured by depth, with expansions, forecasts and target marked.
+
+    The accuracy axis is logarithmic in the error, so that the first epochs and the last tenths of a point both show.
+    """
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator, PercentFormatter
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
+    values = [value for stage in growth.stages for value in (*stage.values, *stage.forecasts) if value is not None]
+    _use_error_scale(axes, [*values, *([] if growth.target is None else [growth.target])])
     depths = sorted({stage.depth for stage in growth.stages})
+    marks: dict[str, dict] = {}  # what a line or an area stands for -> how it looks, in the legend
     previous: tuple[int, float] | None = None
-    left = False
     for number, stage in enumerate(growth.stages):
         color = f"C{depths.index(stage.depth)}"
         epochs = range(stage.first_epoch + 1, stage.first_epoch + stage.epochs + 1)
         points = [*([previous] if previous else []), *zip(epochs, stage.values, strict=True)]
         if points:
             axes.plot(*zip(*points, strict=True), color=color, marker="o", markersize=3)
-        expanded = number > 0 and growth.stages[number - 1].depth != stage.depth
-        if expanded:
-            axes.axvline(stage.first_epoch + 0.5, color=color, linestyle=":", linewidth=1)
+        if number > 0 and growth.stages[number - 1].depth < stage.depth:
+            look = {"color": "grey", "linestyle": ":", "linewidth": 1}
+            axes.axvline(stage.first_epoch + 0.5, **{**look, "color": color})
+            marks["one block deeper"] = look
         span = stage.first_epoch + 0.5, stage.first_epoch + stage.epochs + 0.5
         if stage.phase == SETTLE:
             axes.axvspan(*span, color=color, alpha=0.12)
+            marks["prefix frozen"] = {"color": "grey", "alpha": 0.2, "linewidth": 8}
         if stage.phase in NAMED_IN_PICTURE:
             axes.axvspan(*span, facecolor="none", edgecolor="grey", hatch="//", alpha=0.3)
             name = NAMED_IN_PICTURE[stage.phase]
             axes.text(span[0] + 0.2, 0.97, name, transform=axes.get_xaxis_transform(), va="top")
         if stage.forecasts and stage.forecasts[-1] is not None and not stage.complete:
-            left = True
-            axes.plot(
-                [epochs[-1], stage.end_epoch], [stage.values[-1], stage.forecasts[-1]],
-                color=color, linestyle="--", linewidth=1, marker="x", markevery=[1],
-            )  # fmt: skip
+            look = {"linestyle": "--", "linewidth": 1, "marker": "x"}
+            ends = [epochs[-1], stage.end_epoch], [stage.values[-1], stage.forecasts[-1]]
+            axes.plot(*ends, color=color, markevery=[1], **look)
+            marks["forecast for which it was left"] = {"color": "grey", **look}
         previous = points[-1] if points else previous
     for index, depth in enumerate(depths):
         axes.plot([], [], color=f"C{index}", marker="o", markersize=3, label=f"depth {depth}")
-    axes.plot([], [], color="grey", linestyle=":", label="one block deeper")
-    if any(stage.phase == SETTLE for stage in growth.stages):
-        axes.fill_between([], [], color="grey", alpha=0.2, label="prefix frozen")
-    if left:
-        axes.plot([], [], color="grey", linestyle="--", marker="x", label="forecast for which it was left")
-    axes.axhline(growth.target, color="black", linestyle="--", linewidth=1, label=f"target {growth.target:.2%}")
-    values = sorted(value for stage in growth.stages for value in stage.values)
-    if values:  # a first bad epoch should not flatten the rest
-        low = values[len(values) // 10]
-        top = max(values[-1], growth.target)
-        axes.set_ylim(max(0.0, low - 0.3 * (top - low) - 0.002), top + 0.1 * (top - low) + 0.001)
+    for label, look in marks.items():
+        axes.plot([], [], label=label, **look)
+    if growth.target is not None:
+        axes.axhline(growth.target, color="black", linestyle="--", linewidth=1, label=f"target {growth.target:.2%}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.set(xlabel="epoch", ylabel="validation accuracy", title=title)
-    axes.legend(loc="lower right", fontsize="small")
+    axes.set(xlabel="epoch", ylabel="validation accuracy", title=plain_text(title))
+    axes.legend(loc="best", fontsize="small")
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120)
+
+
+def plain_text(text: str) -> str:
+    """A user's text as a picture shows it letter by letter: matplotlib takes what stands between dollars for a formula.
+
+    >>> plain_text("50$ and 60$")
+    '50\\\\$ and 60\\\\$'
+    """
+    return text.replace("$", r"\$")
+
+
+def _use_error_scale(axes, values: list[float]) -> None:
+    """Makes the vertical axis, of accuracies, logarithmic in the error; it spans the values."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+    heights = [-math.log10(min(1.0, max(1 - value, SMALLEST_ERROR))) for value in values] or [0.0]
+    margin = 0.05 * (max(heights) - min(heights)) + 0.01
+    high, low = 10 ** -(max(heights) + margin), min(1.0, 10 ** -(min(heights) - margin))
+    axes.set_yscale(
+        "function",
+        functions=(
+            lambda accuracy: -np.log10(np.maximum(1 - np.asarray(accuracy), SMALLEST_ERROR / 10)),
+            lambda height: 1 - 10.0 ** -np.asarray(height),
+        ),
+    )
+    nice = [error for error in TICKS if high <= error <= low]
+    if len(nice) < 3:  # a short range: evenly spaced ones
+        nice = [1 - float(accuracy) for accuracy in MaxNLocator(5).tick_values(1 - low, 1 - high)]
+    digits = max(0, math.ceil(-math.log10(min(np.diff(sorted(nice)), default=1))) - 2) if len(nice) > 1 else 0
+    axes.yaxis.set_major_locator(FixedLocator([1 - error for error in nice]))
+    axes.set_ylim(1 - low, 1 - high)
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda accuracy, _: f"{accuracy:.{digits}%}"))
 
 
 def table(report: dict) -> str:

@@ -82,7 +82,7 @@ def run(
             if len(model.network.outputs) > 1 or options.shrink_epochs:
                 supernet = _save(model.network, folder.path / SUPERNET)
             title = f"{fitted.dataset}, {fitted.backbone}, width {fitted.width}"
-            report.draw_growth(growth, title, folder.path / "growth.png")
+            report.plot_growth(growth, title, folder.path / "growth.png")
             result = _deploy(network, supernet, growth, model.spec, options, found["precision"], dataset, folder.path)
         folder.finish()
     return result

@@ -33,14 +33,62 @@ def test_history_has_one_row_an_epoch_with_its_place(stages, tmp_path):
     assert rows[2]["phase"] == SETTLE and rows[4]["val_accuracy"] == "0.9"
 
 
-def test_the_picture_is_a_picture(stages, tmp_path):
+@pytest.fixture
+def picture(tmp_path, monkeypatch):
+    """Plots the growth of some stages: the axes of the picture, and its file."""
+    from matplotlib.figure import Figure
+
+    made = []
+    original = Figure.savefig
+
+    def remember(figure, *arguments, **options):
+        made.append(figure.axes[0])
+        return original(figure, *arguments, **options)
+
+    monkeypatch.setattr(Figure, "savefig", remember)
+
+    def plot(stages, target=0.85, title="digits"):
+        growth = DepthGrowth(target)
+        growth.stages = stages
+        report.plot_growth(growth, title, tmp_path / "growth.png")
+        return made[-1], tmp_path / "growth.png"
+
+    return plot
+
+
+def legend(axes):
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_the_picture_shows_every_epoch(stages, picture):
     from PIL import Image
 
-    growth = DepthGrowth(0.85)
-    growth.stages = stages
-    report.draw_growth(growth, "digits", tmp_path / "growth.png")
-    with Image.open(tmp_path / "growth.png") as image:
+    axes, path = picture(stages)
+    with Image.open(path) as image:
         assert image.size[0] > 600 and len(image.convert("RGB").getcolors(1 << 20)) > 10
+    low, high = axes.get_ylim()
+    assert low < 0.5 and high > 0.9
+    assert "one block deeper" in legend(axes)
+
+
+def test_the_legend_names_only_what_is_there(stages, picture):
+    axes, _ = picture(stages[:1])
+    assert "one block deeper" not in legend(axes) and "prefix frozen" not in legend(axes)
+
+
+@pytest.mark.parametrize("values", [[1.0, 1.0], [0.0, 0.2], [0.5], [0.9993, 0.99935]])
+def test_any_accuracies_can_be_plotted(picture, values):
+    axes, _ = picture([Stage(1, CYCLE, 0, 3, values=values, forecasts=[None] * len(values))], target=1.0)
+    low, high = axes.get_ylim()
+    assert low < min(values) + 1e-3 and max(values) - 1e-3 < high and low < high
+
+
+@pytest.mark.parametrize("title", ["$x^2$", r"a $\frac{", "50$ or 60$"])
+def test_a_title_is_no_formula(stages, picture, title):
+    axes, _ = picture(stages, title=title)
+    from matplotlib.cbook import is_math_text
+
+    assert not is_math_text(axes.get_title())
 
 
 def test_versions_name_what_computed():
