@@ -1,0 +1,38 @@
+"""What the documents show is what a reader may paste: the Python runs, the commands have the flags they are given."""
+
+import importlib
+import pathlib
+import re
+import shlex
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"python -m odn_keras\.(train|export|evaluate|specialize|route|latency)\b([^`\n#;]*)")
+
+
+def shown(pattern: re.Pattern) -> list:
+    """What the documents show of it, each with a name."""
+    return [
+        pytest.param(found, id=f"{document.name}-{number}")
+        for document in DOCUMENTS
+        for number, found in enumerate(pattern.findall(document.read_text().replace("\\\n", " ")), start=1)
+    ]
+
+
+@pytest.mark.parametrize("code", shown(PYTHON))
+def test_python_runs_as_pasted(code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "snippet", "exec"), {"__name__": "__main__"})
+
+
+@pytest.mark.parametrize("command", shown(COMMAND))
+def test_commands_have_the_flags_they_are_given(command, run_command, monkeypatch):
+    monkeypatch.chdir(ROOT)  # where the flagfiles lie
+    module = importlib.import_module(f"odn_keras.{command[0]}")
+    monkeypatch.setattr(module, "main", lambda: 0)
+    arguments = [argument for argument in shlex.split(command[1]) if argument != "--help" and "..." not in argument]
+    status, _, error = run_command(module, *arguments)
+    assert status == 0, error
