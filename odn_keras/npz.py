@@ -12,6 +12,8 @@ import numpy as np
 from odn_keras import spool
 from odn_keras.errors import InputError
 
+MAX_COMPRESSION = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: 1032}
+
 
 @dataclass(frozen=True)
 class StoredArray:
@@ -60,7 +62,9 @@ class StoredArray:
         return np.frombuffer(data, self.dtype).reshape(shape)
 
 
-def open_npz(path: pathlib.Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, StoredArray]:
+def find_arrays(
+    path: pathlib.Path, required: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> dict[str, StoredArray]:
     """Finds arrays in an `.npz` file by their names.
 
     Raises:
@@ -79,11 +83,15 @@ def open_npz(path: pathlib.Path, required: tuple[str, ...], optional: tuple[str,
 def _find(path: pathlib.Path, archive: zipfile.ZipFile, key: str) -> StoredArray:
     with archive.open(f"{key}.npy") as member:
         shape, fortran, dtype = _read_header(member)
-        size = archive.getinfo(f"{key}.npy").file_size - member.tell()
+        entry = archive.getinfo(f"{key}.npy")
+        size = entry.file_size - member.tell()
     if dtype.hasobject:
         raise InputError(f"{key} in {path} holds Python objects: save a plain array")
     if not shape or min(shape) < 0 or math.prod(shape) * dtype.itemsize != size:
         raise InputError(f"{key} in {path} is damaged: {dtype} of shape {shape} cannot take {size} bytes")
+    most = entry.compress_size * MAX_COMPRESSION.get(entry.compress_type, math.inf)
+    if entry.file_size > most + MAX_COMPRESSION[zipfile.ZIP_DEFLATED]:
+        raise InputError(f"{key} in {path} is damaged: {entry.compress_size} bytes cannot hold {entry.file_size}")
     return StoredArray(path, key, shape, dtype, fortran)
 
 

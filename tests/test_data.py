@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from odn_keras import InputError, data, load_dataset
+from odn_keras import InputError, load_dataset, tfds_dataset
 
 
 def test_digits_are_the_uci_digits(digits):
@@ -198,7 +198,7 @@ def test_mnist_is_whole(real_data_dir):
 
 def test_without_a_network_nothing_is_tried(tmp_path, monkeypatch):
     pytest.importorskip("tensorflow_datasets")
-    monkeypatch.setattr(data, "_online", lambda: False)
+    monkeypatch.setattr(tfds_dataset, "_online", lambda: False)
     with pytest.raises(InputError, match=r"mnist.*no network"):
         load_dataset("mnist", data_dir=str(tmp_path / "tfds"))
     assert not (tmp_path / "tfds").exists()
@@ -206,7 +206,7 @@ def test_without_a_network_nothing_is_tried(tmp_path, monkeypatch):
 
 def test_a_failed_download_is_refused_in_one_line(tmp_path, monkeypatch):
     tfds = pytest.importorskip("tensorflow_datasets")
-    monkeypatch.setattr(data, "_online", lambda: True)
+    monkeypatch.setattr(tfds_dataset, "_online", lambda: True)
 
     def no_network(*args, **kwargs):
         raise ConnectionError("no route to host\nand more lines")

@@ -203,7 +203,7 @@ def test_an_npz_whose_directory_lies_too_is_refused_without_allocating_what_it_s
     members = {**GOOD, "x_train": header, "y_train": labels, "x_test": npy(np.zeros((10, 10, 100), np.uint8))}
     path = write_npz(tmp_path / "lies.npz", members, {"x_train": lie})
     tracemalloc.start()
-    refused(path, "x_train.*truncated", in_memory=in_memory)
+    refused(path, r"x_train.*damaged: \d+ bytes cannot hold 1000000128", in_memory=in_memory)
     assert tracemalloc.get_traced_memory()[1] < 10**8
     tracemalloc.stop()
 

@@ -191,7 +191,7 @@ def test_bad_flags_are_refused_in_one_line(refused, arguments, message):
 
 def test_data_that_is_neither_there_nor_downloadable_is_refused(refused, tmp_path, monkeypatch):
     pytest.importorskip("tensorflow_datasets")
-    monkeypatch.setattr("odn_keras.data._online", lambda: False)
+    monkeypatch.setattr("odn_keras.tfds_dataset._online", lambda: False)
     assert "no network" in refused("--dataset=mnist", f"--data_dir={tmp_path}")
 
 
