@@ -13,7 +13,7 @@ BACKENDS = ("tensorflow", "jax", "torch")
 def check_before_import() -> None:
     """Raises `InputError` for a configuration that `import keras` would end in a traceback over, or cannot train."""
     configured = _configured()
-    backend, place = configured.get("backend", "tensorflow"), _config_file()
+    backend, place = configured.get("backend", "tensorflow"), str(_config_file())
     if os.environ.get("KERAS_BACKEND"):
         backend, place = os.environ["KERAS_BACKEND"], "the variable KERAS_BACKEND"
     _check_backend(backend, place)

@@ -11,6 +11,7 @@ from odn_keras.options import FREE_TO_CHANGE, DataOptions
 
 if TYPE_CHECKING:
     from odn_keras.data import Dataset
+    from odn_keras.fingerprint import DataFingerprint
 
 FIXED = ("digits", "tfds")  # kinds of data that are the same for everybody
 
@@ -54,14 +55,14 @@ def load_data(run: dict[str, Any], options: DataOptions, folder: str | pathlib.P
     from odn_keras.fingerprint import difference
 
     dataset = load(options, spool_dir)
-    then = run.get("data")
+    then, now = run.get("data"), _fingerprint(dataset)
     if then:
-        if changed := difference(then, dataset.fingerprint):
+        if changed := difference(then, now):
             raise InputError(
                 f"the data of {folder} are not those it was trained on: {changed}; give the data as they were "
                 "(--dataset, where they are elsewhere), or train anew"
             )
-    elif dataset.fingerprint.kind not in FIXED:
+    elif now.kind not in FIXED:
         raise InputError(
             f"the run in {folder} is of an earlier version, which kept no record of its data: nobody can tell whether "
             f"{options.dataset} is split as it was; train anew"
@@ -76,7 +77,11 @@ def load_data(run: dict[str, Any], options: DataOptions, folder: str | pathlib.P
 
 
 def record_of(dataset: "Dataset", options: DataOptions) -> dict[str, Any]:
-    """What a run keeps, as JSON, to know its data again."""
-    path = os.path.abspath(options.dataset)
-    is_path = dataset.fingerprint.kind not in FIXED
-    return {"data": asdict(dataset.fingerprint), "dataset_path": path if is_path else None}
+    """What a run keeps, as JSON, to know its data again: `data`, and where they are paths `dataset_path`."""
+    now = _fingerprint(dataset)
+    return {"data": asdict(now), "dataset_path": None if now.kind in FIXED else os.path.abspath(options.dataset)}
+
+
+def _fingerprint(dataset: "Dataset") -> "DataFingerprint":
+    assert dataset.fingerprint is not None, "whatever `load` loads has one"
+    return dataset.fingerprint

@@ -5,6 +5,7 @@ what makes it finished.
 """
 
 import contextlib
+import errno
 import json
 import math
 import pathlib
@@ -21,6 +22,8 @@ from odn_keras.errors import InputError
 from odn_keras.files import TEMPORARY_PREFIX, write_json
 from odn_keras.locks import LOCK
 from odn_keras.options import FREE_TO_CHANGE, RunOptions
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # for which the system does not say where
 
 RUN_FILES = ("model.tflite", "model.keras", "labels.txt", "history.csv", "growth.png", "report.json")
 SUPERNET = "supernet.keras"  # of a run with exits or shrunk widths only: the network that holds the smaller ones
@@ -193,7 +196,8 @@ class RunFolder:
                 self._begin({"options": asdict(options), "precision": precision, **(data or {})})
             elif (record := self.record()).pop("clearing", False):
                 self._begin(record)
-            yield
+            with _naming(self.path):
+                yield
 
     def finish(self) -> None:
         """Ends the run: there is nothing to resume any more."""
@@ -280,7 +284,7 @@ def output(path: str | pathlib.Path, dataset: str | None = None) -> Iterator[pat
     made = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with locks.writing(path):
+        with locks.writing(path), _naming(path):
             try:
                 yield path
             finally:
@@ -289,6 +293,18 @@ def output(path: str | pathlib.Path, dataset: str | None = None) -> Iterator[pat
         with contextlib.suppress(OSError):  # until one is not empty
             for folder in made:
                 folder.rmdir()
+
+
+@contextlib.contextmanager
+def _naming(path: pathlib.Path) -> Iterator[None]:
+    """Context manager: names, in an error of a full disk, the folder that is written to or the temporary one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in DISK_FULL:
+            places = [path, pathlib.Path(tempfile.gettempdir())] if error.errno == errno.ENOSPC else [path]
+            error.filename = str(min(places, key=lambda place: shutil.disk_usage(place).free))
+        raise
 
 
 def check_output(path: pathlib.Path, dataset: str | None = None) -> None:
