@@ -22,8 +22,6 @@ from odn_keras.options import DataOptions
 from odn_keras.run_data import load_data
 from odn_keras.run_folder import EXPORT, check_output, finished_report, in_use, output
 
-MODEL = "model.keras"
-
 
 def define_flags() -> None:
     cli.define_option_flags(DataOptions)
@@ -46,7 +44,7 @@ def main() -> int:
     if not values.run:
         return _export(pathlib.Path(values.model), None)
     with in_use(values.run):
-        return _export(pathlib.Path(values.run, MODEL), finished_report(values.run))
+        return _export(pathlib.Path(values.run, "model.keras"), finished_report(values.run))
 
 
 def _export(model: pathlib.Path, report: dict[str, Any] | None) -> int:
@@ -61,10 +59,11 @@ def _export(model: pathlib.Path, report: dict[str, Any] | None) -> int:
     from odn_keras import data
     from odn_keras.builder import load
     from odn_keras.deploy import bundle
+    from odn_keras.run_networks import load_model
 
     targets = None if values.targets is None else tuple(values.targets)
     bundle.check_choices(values.quantize, targets, values.vela, budget)
-    network = load(model)
+    network = load_model(model.parent, report) if report else load(model)
     cli.wake_backend()
     dataset = load_data(report, options, model.parent) if report else data.load(options)
     with output(out, options.dataset):

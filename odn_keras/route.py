@@ -21,7 +21,8 @@ from odn_keras import cli
 from odn_keras.errors import InputError
 from odn_keras.files import TEMPORARY_PREFIX, replacing, write_json, write_lines
 from odn_keras.options import DataOptions
-from odn_keras.run_folder import ROUTED, SUPERNET, finished_report
+from odn_keras.run_data import load_data
+from odn_keras.run_folder import ROUTED, SUPERNET, check_output, finished_report, in_use, output
 
 HEADER, PICTURE = "routing.h", "routing.png"
 OF_STAGES = ("stage[0-9]*.tflite", "stage[0-9]*.cc", "stage[0-9]*.h")
@@ -32,9 +33,9 @@ EXAMPLES = 8  # of each exit
 def define_flags() -> None:
     cli.define_option_flags(DataOptions)
     flags.adopt_module_key_flags(cli)
-    flags.DEFINE_string("run", None, "The folder of a finished run with --exits, with its dataset.")
-    flags.DEFINE_string("model", None, "A .keras file with exits instead, and the dataset flags.")
-    flags.DEFINE_string("out", None, "Where the files go; default: the folder routed/ of the run, or beside the model.")
+    cli.define_path("run", None, "The folder of a finished run with --exits, with its dataset.")
+    cli.define_path("model", None, "A .keras file with exits instead, and the dataset flags.")
+    cli.define_path("out", None, "Where the files go; default: the folder routed/ of the run, or beside the model.")
     flags.DEFINE_float("max_accuracy_drop", 0.005, "Accuracy that routing may lose against the network's end.")
 
 
@@ -44,27 +45,33 @@ def main() -> None:
         raise InputError("give --run, the folder of a finished run, or --model, a .keras file with exits")
     if not 0 <= values.max_accuracy_drop <= 1:
         raise InputError(f"--max_accuracy_drop must be a fraction from 0 to 1, got {values.max_accuracy_drop}")
-    if values.run:
-        options = cli.data_options(finished_report(values.run))
-    else:
-        options = DataOptions(**cli.option_values(DataOptions))
-    model = pathlib.Path(values.run, SUPERNET) if values.run else pathlib.Path(values.model)
+    if not values.run:
+        return _route(pathlib.Path(values.model), None)
+    with in_use(values.run):
+        return _route(pathlib.Path(values.run, SUPERNET), finished_report(values.run))
+
+
+def _route(model: pathlib.Path, report: dict[str, Any] | None) -> None:
+    """Routes a model; of a finished run, which has a report, with the run's data."""
+    values = flags.FLAGS
+    options = cli.data_options(report) if report else DataOptions(**cli.option_values(DataOptions))
     out = pathlib.Path(values.out) if values.out else model.parent / ROUTED
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out must be a folder, {out} is a file")
+    check_output(out, options.dataset)
     cli.import_keras()
     from odn_keras import data
     from odn_keras.builder import load
     from odn_keras.deploy.chain import WITHOUT_EXITS
+    from odn_keras.run_networks import load_supernet
 
-    if values.run and not model.exists():
+    if report and not model.exists():
         raise InputError(f"{values.run}: {WITHOUT_EXITS}")
-    network = load(model)
+    network = load_supernet(model.parent, report) if report and report.get("supernet") else load(model)
     cli.wake_backend()
-    result = route(network, data.load(options), out, values.max_accuracy_drop)
-    print(f"\n{table(result)}\n")
-    for path in sorted(out.iterdir()):
-        print(f"  {path}")
+    dataset = load_data(report, options, model.parent) if report else data.load(options)
+    with output(out, options.dataset):
+        result = route(network, dataset, out, values.max_accuracy_drop)
+        print(f"\n{table(result)}\n")
+        cli.show_files(out)
 
 
 def route(network, dataset, out: pathlib.Path, max_accuracy_drop: float = 0.005) -> dict[str, Any]:

@@ -32,7 +32,8 @@ from odn_keras.files import replacing, write_json
 from odn_keras.footprint import parse_bytes
 from odn_keras.latency_table import LatencyTable
 from odn_keras.options import DataOptions, RunOptions
-from odn_keras.run_folder import SUPERNET, RunFolder, finished_supernet
+from odn_keras.run_data import load_data
+from odn_keras.run_folder import RunFolder, check_output, finished_supernet, in_use, output
 
 FINETUNING = ".finetuning"  # the folder of checkpoints, while that goes on
 
@@ -40,13 +41,13 @@ FINETUNING = ".finetuning"  # the folder of checkpoints, while that goes on
 def define_flags() -> None:
     cli.define_option_flags(DataOptions)
     flags.adopt_module_key_flags(cli)
-    flags.DEFINE_string("run", None, "The folder of a finished run with --exits or --shrink_epochs.")
-    flags.DEFINE_string("out", None, "Where the files go.")
+    cli.define_path("run", None, "The folder of a finished run with --exits or --shrink_epochs.")
+    cli.define_path("out", None, "Where the files go.")
     flags.DEFINE_string("max_flash", None, "Bytes that the int8 file may have, as 256KB.")
     flags.DEFINE_string("max_arena", None, "Bytes of working memory it may need in TFLite Micro; likewise.")
     flags.DEFINE_integer("max_macs", None, "Multiply-accumulates of an image, at most.", lower_bound=1)
     flags.DEFINE_float("max_latency_ms", None, "Milliseconds of an image, at most, on what --latency was measured on.")
-    flags.DEFINE_string("latency", None, "The table of latencies that odn_keras.latency has written.")
+    cli.define_path("latency", None, "The table of latencies that odn_keras.latency has written.")
     flags.DEFINE_float("min_accuracy", None, "Validation accuracy to reach, with as few bytes as possible.")
     flags.DEFINE_integer(
         "finetune_epochs",
@@ -83,28 +84,36 @@ def main() -> int:
         raise InputError("--latency is for --max_latency_ms or --frontier: give one of them")
     if values.frontier and values.finetune_epochs:
         raise InputError("--finetune_epochs is for a network that is exported, not for --frontier: leave it out")
-    report = finished_supernet(run)
+    with in_use(run):
+        return _specialize(run, out, Budget(flash, arena, values.max_macs, latency))
+
+
+def _specialize(run: pathlib.Path, out: pathlib.Path, limits: Budget) -> int:
+    values = flags.FLAGS
+    report = finished_supernet(run, "precision")
     latencies = None if values.latency is None else LatencyTable.load(values.latency)
     options = cli.data_options(report)
+    check_output(out, options.dataset)
     recipe = RunFolder(run).options() if values.finetune_epochs else None
 
     cli.import_keras()  # heavy: only once the flags are known to be good
-    from odn_keras import builder, data, subnetwork
+    from odn_keras import subnetwork
     from odn_keras.architectures import NetworkSpec
     from odn_keras.deploy import bundle
+    from odn_keras.run_networks import load_supernet
     from odn_keras.specialization import Specialization
 
-    limits = Budget(flash, arena, values.max_macs, latency)
     targets = () if values.frontier else values.targets  # of a frontier nothing is exported
     exporting: dict[str, Any] = {
         "targets": None if targets is None else tuple(targets),
         "vela": latencies.vela if latencies else None,
-        "budget": limits if flash or arena or latency else None,  # what the real file can be held against
+        # What the real file can be held against.
+        "budget": limits if limits.max_flash or limits.max_arena or limits.max_latency_ms else None,
     }
     bundle.check_choices("int8", **exporting)
-    network = builder.load(run / SUPERNET)
+    network = load_supernet(run, report)
     cli.wake_backend()
-    dataset = data.load(options)
+    dataset = load_data(report, options, run)
     spec = NetworkSpec(**report["supernet"]["spec"])
     widths = report["supernet"]["widths"]
     if recipe and not widths:
@@ -112,15 +121,18 @@ def main() -> int:
         widths = True
     search = Specialization(network, spec, dataset, widths=widths, latencies=latencies, progress=cli.show_step)
     if values.frontier:
-        return _frontier(search, out)
+        with output(out, options.dataset):
+            return _frontier(search, out)
     began = time.perf_counter()
     found = search.best(limits) if values.min_accuracy is None else search.smallest(values.min_accuracy, limits)
     search_seconds = time.perf_counter() - began
     print(f"\nfound after {search_seconds:.0f} s", flush=True)
     if recipe:
         recipe = dataclasses.replace(recipe, **dataclasses.asdict(options))
-        found = _finetuned(found, dataset, recipe, report["precision"], out)
-    return _export(found, search_seconds, dataset, out, exporting, latencies)
+    with output(out, options.dataset):
+        if recipe:
+            found = _finetuned(found, dataset, recipe, report["precision"], out)
+        return _export(found, search_seconds, dataset, out, exporting, latencies)
 
 
 def _finetuned(found, dataset, options: RunOptions, dtype: str, out: pathlib.Path):
@@ -167,8 +179,7 @@ def _export(
             f"{real:.4g} ms for the real file ({real / told - 1:+.1%})"
         )
     print()
-    for path in sorted(out.iterdir()):
-        print(f"  {path}")
+    cli.show_files(out)
     return cli.OVER_BUDGET if result["budget"] and result["budget"]["exceeded"] else 0
 
 
