@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from odn_keras import averaging, builder, cost, elastic, recipes, subnetwork
+from odn_keras import averaging, builder, cost, distribution, elastic, recipes, subnetwork
 from odn_keras.architectures import NetworkSpec
 from odn_keras.checkpoint import Checkpoint, Snapshot
 from odn_keras.distillation import Distillation, trained_model
@@ -358,7 +358,8 @@ class GrowingFit:
     def _keep(self, snapshot: Snapshot) -> None:
         self._last = snapshot
         if self._checkpoint:
-            self._checkpoint.save(snapshot)
+            with distribution.together():
+                self._checkpoint.save(snapshot)
 
     def _snapshot(self, epoch: int, step: int = 0) -> Snapshot:
         # On JAX the present weights are there only after this, in the middle of an epoch.

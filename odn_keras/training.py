@@ -65,14 +65,17 @@ def run(
     if found["report"]:
         return found["report"] if share.is_chief else None
     dtype, resumed = found["precision"], found["resumed"]
-    with distribution.together():  # all that can be checked is checked before anything of an earlier run is removed
+    # All that can be checked is checked before anything of an earlier run is removed.
+    with distribution.together(), distribution.local():
         dataset, data_record = _load(options, share, folder, resumed)
         fitted = _within_budget(options, dataset)
         if pruning := _pruning(fitted):
             spec = dataclasses.replace(network_spec(fitted, dataset), exits=fitted.exit_depths)
             pruning.check(spec, fitted.depth or 1, fitted.max_depth or spec.max_depth)
-        keras.utils.set_random_seed(fitted.seed)
-        model = new_model(fitted, dataset, dtype, depth=fitted.depth or 1, teacher=_teacher(fitted, dataset))
+        if share.processes > 1:
+            _teacher(fitted, dataset)  # which one of them may lack
+    keras.utils.set_random_seed(fitted.seed)
+    model = new_model(fitted, dataset, dtype, depth=fitted.depth or 1, teacher=_teacher(fitted, dataset))
     with contextlib.ExitStack() as claim:
         with distribution.together():
             if share.is_chief:
@@ -220,8 +223,7 @@ def _grow(
     callbacks = [growth, Checkpoint(folder.checkpoint)]
     if pruning := _pruning(options):
         callbacks.append(pruning)
-    if share.is_chief:
-        callbacks.append(_Recorder(growth, model.spec, dataset.class_names, folder.path))
+    callbacks.append(_Recorder(growth, model.spec, dataset.class_names, folder.path))
     try:
         model.fit(
             training_batches(options, dataset, share),
@@ -238,19 +240,23 @@ def _grow(
 
 
 class _Recorder(keras.callbacks.Callback):
-    """After every epoch: the history so far; after every better one: the network."""
+    """After every epoch: the history so far; after every better one: the network. Only the chief writes."""
 
     def __init__(self, growth: DepthGrowth, spec: NetworkSpec, class_names: tuple[str, ...], out: pathlib.Path):
         super().__init__()
         self._growth, self._spec, self._class_names, self._out = growth, spec, class_names, out
+        self._is_chief = distribution.current().is_chief
 
     def on_train_begin(self, logs=None):
-        write_lines(self._class_names, self._out / "labels.txt")
+        with distribution.together():
+            if self._is_chief:
+                write_lines(self._class_names, self._out / "labels.txt")
 
     def on_epoch_end(self, epoch, logs=None):
-        report.write_history(self.model.history.history, self._growth.stages, self._out / "history.csv")
-        if self._growth.improved:
-            with distribution.local():
+        with distribution.together(), distribution.local():
+            if self._is_chief:
+                report.write_history(self.model.history.history, self._growth.stages, self._out / "history.csv")
+            if self._is_chief and self._growth.improved:
                 _save_end(student(self.model), self._spec, self._out)
 
 
