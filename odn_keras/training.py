@@ -74,8 +74,9 @@ def run(
             pruning.check(spec, fitted.depth or 1, fitted.max_depth or spec.max_depth)
         if share.processes > 1:
             _teacher(fitted, dataset)  # which one of them may lack
-    keras.utils.set_random_seed(fitted.seed)
-    model = new_model(fitted, dataset, dtype, depth=fitted.depth or 1, teacher=_teacher(fitted, dataset))
+    teacher = _teacher(fitted, dataset)
+    keras.utils.set_random_seed(fitted.seed)  # only now: a teacher draws numbers too
+    model = new_model(fitted, dataset, dtype, depth=fitted.depth or 1, teacher=teacher)
     with contextlib.ExitStack() as claim:
         with distribution.together():
             if share.is_chief:
