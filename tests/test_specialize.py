@@ -19,10 +19,11 @@ from odn_keras import (
     run,
     specialize,
 )
+from odn_keras.choices import Choice
 from odn_keras.errors import InputError
 from odn_keras.footprint import flash_bytes
 from odn_keras.latency_table import parts
-from odn_keras.specialization import Choice, Specialization
+from odn_keras.specialization import Specialization
 from odn_keras.stages import TrainingDiverged
 
 
