@@ -185,3 +185,15 @@ def finished_report(path: str | pathlib.Path) -> dict[str, Any]:
     if report is None:
         raise InputError(f"{path} holds no finished run")
     return report
+
+
+def check_output(path: pathlib.Path, dataset: str | None = None) -> None:
+    """Raises `InputError` for a folder that a command must not write to: of a run, or within the dataset."""
+    if path.exists() and not path.is_dir():
+        raise InputError(f"--out must be a folder, {path} is a file")
+    if RunFolder(path).unfinished or (path / "report.json").exists():
+        raise InputError(f"--out must be a folder of its own, {path} holds a run")
+    if dataset and pathlib.Path(dataset).is_dir():
+        images = pathlib.Path(dataset).resolve()
+        if path.resolve().is_relative_to(images):
+            raise InputError(f"--out must not lie within the dataset: {path} is in {images}; give another --out")
