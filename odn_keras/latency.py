@@ -15,9 +15,10 @@ from typing import Any
 
 from absl import flags
 
-from odn_keras import cli
+from odn_keras import cli, next_step
 from odn_keras.errors import InputError
 from odn_keras.files import write_json
+from odn_keras.latency_table import LatencyTable
 from odn_keras.run_folder import LATENCY, finished_supernet, in_use
 
 
@@ -38,6 +39,8 @@ def main() -> None:
     out = pathlib.Path(values.out) if values.out else pathlib.Path(values.run, LATENCY)
     if out.is_dir() or not out.parent.is_dir():
         raise InputError(f"--out must be a file in a folder that exists, got {out}")
+    if values.out and out.exists():
+        LatencyTable.load(out)  # whatever else is there is not replaced
     with in_use(values.run):
         _measure(finished_supernet(values.run), out)
 
@@ -64,8 +67,9 @@ def _measure(report: dict[str, Any], out: pathlib.Path) -> None:
     for check in checks:
         inner = " ".join("+".join(map(str, channels)) for channels in check.inner)
         print(f"{check.measured_ms:>10.4f}{check.sum_ms:>14.4f}  {inner}")
-    print(f"a whole network is taken to need {table.factor:.3f} times the sum\n\n  {out}")
     write_json({**dataclasses.asdict(table), "checks": [dataclasses.asdict(check) for check in checks]}, out)
+    print(f"a whole network is taken to need {table.factor:.3f} times the sum\n\n  {out}")
+    print(f"\nnext: {next_step.command('specialize', run=values.run, latency=out, frontier=True)}")
 
 
 if __name__ == "__main__":

@@ -17,17 +17,17 @@ from typing import Any
 
 from absl import flags
 
-from odn_keras import cli
+from odn_keras import cli, next_step
 from odn_keras.errors import InputError
-from odn_keras.files import TEMPORARY_PREFIX, replacing, write_json, write_lines
+from odn_keras.files import TEMPORARY_PREFIX, write_json, write_lines
 from odn_keras.options import DataOptions
+from odn_keras.output_folder import CHECKPOINT, check_not_of_a_run
 from odn_keras.run_data import load_data
-from odn_keras.run_folder import ROUTED, SUPERNET, check_output, finished_report, in_use, output
+from odn_keras.run_folder import EXPORT, ROUTED, SUPERNET, check_output, finished_report, in_use, output
 
 HEADER, PICTURE = "routing.h", "routing.png"
 OF_STAGES = ("stage[0-9]*.tflite", "stage[0-9]*.cc", "stage[0-9]*.h")
 LATENCY_IMAGES = 1000
-EXAMPLES = 8  # of each exit
 
 
 def define_flags() -> None:
@@ -57,6 +57,7 @@ def _route(model: pathlib.Path, report: dict[str, Any] | None) -> None:
     options = cli.data_options(report) if report else DataOptions(**cli.option_values(DataOptions))
     out = pathlib.Path(values.out) if values.out else model.parent / ROUTED
     check_output(out, options.dataset)
+    check_not_of_a_run(out, EXPORT, CHECKPOINT)
     cli.import_keras()
     from odn_keras import data
     from odn_keras.builder import load
@@ -72,6 +73,7 @@ def _route(model: pathlib.Path, report: dict[str, Any] | None) -> None:
         result = route(network, dataset, out, values.max_accuracy_drop)
         print(f"\n{table(result)}\n")
         cli.show_files(out)
+    print(f"\nnext: {next_step.evaluation_of_chain(out, options)}")
 
 
 def route(network, dataset, out: pathlib.Path, max_accuracy_drop: float = 0.005) -> dict[str, Any]:
@@ -125,6 +127,7 @@ def _write(network, dataset, folder: pathlib.Path, max_accuracy_drop: float) -> 
     from odn_keras.deploy.runtimes import LiteRTClassifier, measure
     from odn_keras.deploy.tflite import CALIBRATION_IMAGES
     from odn_keras.routing import calibrate
+    from odn_keras.routing_picture import plot_routing
 
     stages, end = export_chain(network, dataset.train[0][:CALIBRATION_IMAGES], folder)
     images, labels = dataset.validation
@@ -150,6 +153,7 @@ def _write(network, dataset, folder: pathlib.Path, max_accuracy_drop: float) -> 
             "accuracy": routing.accuracy,
             "end_accuracy": routing.end_accuracy,
             "worst_drop": routing.worst_drop,
+            "images_needed": routing.images_needed,
         },
     }
     write_json(result, folder / ROUTING)
@@ -179,29 +183,25 @@ def _write(network, dataset, folder: pathlib.Path, max_accuracy_drop: float) -> 
     write_json(result, folder / ROUTING)
     write_header(stages, routing.thresholds, dataset.class_names, folder / HEADER)
     write_lines(dataset.class_names, folder / LABELS)
-    draw(images, exits, shares, folder / PICTURE)
+    plot_routing(images, labels, answers.argmax(axis=-1), exits, shares, dataset.class_names, folder / PICTURE)
     return result
 
 
-def draw(images, exits, shares, path: pathlib.Path) -> None:
-    """A row for each exit: the share of images that leave there, and the first few of them."""
-    import numpy as np
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(EXAMPLES + 2, 1.2 * len(shares)), layout="constrained")
-    axes = figure.subplots(len(shares), EXAMPLES + 1, squeeze=False, width_ratios=[2, *[1] * EXAMPLES])
-    for number, (share, row) in enumerate(zip(shares, axes, strict=True), start=1):
-        last = number == len(shares)
-        row[0].text(0, 0.5, f"{'end' if last else f'exit {number}'}\n{share:.1%}", va="center", fontsize=14)
-        chosen = np.flatnonzero(exits == number - 1)[:EXAMPLES]
-        for place, index in zip(row[1:], chosen, strict=False):
-            image = images[int(index)]
-            colours = image.shape[-1] in (3, 4)
-            place.imshow(image[..., :3] if colours else image[..., 0], cmap="gray", vmin=0, vmax=255)
-        for place in row:
-            place.set_axis_off()
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=100)
+def _promise(result: dict[str, Any]) -> str:
+    """What was promised, and what it takes where nothing can leave early under it."""
+    drop, validation = result["max_accuracy_drop"], result["validation"]
+    promised = f"promised: at most {drop:.4f} of accuracy lost"
+    if any(row["validation_share"] for row in result["stages"][:-1]):
+        return (
+            f"{promised}; at most {validation['worst_drop']:.4f}, with 95 % confidence, by "
+            f"{validation['images'] // 2:,} validation images"
+        )
+    if validation["images_needed"]:
+        return (
+            f"{promised}: NO image leaves early. With 95 % confidence that takes about {validation['images_needed']:,} "
+            f"validation images, there are {validation['images']:,}: give more, or a larger --max_accuracy_drop"
+        )
+    return f"{promised}: NO image leaves early, the exits lose more than that however many validation images there are"
 
 
 def table(result: dict[str, Any]) -> str:
@@ -219,12 +219,11 @@ def table(result: dict[str, Any]) -> str:
         )
     if any(row["arena_bytes"] is None for row in result["stages"]):
         lines.append("arenas were not measured: that needs TFLite Micro, pip install 'odn_keras[micro]'")
-    test, validation, end_macs = result["test"], result["validation"], result["stages"][-1]["macs"]
+    test, end_macs = result["test"], result["stages"][-1]["macs"]
     return "\n".join(
         [
             *lines,
-            f"promised: at most {result['max_accuracy_drop']:.4f} of accuracy lost; at most "
-            f"{validation['worst_drop']:.4f}, with 95 % confidence, by {validation['images'] // 2:,} validation images",
+            _promise(result),
             "",
             f"{'':<16}{'accuracy':>10}{'mean MACs':>14}{'mean ms':>10}",
             f"{'end only':<16}{test['end_accuracy']:>10.4f}{end_macs:>14,}{test['end_mean_ms']:>10.3f}",
