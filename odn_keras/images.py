@@ -87,15 +87,16 @@ def _opened(file: str | os.PathLike | BinaryIO, use: Callable[[Image.Image], T])
 
 
 def _shape(stored: Image.Image) -> tuple[int, int, int]:
-    width, height = stored.size
-    known = stored.format != "PNG" or "exif" in stored.info  # else Pillow decodes a PNG to look for it
+    width, height = (_upright(stored) if stored.format == "TIFF" else stored).size
+    # Pillow turns a TIFF itself, and decodes a PNG to look for what is not in its beginning.
+    known = stored.format != "TIFF" and (stored.format != "PNG" or "exif" in stored.info)
     if known and stored.getexif().get(ORIENTATION) in TURNED:
         width, height = height, width
     return height, width, 1 if stored.mode in GREY_MODES else 3
 
 
 def _decode(stored: Image.Image, file, size: tuple[int, int] | None, channels: int | None) -> np.ndarray:
-    upright = ImageOps.exif_transpose(stored)
+    upright = _upright(stored)
     if upright.mode.startswith("I;16") or (upright.mode == "I" and stored.format in SIXTEEN_BITS_AS_I):
         upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
     if upright.mode in ("I", "F"):
@@ -109,6 +110,13 @@ def _decode(stored: Image.Image, file, size: tuple[int, int] | None, channels: i
         image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
     pixels = np.asarray(image, dtype=np.uint8)
     return pixels.reshape(*pixels.shape[:2], channels)
+
+
+def _upright(stored: Image.Image) -> Image.Image:
+    if stored.format != "TIFF":
+        return ImageOps.exif_transpose(stored)
+    stored.load()  # turns it; `exif_transpose` of Pillow 9 would do so again
+    return stored
 
 
 def _has_transparency(image: Image.Image) -> bool:
