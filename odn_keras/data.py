@@ -4,11 +4,11 @@ What a name may be:
 
     digits               the UCI handwritten digits that come with scikit-learn (1,797 images of 8x8)
     mnist, svhn, ...     any image-classification set of TensorFlow Datasets
-    path/to/images       a folder with one sub-folder a class (or train/ and test/ folders of such)
-    path/to/file.npz     x_train, y_train, x_test, y_test and, if the classes have names, class_names
+    path/to/images       a folder with one sub-folder a class (or train/, val/ and test/ folders of such)
+    path/to/file.npz     x_train, y_train, x_test, y_test; x_val, y_val if set apart; class_names if there are names
 
-The validation images come out of the training split, always the same, whatever the run's seed and wherever the images
-are held. In folders and `.npz` files the content of an image decides, so that one image more moves no other.
+What is not set apart comes out of the training images, always in the same way, whatever the run's seed and wherever the
+images are held. In folders and `.npz` files the content of an image decides, so that one image more moves no other.
 """
 
 import dataclasses
