@@ -94,8 +94,13 @@ def load_dataset(
     Raises:
         InputError: where there is no such dataset or it cannot be used.
     """
+    if not isinstance(name, str | os.PathLike) or not os.fspath(name):
+        raise InputError(f"dataset must be a name or a path, got {name!r}")
     name = os.fspath(name)
-    source = _open(name, data_dir, _size(image_size), grayscale)
+    try:
+        source = _open(name, data_dir, _size(image_size), grayscale)
+    except OSError as error:
+        raise InputError(f"cannot open {name[:200]} ({error.strerror or error})") from error
     try:
         dataset = _read(name, source, validation_images, train_images, in_memory, spool_dir)
     except MemoryError as error:

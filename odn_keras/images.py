@@ -79,7 +79,7 @@ def _opened(file: str | os.PathLike | BinaryIO, use: Callable[[Image.Image], T])
     except (UnreadableImage, MemoryError):
         raise
     except UnidentifiedImageError as error:
-        raise UnreadableImage(file, f"its content is none of {', '.join(FORMATS)}", is_image=False) from error
+        raise UnreadableImage(file, "no image of a known format is in it", is_image=False) from error
     except OSError as error:
         raise UnreadableImage(file, error.strerror or str(error)) from error
     except Exception as error:  # Pillow's readers have many

@@ -35,13 +35,13 @@ def open_npz(path: pathlib.Path) -> Source:
     if unused := [key for key in held if key not in arrays]:
         notes.append(f"{path}: not used: {', '.join(unused[:5])}{' and more' if len(unused) > 5 else ''}")
     images = {split: arrays[f"x_{suffix}"] for split, suffix in wanted.items()}
+    labels = {split: _integers(arrays[f"y_{suffix}"], images[split], notes) for split, suffix in wanted.items()}
     shapes = {split: _image_shape(stored) for split, stored in images.items()}
     for split, shape in shapes.items():
         if shape != shapes["train"]:
             raise InputError(f"{path}: x_train and {images[split].key} differ in shape, {shapes['train']} and {shape}")
     if shapes["train"][2] not in (1, 3):
         notes.append(f"{path}: images of {shapes['train'][2]} channels, of shape {shapes['train']}")
-    labels = {split: _integers(arrays[f"y_{suffix}"], images[split], notes) for split, suffix in wanted.items()}
     convert = _conversions(list(images.values()), notes)
     parts = {split: _part(images[split], labels[split], shapes[split], convert[images[split].key]) for split in images}
     names = _class_names(arrays["class_names"], labels) if "class_names" in arrays else None
@@ -56,7 +56,7 @@ def _image_shape(images: StoredArray) -> tuple[int, int, int]:
             f"got {images.dtype} of shape {images.shape}"
         )
     height, width, channels = shape if len(shape) == 3 else (*shape, 1)
-    if channels > 4 and height <= 4:
+    if channels not in (1, 3) and (height in (1, 3) or height <= 4 < channels):
         raise InputError(
             f"{images.key} in {images.path} of shape {images.shape} seems to have its channels first: "
             f"store {images.key}.transpose(0, 2, 3, 1)"

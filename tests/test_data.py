@@ -161,6 +161,9 @@ def test_unknown_names_are_refused(tmp_path):
     for path in (str(tmp_path / "nowhere"), "path/to/images", "path/images", "images/", "c:\\images"):
         with pytest.raises(InputError, match="no such folder"):
             load_dataset(path)
+    for name in ("", 5, None, "x" * 5000, "/" + "x" * 5000):
+        with pytest.raises(InputError, match=r"must be a name or a path|cannot open xx|cannot open /xx"):
+            load_dataset(name)
     (tmp_path / "images.zip").write_bytes(b"")
     with pytest.raises(InputError, match="neither a folder of images nor an"):
         load_dataset(tmp_path / "images.zip")

@@ -85,6 +85,15 @@ def test_channels_first_is_refused_with_what_to_do(npz, channels):
     assert f"(40, {channels}, 8, 8) seems to have its channels first: store x_train.transpose(0, 2, 3, 1)" in line
 
 
+def test_images_last_are_refused_by_their_number(npz):
+    assert "x_train in" in (line := refusal(npz(**changed(PIXELS, lambda x: x.T)))) and "has 8 images" in line
+
+
+def test_small_images_with_channels_first_are_refused_too(npz):
+    first = changed(PIXELS, lambda x: np.repeat(x[:, np.newaxis, :4, :4], 3, axis=1))
+    assert "channels first" in refusal(npz(**first))
+
+
 def test_other_numbers_of_channels_are_told(npz):
     many = changed(PIXELS, lambda x: np.repeat(x[..., np.newaxis], 5, axis=-1))
     with pytest.warns(UserWarning, match=r"images of 5 channels, of shape \(8, 8, 5\)"):
