@@ -4,22 +4,25 @@ What a name may be:
 
     digits               the UCI handwritten digits that come with scikit-learn (1,797 images of 8x8)
     mnist, svhn, ...     any image-classification set of TensorFlow Datasets
-    path/to/images       a folder with one sub-folder a class (or train/ and test/ folders of such)
-    path/to/file.npz     x_train, y_train, x_test, y_test and, if the classes have names, class_names
+    path/to/images       a folder with one sub-folder a class (or train/, val/ and test/ folders of such)
+    path/to/file.npz     x_train, y_train, x_test, y_test; x_val, y_val if set apart; class_names if there are names
 
-The validation images come out of the training split, always the same, whatever the run's seed and wherever the images
-are held. In folders and `.npz` files the content of an image decides, so that one image more moves no other.
+What is not set apart comes out of the training images, always in the same way, whatever the run's seed and wherever the
+images are held. In folders and `.npz` files the content of an image decides, so that one image more moves no other.
 """
 
 import dataclasses
+import numbers
+import operator
 import os
 import pathlib
 import unicodedata
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
-from odn_keras import fingerprint, splits, spool
+from odn_keras import fingerprint, remarks, splits, spool
 from odn_keras.errors import InputError
 from odn_keras.fingerprint import DataFingerprint
 from odn_keras.folder_dataset import open_folder
@@ -42,6 +45,7 @@ class Dataset:
         name: as it was given.
         class_names: in the order of the labels.
         fingerprint: tells whether other data are the same; set by `load_dataset`.
+        notes: what was converted, left out or is too little, one line each.
     """
 
     name: str
@@ -50,6 +54,7 @@ class Dataset:
     test: Split
     class_names: tuple[str, ...]
     fingerprint: DataFingerprint | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -62,56 +67,89 @@ class Dataset:
 
 
 def load_dataset(
-    name: str,
+    name: str | os.PathLike,
     *,
-    data_dir: str | None = None,
-    image_size: tuple[int, int] | None = None,
+    data_dir: str | os.PathLike | None = None,
+    image_size: int | tuple[int, int] | None = None,
     grayscale: bool = False,
     validation_images: int | None = None,
     train_images: int | None = None,
     in_memory: bool | None = None,
-    spool_dir: str | None = None,
+    spool_dir: str | os.PathLike | None = None,
 ) -> Dataset:
-    """Loads a dataset (see the module's text for the names).
+    """Loads a dataset (see the module's text for the names), and warns of all that `Dataset.notes` says.
 
     Args:
         name: dataset name, folder or `.npz` file.
         data_dir: where TensorFlow Datasets keeps its data; default: its own.
-        image_size: (height, width) in pixels to which the images of a folder or TFDS set are resized; default: as
-            they are, which must then be one size.
+        image_size: (height, width) in pixels, or one number for both, to which the images of a folder or TFDS set are
+            resized; default: as they are, which must then be one size.
         grayscale: whether the images of a folder or TFDS set are read as one channel.
         validation_images: how many training images to set aside; default: a sixth, at most 10,000.
         train_images: use only so many training images (a random choice, always the same).
         in_memory: whether the images are held in memory or, decoded, in an unnamed file on disk; default: in memory
-            where they take at most half of what is free.
+            where they take at most half of what is free and the process may have.
         spool_dir: the folder for that file; default: the system's for temporary files.
 
     Raises:
         InputError: where there is no such dataset or it cannot be used.
     """
-    source = _open(name, data_dir, image_size, grayscale)
-    return _read(name, source, validation_images, train_images, in_memory, spool_dir)
+    if not isinstance(name, str | os.PathLike) or not os.fspath(name):
+        raise InputError(f"dataset must be a name or a path, got {name!r}")
+    name = os.fspath(name)
+    try:
+        source = _open(name, data_dir, _size(image_size), grayscale)
+    except OSError as error:
+        raise InputError(f"cannot open {name[:200]} ({error.strerror or error})") from error
+    try:
+        dataset = _read(name, source, validation_images, train_images, in_memory, spool_dir)
+    except MemoryError as error:
+        hint = "" if in_memory is False else ": in_memory=False (--in_memory=false) holds its images on disk"
+        raise InputError(f"{name} needs more memory than this process can have{hint}") from error
+    for note in dataset.notes:
+        warnings.warn(note, stacklevel=2)
+    return dataset
 
 
-def load(options: DataOptions, spool_dir: str | None = None) -> Dataset:
+def load(options: DataOptions, spool_dir: str | os.PathLike | None = None) -> Dataset:
     """`load_dataset` with the options of a command; images that are not held in memory go to `spool_dir`."""
     arguments = {field.name: getattr(options, field.name) for field in dataclasses.fields(DataOptions)}
-    name, size = arguments.pop("dataset"), arguments.pop("image_size")
-    return load_dataset(name, image_size=(size, size) if size else None, spool_dir=spool_dir, **arguments)
+    return load_dataset(arguments.pop("dataset"), spool_dir=spool_dir, **arguments)
+
+
+def _size(image_size) -> tuple[int, int] | None:
+    size = (image_size, image_size) if isinstance(image_size, numbers.Integral) else image_size
+    if size is None:
+        return None
+    try:
+        height, width = size
+        height, width = operator.index(height), operator.index(width)
+    except (TypeError, ValueError):
+        height = width = 0
+    if height > 0 and width > 0:
+        return height, width
+    raise InputError(f"image_size must be (height, width) or one number of pixels, got {image_size!r}")
 
 
 def _open(name: str, data_dir, image_size, grayscale) -> Source:
-    if (image_size or grayscale) and (name == "digits" or name.endswith(".npz")):
+    path = pathlib.Path(os.path.expanduser(name))
+    is_npz = name.lower().endswith(".npz")
+    if (image_size or grayscale) and (name == "digits" or is_npz):
         raise InputError(f"image_size and grayscale are for folders and TFDS sets, not for {name}")
-    if name == "digits":
-        return _open_digits()
-    if name.endswith(".npz"):
-        return open_npz(pathlib.Path(os.path.expanduser(name)))
-    if name not in ALIASES and os.path.isdir(os.path.expanduser(name)):
-        return open_folder(pathlib.Path(os.path.expanduser(name)), image_size, grayscale)
-    if name.startswith((".", "/", "~")):
+    if name == "digits" or name in ALIASES:
+        source = _open_digits() if name == "digits" else open_tfds(ALIASES[name], data_dir, image_size, grayscale)
+        if path.is_dir():
+            source.notes.append(f"{name} is the dataset of that name; for the folder here give ./{name}")
+        return source
+    if is_npz:
+        return open_npz(path)
+    if path.is_dir():
+        return open_folder(path, image_size, grayscale)
+    if path.exists():
+        raise InputError(f"{name} is neither a folder of images nor an .npz file")
+    if name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1 or "\\" in name:
         raise InputError(f"no such folder of images: {name}")
-    return open_tfds(ALIASES.get(name, name), data_dir, image_size, grayscale)
+    return open_tfds(name, data_dir, image_size, grayscale)
 
 
 def _open_digits() -> Source:
@@ -128,23 +166,39 @@ def _read(name: str, source: Source, validation_images, train_images, in_memory,
         _check_class_names(name, list(source.class_names.values()))
     folder = spool.choose_folder(name, sum(part.size for part in source.parts.values()), in_memory, spool_dir)
     held = {split: part.read(folder) for split, part in source.parts.items()}
+    source.check()
     held, class_names = _number_classes(name, held, source.class_names)
-    if not all(map(len, held.values())):
-        raise InputError(f"{name} has {_counts(held)} images: more are needed")
+    _check_counts(name, held)
     if len(class_names) < 2:
         raise InputError(f"{name} has one class only ({class_names[0]!r}): a classifier needs at least 2")
+    if source.kind != "tfds":
+        _check_classes(name, held, class_names)
+    if "validation" in held and validation_images is not None:
+        raise InputError(
+            f"{name} has validation images of its own: validation_images cannot be counted out of training"
+        )
     held = _divide(held, source.fixed, validation_images, train_images)
-    if not all(map(len, held.values())):
-        raise InputError(f"{name} has {_counts(held)} images: more are needed")
-    sizes = {split: (part.keys, part.labels) for split, part in held.items()}
+    _check_counts(name, held)
+    notes = [*source.notes, *remarks.on_classes(held, class_names), *remarks.on_numbers(held)]
+    if not source.fixed:
+        notes += remarks.on_copies(held, class_names)
+    keys_and_labels = {split: (part.keys, part.labels) for split, part in held.items()}
     _, height, width, channels = held["train"].images.shape
-    print_of = fingerprint.describe(source.kind, source.source, class_names, (height, width, channels), sizes)
+    print_of = fingerprint.describe(source.kind, source.source, class_names, (height, width, channels), keys_and_labels)
     train, validation, test = ((held[split].images, held[split].labels) for split in splits.SPLITS)
-    return Dataset(name, train, validation, test, tuple(class_names), print_of)
+    return Dataset(name, train, validation, test, tuple(class_names), print_of, tuple(notes))
 
 
-def _counts(held: dict[str, Held]) -> str:
-    return ", ".join(f"{len(held[split])} {split}" for split in splits.SPLITS if split in held)
+def _check_counts(name: str, held: dict[str, Held]) -> None:
+    if not all(map(len, held.values())):
+        counts = ", ".join(f"{len(held[split])} {split}" for split in splits.SPLITS if split in held)
+        raise InputError(f"{name} has {counts} images: too few; 3 images of a class give one to each split")
+
+
+def _check_classes(name: str, held: dict[str, Held], class_names: list[str]) -> None:
+    for label in sorted(set(range(len(class_names))) - set(held["train"].labels.tolist())):
+        split = next(split for split, part in held.items() if label in part.labels)
+        raise InputError(f"{name} has class {class_names[label]!r} in its {split} split only: nothing to train on")
 
 
 def _divide(held: dict[str, Held], fixed: bool, validation_images, train_images) -> dict[str, Held]:

@@ -70,14 +70,24 @@ def find_arrays(
     Raises:
         InputError: where the file is none, lacks a required array, or where an array's header contradicts its size.
     """
+    keys = list_arrays(path)
+    if missing := [key for key in required if key not in keys]:
+        held = ", ".join(map(repr, keys[:10])) or "nothing"
+        raise InputError(f"{path} lacks {', '.join(missing)} (it holds {held})")
+    with _one_line(path), zipfile.ZipFile(path) as archive:
+        return {key: _find(path, archive, key) for key in (*required, *optional) if key in keys}
+
+
+def list_arrays(path: pathlib.Path) -> list[str]:
+    """The names of the arrays in an `.npz` file.
+
+    Raises:
+        InputError: where the file is none.
+    """
     if not path.is_file():
         raise InputError(f"no such file: {path}")
     with _one_line(path), zipfile.ZipFile(path) as archive:
-        keys = [name.removesuffix(".npy") for name in archive.namelist()]
-        if missing := [key for key in required if key not in keys]:
-            held = ", ".join(map(repr, keys[:10])) or "nothing"
-            raise InputError(f"{path} lacks {', '.join(missing)} (it holds {held})")
-        return {key: _find(path, archive, key) for key in (*required, *optional) if key in keys}
+        return [name.removesuffix(".npy") for name in archive.namelist()]
 
 
 def _find(path: pathlib.Path, archive: zipfile.ZipFile, key: str) -> StoredArray:
@@ -106,7 +116,7 @@ def _read_header(member) -> tuple[tuple[int, ...], bool, np.dtype]:
 def _one_line(path: pathlib.Path):
     try:
         yield
-    except InputError:
+    except (InputError, MemoryError):
         raise
     except Exception as error:  # zipfile, zlib and NumPy's parser have many for damaged files
         reason = " ".join(str(error).split())[:200]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from odn_keras import spool
+from odn_keras.progress import Progress
 from odn_keras.spool import Images
 
 CHUNK_BYTES = 2**24  # of images read at a time
@@ -51,9 +52,11 @@ class Part:
             for chunk, its_labels, its_keys in self.chunks(max(1, CHUNK_BYTES // math.prod(self.shape))):
                 labels.append(its_labels.astype(np.int64))
                 keys.append(its_keys.astype(np.uint64))
+                progress.add(len(chunk))
                 yield chunk
 
-        held = spool.hold(images(), self.shape, folder, self.count)
+        with Progress("reading images", self.count) as progress:
+            held = spool.hold(images(), self.shape, folder, self.count)
         return Held(held, np.concatenate(labels), np.concatenate(keys))
 
 
@@ -67,7 +70,8 @@ class Source:
         class_names: the names of the labels, if they have names.
         fixed: whether the images always come in the same order; their keys are then their places.
         source: name, configuration and version of a TFDS set.
-        notes: what the user should know, one line each; reading may add some.
+        notes: what the user should know, one line each.
+        check: called when all parts are read; raises InputError where that has gone wrong.
     """
 
     kind: str
@@ -76,6 +80,7 @@ class Source:
     fixed: bool = False
     source: str = ""
     notes: list[str] = dataclasses.field(default_factory=list)
+    check: Callable[[], None] = lambda: None
 
 
 def numbered(chunks: Iterator[tuple[np.ndarray, np.ndarray]]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

@@ -53,12 +53,14 @@ def by_key(
         tier[mine[place == len(different) - 1]] = 2
     by_rank = np.lexsort((labels, keys))
     if "validation" in missing:
-        if validation_images is None and np.sum(split == VALIDATION) > MAX_VALIDATION_IMAGES:
-            validation_images = MAX_VALIDATION_IMAGES
-        if validation_images is not None:
+        most = MAX_VALIDATION_IMAGES if np.sum(split == VALIDATION) > MAX_VALIDATION_IMAGES else None
+        if (number := validation_images if validation_images is not None else most) is not None:
             rest = by_rank[split[by_rank] != TEST]
-            _check_count("validation_images", validation_images, len(rest) - 1)
-            chosen = rest[np.argsort(tier[rest], kind="stable")][:validation_images]
+            _check_count("validation_images", number, len(rest) - 1)
+            ranked = rest[np.argsort(tier[rest], kind="stable")]
+            chosen = ranked[:number]
+            if validation_images is None:  # so many at most: equal images need not be separated
+                chosen = chosen[keys[chosen] != keys[ranked[number]]]
             split[rest], split[chosen] = TRAIN, VALIDATION
     found = {name: by_rank[split[by_rank] == code] for code, name in enumerate(SPLITS)}
     if train_images is not None:

@@ -7,9 +7,9 @@ import tempfile
 from collections.abc import Iterable
 
 import numpy as np
-import psutil
 
 from odn_keras.errors import InputError
+from odn_keras.process_memory import available_memory
 
 MEMORY_SHARE = 1 / 2  # training needs memory too
 _ELSEWHERE = "choose another folder (train: --out; other commands: TMPDIR; in Python spool_dir)"
@@ -82,11 +82,6 @@ def arrange(images: Images, order: np.ndarray) -> Images:
     return images
 
 
-def available_memory() -> int:
-    """Bytes that can be had without swapping."""
-    return psutil.virtual_memory().available
-
-
 def choose_folder(name: str, size: int, in_memory: bool | None, spool_dir: str | None) -> str | None:
     """The folder for the file that holds a dataset's `size` bytes of images; None: they are held in memory.
 
@@ -100,7 +95,7 @@ def choose_folder(name: str, size: int, in_memory: bool | None, spool_dir: str |
         if size > memory:
             raise InputError(f"{name} needs {_gb(size)} of memory, {_gb(memory)} are free: leave --in_memory out")
         return None
-    folder = spool_dir or tempfile.gettempdir()
+    folder = os.path.expanduser(spool_dir) if spool_dir else tempfile.gettempdir()
     try:
         free = shutil.disk_usage(folder).free
     except OSError as error:

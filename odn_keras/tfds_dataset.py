@@ -15,7 +15,19 @@ ALIASES = {"svhn": "svhn_cropped", "emnist": "emnist/letters"}
 EMNIST_LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
-def open_tfds(name: str, data_dir: str | None, image_size, grayscale) -> Source:
+def open_tfds(name: str, data_dir: str | os.PathLike | None, image_size, grayscale: bool) -> Source:
+    """Opens a set of TensorFlow Datasets, which is downloaded where it is missing.
+
+    Args:
+        name: as TFDS has it, with configuration and version as far as needed.
+        data_dir: where it is; default: TFDS's own folder.
+        image_size: (height, width) in pixels to which every image is resized; default: they must be of one size.
+        grayscale: whether they are read as one channel.
+
+    Raises:
+        InputError: where there is no such set, or it cannot be used or downloaded.
+    """
+    data_dir = os.path.expanduser(data_dir) if data_dir else None
     try:
         with quiet(show_on_failure=False):
             import tensorflow as tf
@@ -24,12 +36,15 @@ def open_tfds(name: str, data_dir: str | None, image_size, grayscale) -> Source:
             tf.zeros(())  # the first tensor has greetings too
     except ImportError as error:
         raise InputError(
-            f"dataset {name!r} comes from TensorFlow Datasets: pip install 'odn_keras[tensorflow]' ({error})"
+            f"{f'no such folder of images: {name}; if ' if '/' in name else ''}dataset {name!r} comes from TensorFlow "
+            f"Datasets: pip install 'odn_keras[tensorflow]' ({error})"
         ) from error
     where = data_dir or "TFDS's data folder"
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError as error:
+        if "/" in name:
+            raise InputError(f"no such folder of images: {name}; nor has TensorFlow Datasets such a set") from error
         raise InputError(
             f"unknown dataset {name!r}: give digits, a TensorFlow Datasets name, a folder of images or an .npz file "
             f"({_reason(error)})"

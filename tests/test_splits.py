@@ -45,6 +45,15 @@ def test_equal_images_stay_together():
     assert not (found["train"] & found["test"] or found["train"] & found["validation"])
 
 
+def test_equal_images_stay_together_where_there_are_too_many_to_validate_on(monkeypatch):
+    monkeypatch.setattr(splits, "MAX_VALIDATION_IMAGES", 23)
+    keys = np.repeat(keys_of(100), 4)
+    found = splits.by_key(keys, np.zeros(400, int), BOTH)
+    assert 16 <= len(found["validation"]) <= 23
+    of_them = of_each(keys, found)
+    assert not of_them["train"] & of_them["validation"]
+
+
 def test_a_class_of_equal_images_is_in_every_split_all_the_same():
     keys, labels = np.repeat(keys_of(2), 50), np.repeat([0, 1], 50)
     for indices in splits.by_key(keys, labels, BOTH).values():
