@@ -38,9 +38,9 @@ READINGS = 10  # of an epoch
 
 def write_npz(path: pathlib.Path, images: int) -> None:
     """Writes random images chunk by chunk."""
-    chunk = np.random.default_rng(0).integers(0, 256, (100, *SHAPE), np.uint8)
     with zipfile.ZipFile(path, "w") as archive:
-        for split, count in (("train", images), ("test", TEST_IMAGES)):
+        for seed, (split, count) in enumerate((("train", images), ("test", TEST_IMAGES))):
+            chunk = np.random.default_rng(seed).integers(0, 256, (100, *SHAPE), np.uint8)
             with archive.open(f"y_{split}.npy", "w") as file:
                 np.lib.format.write_array(file, np.arange(count) % CLASSES)
             with archive.open(f"x_{split}.npy", "w", force_zip64=True) as file:

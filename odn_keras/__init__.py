@@ -4,6 +4,12 @@ The public names are loaded on first use, so that `import odn_keras` costs nothi
 """
 
 import importlib
+import sys
+
+if sys.argv[:1] == ["-m"]:  # one of the commands is being started: from now on Ctrl-C is a word, not a traceback
+    from odn_keras import interrupts
+
+    interrupts.end_with_a_word()
 
 __version__ = "0.1.0"
 

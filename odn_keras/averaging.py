@@ -54,7 +54,7 @@ def _measure(network: keras.Model, batches: Iterable) -> None:
     norms = _measured(network)
     momenta = [layer.momentum for layer in norms]
     try:
-        with _without_gradients():
+        with without_gradients():
             for seen, images in enumerate(batches):
                 for layer in norms:
                     layer.momentum = seen / (seen + 1)  # a running mean
@@ -100,7 +100,7 @@ def training_samples(samples: int, validation_split: float) -> int:
     return math.floor(samples * (1 - validation_split))
 
 
-def _without_gradients():
+def without_gradients():
     if keras.backend.backend() == "torch":
         import torch
 

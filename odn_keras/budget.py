@@ -118,8 +118,8 @@ class Budget:
         depths = range(1, spec.max_depth + 1)
         return next((depth - 1 for depth in depths if not self.fits(spec, depth)), spec.max_depth)
 
-    def fit(self, spec: NetworkSpec) -> tuple[NetworkSpec, int]:
-        """The spec, or the nearest to it of which at least one block fits, and its deepest network that fits.
+    def fit(self, spec: NetworkSpec, depth: int = 1) -> tuple[NetworkSpec, int]:
+        """The spec, or the nearest to it of which at least `depth` blocks fit, and its deepest network that fits.
 
         Where the spec itself is too large its stem gets stride 2, which quarters the activations and leaves the
         weights; where that is not enough it becomes narrower. A spec of which one block fits is kept, although with
@@ -129,12 +129,13 @@ class Budget:
             InputError: where nothing fits.
         """
         for candidate in _candidates(spec):
-            if depth := self.deepest(candidate):
-                return candidate, depth
-        flash, arena = footprint.flash_bytes(candidate, 1), footprint.arena_bytes(candidate, 1)
+            if (deepest := self.deepest(candidate)) >= depth:
+                return candidate, deepest
+        flash, arena = footprint.flash_bytes(candidate, depth), footprint.arena_bytes(candidate, depth)
+        blocks = "one block" if depth == 1 else f"{depth} blocks"
         raise InputError(
             f"no network of {spec.backbone} for images of {spec.input_shape} fits {self}: the smallest tried, "
-            f"one block of width {candidate.width} behind a stem of stride {candidate.stem_stride}, needs {flash:,} "
+            f"{blocks} of width {candidate.width} behind a stem of stride {candidate.stem_stride}, needs {flash:,} "
             f"bytes of flash and an arena of {arena:,}"
         )
 

@@ -2,24 +2,32 @@
 
 import contextlib
 import dataclasses
+import errno
 import os
+import pathlib
 import signal
 import sys
-import types
 import warnings
-from collections.abc import Callable
-from typing import Any, get_args
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from absl import app, flags, logging
 
+from odn_keras import keras_config, run_data
 from odn_keras.errors import InputError
-from odn_keras.options import FREE_TO_CHANGE, DataOptions, RunOptions
+from odn_keras.options import PATHS, DataOptions, RunOptions, kind_of
 from odn_keras.quiet import quiet
+from odn_keras.run_folder import DISK_FULL
 
 BAD_INPUT = 2
 OVER_BUDGET = 4
 SIGNALLED = 128  # plus the signal's number, as a shell reports a program that a signal ended
 
+# What a disk, a folder or a file of the user's may be the reason of. Whatever else the system refuses is a bug.
+_USERS = (
+    *DISK_FULL, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOENT, errno.ENOTDIR, errno.EISDIR,
+    errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE,
+)  # fmt: skip
 
 _DEFINERS: dict[type, Any] = {
     str: flags.DEFINE_string,
@@ -41,13 +49,28 @@ class Stopped(BaseException):
         self.number, self.hint = number, ""
 
 
+class _Path(flags.ArgumentParser):
+    """A path, in which ~ is the home folder: a shell leaves it as it is behind `--out=`, and in a flagfile."""
+
+    def parse(self, argument):
+        return os.path.expanduser(argument)
+
+    def flag_type(self):
+        return "path"
+
+
+def define_path(name: str, default: str | None, text: str) -> None:
+    """Defines a flag for a path."""
+    flags.DEFINE(_Path(), name, default, text, serializer=flags.ArgumentSerializer())
+
+
 def define_option_flags(options: type[DataOptions] = RunOptions, **defaults) -> None:
     """Defines a flag for every field of these options, with its default unless another is given."""
     for option in dataclasses.fields(options):
-        kind = next(t for t in get_args(option.type) or (option.type,) if t is not types.NoneType)
         choices = option.metadata["choices"]
         text = option.metadata["help"] + (f" One of {', '.join(map(str, choices))}." if choices else "")
-        _DEFINERS[kind](option.name, defaults.get(option.name, option.default), text)
+        define = define_path if option.name in PATHS else _DEFINERS[kind_of(option)]
+        define(option.name, defaults.get(option.name, option.default), text)
 
 
 def option_values(options: type[DataOptions] = RunOptions, *, given_only: bool = False) -> dict[str, Any]:
@@ -56,21 +79,9 @@ def option_values(options: type[DataOptions] = RunOptions, *, given_only: bool =
     return {flag.name: flag.value for flag in found if flag.present or not given_only}
 
 
-def data_options(report: dict[str, Any]) -> DataOptions:
-    """The dataset of a finished run, from its report.
-
-    Raises:
-        InputError: where the user gives another one, but for the same file elsewhere: images of the training must not
-            become validation images.
-    """
-    stored = report["options"]
-    ran_on = {field.name: stored.get(field.name, field.default) for field in dataclasses.fields(DataOptions)}
-    given = option_values(DataOptions, given_only=True)
-    for name, now in given.items():
-        moved = name == "dataset" and os.path.exists(now) and os.path.basename(now) == os.path.basename(ran_on[name])
-        if now != ran_on[name] and name not in FREE_TO_CHANGE and not moved:
-            raise InputError(f"the run has --{name}={ran_on[name]}, not {now}: leave --{name} out")
-    return DataOptions(**{**ran_on, **given})
+def data_options(run: dict[str, Any]) -> DataOptions:
+    """The data of a run, from its report, with what the user says of where they are: see `odn_keras.run_data`."""
+    return run_data.data_options(run, option_values(DataOptions, given_only=True))
 
 
 def run(main: Callable[[], int | None], define_flags: Callable[[], None] = lambda: None) -> None:
@@ -95,8 +106,10 @@ def run(main: Callable[[], int | None], define_flags: Callable[[], None] = lambd
         except BrokenPipeError:  # whoever read the output has gone: say no more, nor when Python ends
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return SIGNALLED + signal.SIGPIPE
-        except OSError as error:  # a full disk, a folder that must not be read or written
-            return fail(f"{error.strerror or error}: {error.filename or ''}")
+        except OSError as error:
+            if line := explain(error):
+                return fail(line)
+            raise
 
     with _manners():
         app.run(guarded, flags_parser=_parse)
@@ -118,9 +131,16 @@ def _manners():
 
 
 def import_keras() -> None:
-    """Imports Keras without the greetings that TensorFlow prints then."""
+    """Imports Keras, without the greetings that TensorFlow prints then.
+
+    Raises:
+        InputError: where Keras is configured such that it cannot train or export.
+    """
+    if "keras" not in sys.modules:
+        keras_config.check_before_import()
     with quiet():
         import keras  # noqa: F401
+    keras_config.check()
 
 
 def wake_backend() -> None:
@@ -139,6 +159,28 @@ def show_step(line: str) -> None:
         print(line, flush=True)
 
 
+def show_files(folder: pathlib.Path) -> None:
+    """Lists what a command has written, but for files that are there only while it runs."""
+    for path in sorted(folder.iterdir()):
+        if not path.name.startswith("."):
+            print(f"  {path}")
+
+
+def explain(error: OSError) -> str | None:
+    """The line for what a disk, folder or file of the user's is the reason of; `None` for anything else, a bug."""
+    if error.errno not in _USERS or (error.filename is None and error.errno not in DISK_FULL):
+        return None
+    return f"{error.strerror}: {error.filename}" if error.filename is not None else error.strerror
+
+
+def status_of(error: BaseException) -> int:
+    """The exit status of a command that ends with this error."""
+    if isinstance(error, Stopped):
+        return SIGNALLED + error.number
+    explained = isinstance(error, InputError) or (isinstance(error, OSError) and explain(error))
+    return BAD_INPUT if explained else 1
+
+
 def fail(message: str) -> int:
     """Prints the one line that says what is wrong; returns the exit status."""
     print("error: " + " ".join(message.split()), file=sys.stderr)
@@ -151,8 +193,32 @@ def _stop(number, frame):
 
 def _parse(arguments):
     try:
-        return flags.FLAGS(arguments)
-    except flags.Error as error:
+        program, *rest = arguments
+        return flags.FLAGS([program, *_with_flagfiles(rest)])
+    except (flags.Error, InputError) as error:
         sys.exit(fail(str(error)))
-    except OSError as error:  # a flagfile that cannot be read
-        sys.exit(fail(f"{error.strerror}: {error.filename}"))
+
+
+def _with_flagfiles(arguments: list[str], within: tuple[str, ...] = ()) -> Iterator[str]:
+    """The arguments, and in place of each --flagfile the lines of that file; as absl does, but for what it prints."""
+    rest = iter(arguments)
+    for argument in rest:
+        name, separator, path = argument.partition("=")
+        if name == "--":
+            yield argument
+            yield from rest
+        elif name.strip() not in ("--flagfile", "-flagfile"):
+            yield argument
+        elif path := os.path.expanduser((path if separator else next(rest, "")).strip()):
+            if path in within:
+                raise InputError(f"the flagfile {path} includes itself")
+            try:
+                lines = pathlib.Path(path).read_text(encoding="utf-8-sig").splitlines()
+            except (OSError, ValueError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+                raise InputError(f"cannot read the flagfile {path} ({reason})") from error
+            said = [line.strip() for line in lines]
+            flags_in_it = [line for line in said if line and not line.startswith(("#", "//"))]
+            yield from _with_flagfiles(flags_in_it, (*within, path))
+        else:
+            raise InputError("--flagfile needs the path of a file")

@@ -6,6 +6,8 @@ Every process trains the same network on its share of every batch; only the chie
 import contextlib
 import os
 import random
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +15,7 @@ import numpy as np
 
 from odn_keras.errors import InputError
 
+MESSAGE_BYTES = 1000  # of what the processes tell each other
 JOB_VARIABLE = "KERAS_DISTRIBUTION_JOB_ADDRESSES"  # Keras's own, with ..._NUM_PROCESSES and ..._PROCESS_ID
 
 
@@ -92,20 +95,78 @@ def local():
 
 
 def from_chief(function: Callable[[], bytes]) -> bytes:
-    """What `function` returns in the chief, in every process; what it raises there as `InputError` as well."""
+    """What `function` returns in the chief, in every process; where it fails there, it fails in all."""
     share = current()
     if share.processes == 1:
         return function()
-    answer = b""
-    if share.is_chief:
-        try:
-            answer = b"+" + function()
-        except InputError as error:
-            answer = b"-" + str(error).encode()
-    answer = _broadcast(answer)
-    if answer[:1] == b"-":
-        raise InputError(answer[1:].decode())
-    return answer[1:]
+    with together():
+        answer = function() if share.is_chief else b""
+    return _broadcast(answer)
+
+
+@contextlib.contextmanager
+def together():
+    """Context manager: where the block fails in one process it fails in all of them, instead of leaving some waiting.
+
+    Raises:
+        InputError: what another process has raised.
+    """
+    share = current()
+    if share.processes == 1:
+        yield
+        return
+    problem: Exception | None = None
+    try:
+        yield
+    except Exception as error:
+        problem = error
+    told = "" if problem is None else str(problem) or repr(problem)
+    problems = _gather(told)
+    if problem is not None:
+        raise problem
+    for process, theirs in enumerate(problems):
+        if theirs:
+            raise InputError(f"process {process}: {theirs}")
+
+
+def leave(status: int) -> None:
+    """Ends this process without waiting for the others, as JAX would at its end: they would wait for this one."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if current().is_chief:
+        time.sleep(1)  # where all fail, the others say why before they miss the chief
+    os._exit(status)
+
+
+@contextlib.contextmanager
+def noticing_loss():
+    """Context manager: that another process has gone is an error of one line.
+
+    Raises:
+        InputError: where it has.
+    """
+    try:
+        yield
+    except Exception as error:
+        if current().processes > 1 and not isinstance(error, InputError) and _is_loss(error):
+            raise InputError(
+                "another process of this training has ended: see what it says, then go on in all of them with --resume"
+            ) from error
+        raise
+
+
+def _is_loss(error: Exception) -> bool:
+    """Whether an error, of JAX's collective operations, says that their other end is gone."""
+    return any(words in str(error) for words in ("Gloo", "closed by peer", "Connection reset", "coordination service"))
+
+
+def _gather(message: str) -> list[str]:
+    """What every process has to say, in order; cut after so many bytes."""
+    from jax.experimental import multihost_utils
+
+    content = message.encode()[:MESSAGE_BYTES].ljust(MESSAGE_BYTES, b"\0")
+    gathered = np.asarray(multihost_utils.process_allgather(np.frombuffer(content, np.uint8)))
+    return [row.tobytes().rstrip(b"\0").decode(errors="ignore") for row in gathered]
 
 
 def _broadcast(content: bytes) -> bytes:

@@ -11,6 +11,7 @@ exceeds --max_flash or --max_arena (all is written all the same), or 2 for bad i
 """
 
 import pathlib
+from typing import Any
 
 from absl import flags
 
@@ -18,17 +19,16 @@ from odn_keras import cli
 from odn_keras.budget import Budget
 from odn_keras.errors import InputError
 from odn_keras.options import DataOptions
-from odn_keras.run_folder import EXPORT, finished_report
-
-MODEL = "model.keras"
+from odn_keras.run_data import load_data
+from odn_keras.run_folder import EXPORT, check_output, finished_report, in_use, output
 
 
 def define_flags() -> None:
     cli.define_option_flags(DataOptions)
     flags.adopt_module_key_flags(cli)
-    flags.DEFINE_string("run", None, "The folder of a finished run, with its dataset.")
-    flags.DEFINE_string("model", None, "A .keras file instead, and the dataset flags.")
-    flags.DEFINE_string("out", None, "Where the files go; default: the folder export/ of the run, or beside the model.")
+    cli.define_path("run", None, "The folder of a finished run, with its dataset.")
+    cli.define_path("model", None, "A .keras file instead, and the dataset flags.")
+    cli.define_path("out", None, "Where the files go; default: the folder export/ of the run, or beside the model.")
     flags.DEFINE_string("quantize", "int8", "int8, qat (quantisation-aware training), float16, dynamic or none.")
     flags.DEFINE_list("targets", None, "microcontroller, android or both; default: all that --quantize allows.")
     flags.DEFINE_string("vela", None, "Compile for an Ethos-U too, such as ethos-u55-128.")
@@ -41,38 +41,44 @@ def main() -> int:
     values = flags.FLAGS
     if bool(values.run) == bool(values.model):
         raise InputError("give --run, the folder of a finished run, or --model, a .keras file")
-    model = pathlib.Path(values.run, MODEL) if values.run else pathlib.Path(values.model)
-    if values.run:
-        options = cli.data_options(finished_report(values.run))
-    else:
-        options = DataOptions(**cli.option_values(DataOptions))
+    if not values.run:
+        return _export(pathlib.Path(values.model), None)
+    with in_use(values.run):
+        return _export(pathlib.Path(values.run, "model.keras"), finished_report(values.run))
+
+
+def _export(model: pathlib.Path, report: dict[str, Any] | None) -> int:
+    """Exports a model; of a finished run, which has a report, with the run's data."""
+    values = flags.FLAGS
+    options = cli.data_options(report) if report else DataOptions(**cli.option_values(DataOptions))
     out = pathlib.Path(values.out) if values.out else model.parent / EXPORT
     budget = Budget.parse(values.max_flash, values.max_arena)
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out must be a folder, {out} is a file")
+    check_output(out, options.dataset)
 
     cli.import_keras()  # heavy: only once the flags are known to be good
     from odn_keras import data
     from odn_keras.builder import load
     from odn_keras.deploy import bundle
+    from odn_keras.run_networks import load_model
 
     targets = None if values.targets is None else tuple(values.targets)
     bundle.check_choices(values.quantize, targets, values.vela, budget)
-    network = load(model)
+    network = load_model(model.parent, report) if report else load(model)
     cli.wake_backend()
-    result = bundle.export(
-        network,
-        data.load(options),
-        out,
-        quantize=values.quantize,
-        targets=targets,
-        vela=values.vela,
-        budget=budget,
-        name=pathlib.Path(options.dataset).stem,
-    )
-    print(f"\n{bundle.table(result)}\n")
-    for path in sorted(out.iterdir()):
-        print(f"  {path}")
+    dataset = load_data(report, options, model.parent) if report else data.load(options)
+    with output(out, options.dataset):
+        result = bundle.export(
+            network,
+            dataset,
+            out,
+            quantize=values.quantize,
+            targets=targets,
+            vela=values.vela,
+            budget=budget,
+            name=pathlib.Path(options.dataset).stem,
+        )
+        print(f"\n{bundle.table(result)}\n")
+        cli.show_files(out)
     return cli.OVER_BUDGET if result["budget"] and result["budget"]["exceeded"] else 0
 
 

@@ -40,6 +40,7 @@ class Footprint:
         channels: outputs of all convolutions and of the head.
         weights: bytes of all kernels and biases.
         macs: multiply-accumulates of all convolutions and of the head.
+        blocks: for each residual block its operators, by number; of a spec's network only.
     """
 
     sizes: list[int]
@@ -49,6 +50,7 @@ class Footprint:
     macs: int = 0
     convolutions: int = 0
     additions: int = 0
+    blocks: list[range] = field(default_factory=list)
 
     def add(self, inputs: list[int], size: int) -> int:
         """Appends an operator; returns the number of its output."""
@@ -88,13 +90,34 @@ class Footprint:
     @property
     def arena_bytes(self) -> int:
         """Predicted size of the arena in TFLite Micro, with the memory plan and the portable kernels."""
-        when = memory.lifetimes(self.operators, [0], [len(self.sizes) - 1])
-        tensors = [memory.Tensor(self.sizes[index], *when[index]) for index in sorted(when)]
-        overhead = ARENA + ARENA_CONVOLUTION * self.convolutions + ARENA_ADDITION * self.additions
-        constants = 2 * self.convolutions + 3  # kernels and biases, and the axes of the mean
-        planning = PLANNING + PLANNING_TENSOR * (len(tensors) + constants) + PLANNING_ACTIVATION * len(tensors)
+        tensors = self._tensors()
         activations = memory.arena_bytes(tensors, memory.plan(tensors))
-        return max(activations, planning) + overhead + ARENA_CHANNEL * self.channels
+        return max(activations, self.planning_bytes) + self.arena_overhead
+
+    @property
+    def arena_overhead(self) -> int:
+        """Bytes of the arena besides activations, which add up over the operators."""
+        overhead = ARENA + ARENA_CONVOLUTION * self.convolutions + ARENA_ADDITION * self.additions
+        return overhead + ARENA_CHANNEL * self.channels
+
+    @property
+    def planning_bytes(self) -> int:
+        """Bytes that TFLite Micro takes instead of activations while it plans."""
+        activations = len(self.sizes)
+        constants = 2 * self.convolutions + 3  # kernels and biases, and the axes of the mean
+        return PLANNING + PLANNING_TENSOR * (activations + constants) + PLANNING_ACTIVATION * activations
+
+    def kept_bytes(self) -> list[int]:
+        """For each operator the bytes of the activations that are kept during it: no arena has less than the most."""
+        tensors = self._tensors()
+        return [
+            sum(tensor.aligned_size for tensor in tensors if tensor.first <= operator <= tensor.last)
+            for operator in range(len(self.operators))
+        ]
+
+    def _tensors(self) -> list[memory.Tensor]:
+        when = memory.lifetimes(self.operators, [0], [len(self.sizes) - 1])
+        return [memory.Tensor(self.sizes[index], *when[index]) for index in sorted(when)]
 
     @classmethod
     def of(cls, network: "keras.Model", channels: "Callable[[keras.KerasTensor], int] | None" = None) -> "Footprint":
@@ -138,7 +161,7 @@ def flash_bytes(spec: NetworkSpec, depth: int) -> int:
     >>> flash_bytes(NetworkSpec("resnet18", (28, 28, 1), num_classes=10), depth=2)
     161705
     """
-    return _of_spec(spec, depth).flash_bytes
+    return of_spec(spec, depth).flash_bytes
 
 
 def arena_bytes(spec: NetworkSpec, depth: int) -> int:
@@ -147,7 +170,7 @@ def arena_bytes(spec: NetworkSpec, depth: int) -> int:
     >>> arena_bytes(NetworkSpec("resnet18", (28, 28, 1), num_classes=10), depth=2)
     156065
     """
-    return _of_spec(spec, depth).arena_bytes
+    return of_spec(spec, depth).arena_bytes
 
 
 def macs(spec: NetworkSpec, depth: int) -> int:
@@ -156,7 +179,7 @@ def macs(spec: NetworkSpec, depth: int) -> int:
     >>> macs(NetworkSpec("resnet18", (28, 28, 1), num_classes=10), depth=2)
     116057728
     """
-    return _of_spec(spec, depth).macs
+    return of_spec(spec, depth).macs
 
 
 def parse_bytes(text: str) -> int:
@@ -175,7 +198,12 @@ def parse_bytes(text: str) -> int:
     return int(number)
 
 
-def _of_spec(spec: NetworkSpec, depth: int) -> Footprint:
+def of_spec(spec: NetworkSpec, depth: int) -> Footprint:
+    """The footprint of the network of that depth.
+
+    Raises:
+        InputError: where the backbone has no such depth.
+    """
     spec.check_depth(depth)
     height, width, channels = spec.input_shape
     graph = Footprint([height * width * channels])
@@ -186,12 +214,14 @@ def _of_spec(spec: NetworkSpec, depth: int) -> Footprint:
 
     x, shape = convolve(0, spec.input_shape, 3, spec.out_channels(0), spec.stem_stride)
     for number, block in enumerate(spec.blocks[:depth], start=1):
+        first = len(graph.operators)
         source, source_shape = x, shape
         for kernel, filters, stride in spec.convolutions(number):
             x, shape = convolve(x, shape, kernel, filters, stride)
         if spec.projects(number):
             source, _ = convolve(source, source_shape, 1, shape[2], block.stride)
         x = graph.join([x, source])
+        graph.blocks.append(range(first, len(graph.operators)))
     x = graph.add([x], shape[2])  # mean
     graph.classify(x, shape[2], spec.num_classes)
     return graph

@@ -102,13 +102,15 @@ class DepthGrowth(keras.callbacks.Callback):
     """Grows an `OptimallyDeepNetwork` during `fit` until a target accuracy is met.
 
     Args:
-        target: accuracy to reach on validation data, in (0, 1].
+        target: accuracy to reach on validation data, in (0, 1]; `None` to train the model's depth and no other, which
+            `max_depth` must then be.
         monitor: the logged metric that is compared with the target; an accuracy, at most 1.
         max_depth: deepest network tried; default: the whole backbone.
         cycle_epochs: length of the first depth's learning-rate cycle. Deeper ones start from what is learned already
             and get a shorter one, of half as many epochs at least, and more, up to the full length, where that turns
             out too short.
-            Default: a third of `fit`'s epochs less `shrink_epochs`.
+            Default: a third of `fit`'s epochs less `shrink_epochs`; without a target all of these, or half of them
+            where another cycle prunes.
         freeze: `"prefix"` trains only the newest block and the head in the first epoch after an expansion, `"none"`
             trains everything always.
         slack: how far from the target a forecast must be for its depth to be left: by a factor of
@@ -116,13 +118,13 @@ class DepthGrowth(keras.callbacks.Callback):
             too deep.
         shrink_epochs: of `fit`'s epochs, how many at the end train the depth found at smaller widths too, by
             progressive shrinking, so that `odn_keras.specialize` can cut smaller networks out of it.
-        verbose: 0 is silent, 1 prints one headline per stage.
+        verbose: 0 is silent, 1 prints one headline per stage; default: as `fit`.
 
     Attributes:
         stages: the `Stage`s so far, in order.
         best: the best value of the metric in the run, at any depth; while channels go or widths shrink, the last one.
         improved: whether `best` is the value of the latest epoch.
-        target_met: whether `best` is at least the target.
+        target_met: whether `best` is at least the target; `None` without a target.
         rate_scale: what all learning rates are multiplied by: 1, or 0.1 after a divergence.
 
     Raises:
@@ -131,7 +133,7 @@ class DepthGrowth(keras.callbacks.Callback):
 
     def __init__(
         self,
-        target: float,
+        target: float | None,
         *,
         monitor: str = "val_accuracy",
         max_depth: int | None = None,
@@ -139,10 +141,10 @@ class DepthGrowth(keras.callbacks.Callback):
         freeze: str = "prefix",
         slack: float = 0.3,
         shrink_epochs: int = 0,
-        verbose: int = 1,
+        verbose: int | None = None,
     ):
         super().__init__()
-        if not 0 < target <= 1:
+        if target is not None and not 0 < target <= 1:
             raise InputError(f"the target accuracy must be in (0, 1], got {target}")
         if freeze not in FREEZE_POLICIES:
             raise InputError(f"freeze must be one of {', '.join(FREEZE_POLICIES)}, got {freeze!r}")
@@ -165,8 +167,13 @@ class DepthGrowth(keras.callbacks.Callback):
         self.rate_scale = 1.0
 
     @property
-    def target_met(self) -> bool:
-        return self._meets_target(self.best)
+    def target_met(self) -> bool | None:
+        return None if self.target is None else self._meets_target(self.best)
+
+    @property
+    def deepest(self) -> int:
+        """The deepest network that the present `fit` may grow to."""
+        return self._deepest
 
     def begin(
         self, depth: int, deepest: int, first_epoch: int, epochs: int, steps: int, *, removal: float = 0.0
@@ -178,6 +185,11 @@ class DepthGrowth(keras.callbacks.Callback):
         """
         if self.max_depth is not None and not depth <= self.max_depth <= deepest:
             raise InputError(f"max_depth must be {depth} (the present depth) to {deepest}, got {self.max_depth}")
+        if self.target is None and self.max_depth != depth:
+            raise InputError(
+                f"without a target the model's depth is trained and no other: max_depth must be {depth}, "
+                f"got {self.max_depth}"
+            )
         self._deepest = self.max_depth or deepest
         self._epochs, self._removal = epochs - self.shrink_epochs, removal
         self._first_epoch, self._steps = first_epoch, steps
@@ -186,7 +198,7 @@ class DepthGrowth(keras.callbacks.Callback):
             raise InputError(
                 f"shrink_epochs ({self.shrink_epochs}) must be less than the epochs of fit ({epochs - first_epoch})"
             )
-        self._cycle_epochs = self.cycle_epochs or math.ceil(budget / 3)
+        self._cycle_epochs = self.cycle_epochs or self._usual_cycle(budget)
         if self._cycle_epochs > budget:
             left = f" without shrink_epochs ({self.shrink_epochs})" if self.shrink_epochs else ""
             raise InputError(f"cycle_epochs ({self.cycle_epochs}) must be at most the epochs of fit{left} ({budget})")
@@ -198,6 +210,11 @@ class DepthGrowth(keras.callbacks.Callback):
                 )
         self._forget()
         return self._cycle(depth, first_epoch)
+
+    def _usual_cycle(self, budget: int) -> int:
+        if self.target is None:
+            return max(1, budget // 2) if self._removal else budget
+        return math.ceil(budget / 3)
 
     def next_stage(self) -> Stage | None:
         """Plans what follows the stage just trained; `None` when the run is over."""
@@ -276,7 +293,7 @@ class DepthGrowth(keras.callbacks.Callback):
             stage.end_epoch = stage.first_epoch + self._full_length(stage)
 
     def _meets_target(self, accuracy: float) -> bool:
-        return accuracy >= self.target - ROUNDING
+        return self.target is not None and accuracy >= self.target - ROUNDING
 
     def settings(self) -> dict[str, Any]:
         """What decides, as JSON: a training can be resumed only under the same."""

@@ -11,19 +11,21 @@ beside them, which shows whether the parts add up. Exit status: 0, or 2 for bad 
 import dataclasses
 import math
 import pathlib
+from typing import Any
 
 from absl import flags
 
-from odn_keras import cli
+from odn_keras import cli, next_step
 from odn_keras.errors import InputError
 from odn_keras.files import write_json
-from odn_keras.run_folder import LATENCY, finished_supernet
+from odn_keras.latency_table import LatencyTable
+from odn_keras.run_folder import LATENCY, finished_supernet, in_use
 
 
 def define_flags() -> None:
     flags.adopt_module_key_flags(cli)
-    flags.DEFINE_string("run", None, "The folder of a finished run with --exits or --shrink_epochs.")
-    flags.DEFINE_string("out", None, "The table's file; default: latency.json in the run's folder.")
+    cli.define_path("run", None, "The folder of a finished run with --exits or --shrink_epochs.")
+    cli.define_path("out", None, "The table's file; default: latency.json in the run's folder.")
     flags.DEFINE_string("vela", None, "Estimate for an Ethos-U instead, such as ethos-u55-128.")
     flags.DEFINE_float("seconds", 20.0, "How long to measure, all parts together.")
 
@@ -37,7 +39,14 @@ def main() -> None:
     out = pathlib.Path(values.out) if values.out else pathlib.Path(values.run, LATENCY)
     if out.is_dir() or not out.parent.is_dir():
         raise InputError(f"--out must be a file in a folder that exists, got {out}")
-    report = finished_supernet(values.run)
+    if values.out and out.exists():
+        LatencyTable.load(out)  # whatever else is there is not replaced
+    with in_use(values.run):
+        _measure(finished_supernet(values.run), out)
+
+
+def _measure(report: dict[str, Any], out: pathlib.Path) -> None:
+    values = flags.FLAGS
     cli.import_keras()  # heavy: only once the flags are known to be good
     from odn_keras.architectures import NetworkSpec
     from odn_keras.deploy.latency import measure_table
@@ -58,8 +67,9 @@ def main() -> None:
     for check in checks:
         inner = " ".join("+".join(map(str, channels)) for channels in check.inner)
         print(f"{check.measured_ms:>10.4f}{check.sum_ms:>14.4f}  {inner}")
-    print(f"a whole network is taken to need {table.factor:.3f} times the sum\n\n  {out}")
     write_json({**dataclasses.asdict(table), "checks": [dataclasses.asdict(check) for check in checks]}, out)
+    print(f"a whole network is taken to need {table.factor:.3f} times the sum\n\n  {out}")
+    print(f"\nnext: {next_step.command('specialize', run=values.run, latency=out, frontier=True)}")
 
 
 if __name__ == "__main__":

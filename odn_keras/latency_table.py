@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from odn_keras.architectures import NetworkSpec
 from odn_keras.errors import InputError
 
+WRITES_ONE = "python -m odn_keras.latency writes one"
+MOST_MS = 1e12  # of a part: no network takes that, and sums stay finite
+
 
 def parts(spec: NetworkSpec, depth: int) -> list[str]:
     """The parts of a network, in order: its stem, its blocks and its head.
@@ -68,18 +71,37 @@ class LatencyTable:
         """
         try:
             stored = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+            if not isinstance(stored, dict):
+                raise ValueError(f"it holds no object but {str(stored)[:40]!r}")
             table = cls(*(stored[name] for name in ("runtime", "machine", "vela", "call_ms", "factor", "parts_ms")))
-            texts = (table.runtime, table.machine, table.vela or "", *table.parts_ms)
-            if not all(isinstance(text, str) for text in texts):
-                raise ValueError("its names are no text")
-            for number in (table.call_ms, table.factor, *table.parts_ms.values()):
-                if isinstance(number, bool | str) or not 0 <= number < math.inf:
-                    raise ValueError(f"{number!r} is no number of milliseconds")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            _check(table)
+        except OSError as error:
             raise InputError(
-                f"{path} is no latency table: python -m odn_keras.latency writes one ({error!r})"
+                f"{path} cannot be read ({error.strerror}): it is no latency table, {WRITES_ONE}"
             ) from error
+        except KeyError as error:
+            raise InputError(f"{path} is no latency table, it has no {error}: {WRITES_ONE}") from error
+        except (ValueError, TypeError, RecursionError) as error:
+            raise InputError(f"{path} is no latency table ({error}): {WRITES_ONE}") from error
         return table
+
+    def part_ms(self, part: str) -> float:
+        """Of a part, by its name as `parts` has it.
+
+        Raises:
+            InputError: where the table lacks it.
+        """
+        if part not in self.parts_ms:
+            raise InputError(
+                f"the latency table is of another network, it lacks the {part!r}: measure this one with "
+                "python -m odn_keras.latency --run=..."
+            )
+        return self.parts_ms[part]
+
+    def outside_blocks(self, spec: NetworkSpec, depth: int) -> float:
+        """Milliseconds of a network without its blocks and without `factor`: of the call, the stem and the head."""
+        stem, *_, head = parts(spec, depth)
+        return self.call_ms + self.part_ms(stem) + self.part_ms(head)
 
     def milliseconds(self, spec: NetworkSpec, depth: int) -> float:
         """Of one image: the sum of the network's parts, times `factor`.
@@ -87,11 +109,24 @@ class LatencyTable:
         Raises:
             InputError: where the table lacks a part.
         """
-        needed = parts(spec, depth)
-        for part in needed:
-            if part not in self.parts_ms:
-                raise InputError(
-                    f"the latency table is of another network, it lacks the {part!r}: measure this one with "
-                    "python -m odn_keras.latency --run=..."
-                )
-        return self.factor * (self.call_ms + sum(self.parts_ms[part] for part in needed))
+        total = self.outside_blocks(spec, depth)
+        for block in parts(spec, depth)[1:-1]:
+            total += self.part_ms(block)  # one after the other, as the exact search adds: `sum` may round otherwise
+        return self.factor * total
+
+
+def _check(table: LatencyTable) -> None:
+    if not isinstance(table.parts_ms, dict) or not table.parts_ms:
+        raise ValueError(f"parts_ms must name the parts and their milliseconds, got {str(table.parts_ms)[:40]}")
+    for name, text in (
+        ("runtime", table.runtime),
+        ("machine", table.machine),
+        ("vela", "" if table.vela is None else table.vela),
+    ):
+        if not isinstance(text, str):
+            raise ValueError(f"{name} must be text, got {str(text)[:40]}")
+    for name, number in (("call_ms", table.call_ms), ("factor", table.factor), *table.parts_ms.items()):
+        if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < MOST_MS:
+            raise ValueError(f"{name!r} must be a number of milliseconds of at least 0, got {str(number)[:40]}")
+    if table.factor == 0:
+        raise ValueError("'factor' must be above 0, got 0")

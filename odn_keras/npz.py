@@ -12,6 +12,8 @@ import numpy as np
 from odn_keras import spool
 from odn_keras.errors import InputError
 
+MAX_COMPRESSION = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: 1032}
+
 
 @dataclass(frozen=True)
 class StoredArray:
@@ -60,30 +62,46 @@ class StoredArray:
         return np.frombuffer(data, self.dtype).reshape(shape)
 
 
-def open_npz(path: pathlib.Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, StoredArray]:
+def find_arrays(
+    path: pathlib.Path, required: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> dict[str, StoredArray]:
     """Finds arrays in an `.npz` file by their names.
 
     Raises:
         InputError: where the file is none, lacks a required array, or where an array's header contradicts its size.
     """
+    keys = list_arrays(path)
+    if missing := [key for key in required if key not in keys]:
+        held = ", ".join(map(repr, keys[:10])) or "nothing"
+        raise InputError(f"{path} lacks {', '.join(missing)} (it holds {held})")
+    with _one_line(path), zipfile.ZipFile(path) as archive:
+        return {key: _find(path, archive, key) for key in (*required, *optional) if key in keys}
+
+
+def list_arrays(path: pathlib.Path) -> list[str]:
+    """The names of the arrays in an `.npz` file.
+
+    Raises:
+        InputError: where the file is none.
+    """
     if not path.is_file():
         raise InputError(f"no such file: {path}")
     with _one_line(path), zipfile.ZipFile(path) as archive:
-        keys = [name.removesuffix(".npy") for name in archive.namelist()]
-        if missing := [key for key in required if key not in keys]:
-            held = ", ".join(map(repr, keys[:10])) or "nothing"
-            raise InputError(f"{path} lacks {', '.join(missing)} (it holds {held})")
-        return {key: _find(path, archive, key) for key in (*required, *optional) if key in keys}
+        return [name.removesuffix(".npy") for name in archive.namelist()]
 
 
 def _find(path: pathlib.Path, archive: zipfile.ZipFile, key: str) -> StoredArray:
     with archive.open(f"{key}.npy") as member:
         shape, fortran, dtype = _read_header(member)
-        size = archive.getinfo(f"{key}.npy").file_size - member.tell()
+        entry = archive.getinfo(f"{key}.npy")
+        size = entry.file_size - member.tell()
     if dtype.hasobject:
         raise InputError(f"{key} in {path} holds Python objects: save a plain array")
     if not shape or min(shape) < 0 or math.prod(shape) * dtype.itemsize != size:
         raise InputError(f"{key} in {path} is damaged: {dtype} of shape {shape} cannot take {size} bytes")
+    most = entry.compress_size * MAX_COMPRESSION.get(entry.compress_type, math.inf)
+    if entry.file_size > most + MAX_COMPRESSION[zipfile.ZIP_DEFLATED]:
+        raise InputError(f"{key} in {path} is damaged: {entry.compress_size} bytes cannot hold {entry.file_size}")
     return StoredArray(path, key, shape, dtype, fortran)
 
 
@@ -98,7 +116,7 @@ def _read_header(member) -> tuple[tuple[int, ...], bool, np.dtype]:
 def _one_line(path: pathlib.Path):
     try:
         yield
-    except InputError:
+    except (InputError, MemoryError):
         raise
     except Exception as error:  # zipfile, zlib and NumPy's parser have many for damaged files
         reason = " ".join(str(error).split())[:200]

@@ -1,14 +1,20 @@
 """The options of a run, each defined once: name, default, allowed values and help, for Python and the command line."""
 
 import dataclasses
+import math
+import numbers
+import os
+import types
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from odn_keras.architectures import BACKBONES, NetworkSpec
 from odn_keras.errors import InputError
 from odn_keras.footprint import parse_bytes
 
 FREE_TO_CHANGE = ("data_dir", "in_memory")  # where a run finds things, not what it does
+PATHS = ("dataset", "data_dir", "teacher")  # in which ~ is the home folder
+TARGET_ACCURACY = 0.98
 
 
 def _option(default: Any, text: str, *, choices=None, least=None, above=None, most=None, below=None) -> Any:
@@ -22,6 +28,19 @@ _BOUNDS = {
     "most": (lambda value, bound: value <= bound, "at most"),
     "below": (lambda value, bound: value < bound, "below"),
 }
+
+
+_TYPES: dict[type, tuple[Any, str]] = {
+    str: (str, "text"),
+    bool: (bool, "true or false"),
+    int: (numbers.Integral, "a whole number"),
+    float: (numbers.Real, "a number"),
+}
+
+
+def kind_of(option: dataclasses.Field) -> type:
+    """What the values of an option are, besides `None`: str, bool, int or float."""
+    return next(kind for kind in get_args(option.type) or (option.type,) if kind is not types.NoneType)
 
 
 @dataclass(frozen=True)
@@ -50,19 +69,32 @@ class DataOptions:
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            self._check(field, getattr(self, field.name))
+            value = getattr(self, field.name)
+            if isinstance(value, os.PathLike):
+                value = os.fspath(value)
+            if field.name in PATHS and isinstance(value, str):
+                value = os.path.expanduser(value)
+            self._check(field, value)
+            object.__setattr__(self, field.name, value if value is None else kind_of(field)(value))
 
     @staticmethod
     def _check(field: dataclasses.Field, value: Any) -> None:
-        if value is None:
+        if value is None and (field.default is None or type(None) in get_args(field.type)):
             return
+        kind, words = _TYPES[kind_of(field)]
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise InputError(f"{field.name} must be {words}, got {value!r}")
         choices = field.metadata["choices"]
         if choices and value not in choices:
             raise InputError(f"{field.name} must be one of {', '.join(map(str, choices))}, got {value!r}")
+        if kind is numbers.Real and not math.isfinite(value):
+            raise InputError(f"{field.name} must be a finite number, got {value}")
         for bound, (holds, words) in _BOUNDS.items():
             limit = field.metadata[bound]
-            if limit is not None and not holds(value, limit):  # also refuses NaN
-                raise InputError(f"{field.name} must be {words} {limit}, got {value}")
+            if limit is not None and not holds(value, limit):
+                percent = bound in ("most", "below") and limit == 1 and 2 <= value <= 100
+                hint = f": as a fraction, {value:g} % is {value / 100:g}" if percent else ""
+                raise InputError(f"{field.name} must be {words} {limit}, got {value}{hint}")
 
 
 @dataclass(frozen=True)
@@ -77,7 +109,13 @@ class RunOptions(DataOptions):
     width: int = _option(64, "Channels of the stem; the stages have 1, 2, 4 and 8 times as many.", least=1, most=1024)
     stem_stride: int = _option(1, "Stride of the stem; 2 quarters the activation memory.", choices=(1, 2))
 
-    target_accuracy: float = _option(0.98, "Validation accuracy to reach.", above=0, most=1)
+    target_accuracy: float | None = _option(
+        None,
+        f"Validation accuracy to reach; default: {TARGET_ACCURACY}, with --depth none.",
+        above=0,
+        most=1,
+    )
+    depth: int | None = _option(None, "Train the network of this depth and no other, instead of growing one.")
     max_depth: int | None = _option(None, "Deepest network tried; default: the whole backbone.")
     max_flash: str | None = _option(
         None, "Bytes the int8 file may have, as 256KB: the network grows no deeper, and is made smaller if need be."
@@ -86,7 +124,8 @@ class RunOptions(DataOptions):
     epochs: int = _option(60, "Epochs of the whole run, at most.", least=1)
     cycle_epochs: int | None = _option(
         None,
-        "Epochs of the first depth's learning-rate cycle; default: a third of --epochs less --shrink_epochs.",
+        "Epochs of the first depth's learning-rate cycle; default: a third of --epochs less --shrink_epochs, with "
+        "--depth all of these, or half of them with --prune.",
         least=1,
     )
     freeze: str = _option(
@@ -135,8 +174,13 @@ class RunOptions(DataOptions):
         for limit in (self.max_flash, self.max_arena):
             if limit is not None:
                 parse_bytes(limit)
-        if self.max_depth is not None:
-            NetworkSpec(self.backbone, (1, 1, 1), num_classes=2).check_depth(self.max_depth)
+        for depth in (self.depth, self.max_depth):
+            if depth is not None:
+                NetworkSpec(self.backbone, (1, 1, 1), num_classes=2).check_depth(depth)
+        if self.depth is not None and self.max_depth not in (None, self.depth):
+            raise InputError(f"depth is the only one that is trained, so leave max_depth ({self.max_depth}) out")
+        if self.target_accuracy is None and self.depth is None:
+            object.__setattr__(self, "target_accuracy", TARGET_ACCURACY)
         for depth in self.exit_depths:
             if not 1 <= depth <= self._deepest:
                 raise InputError(f"exits must be depths from 1 to {self._deepest}, the deepest tried, got {depth}")
@@ -146,7 +190,7 @@ class RunOptions(DataOptions):
         if self.cycle_epochs is not None and self.cycle_epochs > growing:
             without = f" without shrink_epochs ({growing})" if self.shrink_epochs else f" ({growing})"
             raise InputError(f"cycle_epochs ({self.cycle_epochs}) must be at most epochs{without}")
-        cycle = self.cycle_epochs or -(-growing // 3)
+        cycle = self.first_cycle
         if self.prune and 2 * cycle > growing:
             raise InputError(
                 f"prune needs a second cycle: cycle_epochs ({cycle}) must be at most half of the epochs ({growing})"
@@ -167,5 +211,12 @@ class RunOptions(DataOptions):
             raise InputError(f"exits must be depths such as 2,4,6, or all, got {self.exits!r}") from None
 
     @property
+    def first_cycle(self) -> int:
+        """Epochs of the first learning-rate cycle: `cycle_epochs`, or its default."""
+        growing = self.epochs - self.shrink_epochs
+        usual = -(-growing // 3) if self.depth is None else max(1, growing // 2) if self.prune else growing
+        return self.cycle_epochs or usual
+
+    @property
     def _deepest(self) -> int:
-        return self.max_depth or len(BACKBONES[self.backbone])
+        return self.depth or self.max_depth or len(BACKBONES[self.backbone])

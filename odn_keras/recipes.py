@@ -70,7 +70,10 @@ def fresh_optimizer(
     elif first_step or rate_scale != 1:
         own = keras.optimizers.schedules.deserialize(config["learning_rate"])
         config["learning_rate"] = ContinuedSchedule(own, first_step, rate_scale)
-    return type(template).from_config(config)
+    fresh = type(template).from_config(config)
+    if pattern := getattr(template, "_exclude_from_weight_decay_pattern", None):
+        fresh.exclude_from_weight_decay(var_names=[pattern.pattern])
+    return fresh
 
 
 @keras.saving.register_keras_serializable("odn_keras")

@@ -169,8 +169,10 @@ def table(report: dict) -> str:
     ]
     lines = [f"{name:<28}{found:>15}{full:>17}{saved:>10}" for name, found, full, saved in rows]
     lines.append("-" * len(lines[0]))
-    met = "met" if report["target_met"] else "NOT met"
-    lines.append(f"validation accuracy {report['val_accuracy']:.4f} (target {report['target_accuracy']:.4f}: {met})")
+    target = ""
+    if report["target_accuracy"] is not None:  # none where the depth was given
+        target = f" (target {report['target_accuracy']:.4f}: {'met' if report['target_met'] else 'NOT met'})"
+    lines.append(f"validation accuracy {report['val_accuracy']:.4f}{target}")
     lines.append(f"test accuracy       {report['test_accuracy']:.4f} float, {report['int8_test_accuracy']:.4f} int8")
     if pruning := report.get("pruning"):  # not in reports of earlier versions
         depth_saves = 1 - pruning["params_before"] / report["full_params"]

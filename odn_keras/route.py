@@ -17,24 +17,25 @@ from typing import Any
 
 from absl import flags
 
-from odn_keras import cli
+from odn_keras import cli, next_step
 from odn_keras.errors import InputError
-from odn_keras.files import TEMPORARY_PREFIX, replacing, write_json, write_lines
+from odn_keras.files import TEMPORARY_PREFIX, write_json, write_lines
 from odn_keras.options import DataOptions
-from odn_keras.run_folder import ROUTED, SUPERNET, finished_report
+from odn_keras.output_folder import CHECKPOINT, check_not_of_a_run
+from odn_keras.run_data import load_data
+from odn_keras.run_folder import EXPORT, ROUTED, SUPERNET, check_output, finished_report, in_use, output
 
 HEADER, PICTURE = "routing.h", "routing.png"
 OF_STAGES = ("stage[0-9]*.tflite", "stage[0-9]*.cc", "stage[0-9]*.h")
 LATENCY_IMAGES = 1000
-EXAMPLES = 8  # of each exit
 
 
 def define_flags() -> None:
     cli.define_option_flags(DataOptions)
     flags.adopt_module_key_flags(cli)
-    flags.DEFINE_string("run", None, "The folder of a finished run with --exits, with its dataset.")
-    flags.DEFINE_string("model", None, "A .keras file with exits instead, and the dataset flags.")
-    flags.DEFINE_string("out", None, "Where the files go; default: the folder routed/ of the run, or beside the model.")
+    cli.define_path("run", None, "The folder of a finished run with --exits, with its dataset.")
+    cli.define_path("model", None, "A .keras file with exits instead, and the dataset flags.")
+    cli.define_path("out", None, "Where the files go; default: the folder routed/ of the run, or beside the model.")
     flags.DEFINE_float("max_accuracy_drop", 0.005, "Accuracy that routing may lose against the network's end.")
 
 
@@ -44,27 +45,35 @@ def main() -> None:
         raise InputError("give --run, the folder of a finished run, or --model, a .keras file with exits")
     if not 0 <= values.max_accuracy_drop <= 1:
         raise InputError(f"--max_accuracy_drop must be a fraction from 0 to 1, got {values.max_accuracy_drop}")
-    if values.run:
-        options = cli.data_options(finished_report(values.run))
-    else:
-        options = DataOptions(**cli.option_values(DataOptions))
-    model = pathlib.Path(values.run, SUPERNET) if values.run else pathlib.Path(values.model)
+    if not values.run:
+        return _route(pathlib.Path(values.model), None)
+    with in_use(values.run):
+        return _route(pathlib.Path(values.run, SUPERNET), finished_report(values.run))
+
+
+def _route(model: pathlib.Path, report: dict[str, Any] | None) -> None:
+    """Routes a model; of a finished run, which has a report, with the run's data."""
+    values = flags.FLAGS
+    options = cli.data_options(report) if report else DataOptions(**cli.option_values(DataOptions))
     out = pathlib.Path(values.out) if values.out else model.parent / ROUTED
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out must be a folder, {out} is a file")
+    check_output(out, options.dataset)
+    check_not_of_a_run(out, EXPORT, CHECKPOINT)
     cli.import_keras()
     from odn_keras import data
     from odn_keras.builder import load
     from odn_keras.deploy.chain import WITHOUT_EXITS
+    from odn_keras.run_networks import load_supernet
 
-    if values.run and not model.exists():
+    if report and not model.exists():
         raise InputError(f"{values.run}: {WITHOUT_EXITS}")
-    network = load(model)
+    network = load_supernet(model.parent, report) if report and report.get("supernet") else load(model)
     cli.wake_backend()
-    result = route(network, data.load(options), out, values.max_accuracy_drop)
-    print(f"\n{table(result)}\n")
-    for path in sorted(out.iterdir()):
-        print(f"  {path}")
+    dataset = load_data(report, options, model.parent) if report else data.load(options)
+    with output(out, options.dataset):
+        result = route(network, dataset, out, values.max_accuracy_drop)
+        print(f"\n{table(result)}\n")
+        cli.show_files(out)
+    print(f"\nnext: {next_step.evaluation_of_chain(out, options)}")
 
 
 def route(network, dataset, out: pathlib.Path, max_accuracy_drop: float = 0.005) -> dict[str, Any]:
@@ -118,6 +127,7 @@ def _write(network, dataset, folder: pathlib.Path, max_accuracy_drop: float) -> 
     from odn_keras.deploy.runtimes import LiteRTClassifier, measure
     from odn_keras.deploy.tflite import CALIBRATION_IMAGES
     from odn_keras.routing import calibrate
+    from odn_keras.routing_picture import plot_routing
 
     stages, end = export_chain(network, dataset.train[0][:CALIBRATION_IMAGES], folder)
     images, labels = dataset.validation
@@ -143,6 +153,7 @@ def _write(network, dataset, folder: pathlib.Path, max_accuracy_drop: float) -> 
             "accuracy": routing.accuracy,
             "end_accuracy": routing.end_accuracy,
             "worst_drop": routing.worst_drop,
+            "images_needed": routing.images_needed,
         },
     }
     write_json(result, folder / ROUTING)
@@ -172,29 +183,25 @@ def _write(network, dataset, folder: pathlib.Path, max_accuracy_drop: float) -> 
     write_json(result, folder / ROUTING)
     write_header(stages, routing.thresholds, dataset.class_names, folder / HEADER)
     write_lines(dataset.class_names, folder / LABELS)
-    draw(images, exits, shares, folder / PICTURE)
+    plot_routing(images, labels, answers.argmax(axis=-1), exits, shares, dataset.class_names, folder / PICTURE)
     return result
 
 
-def draw(images, exits, shares, path: pathlib.Path) -> None:
-    """A row for each exit: the share of images that leave there, and the first few of them."""
-    import numpy as np
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(EXAMPLES + 2, 1.2 * len(shares)), layout="constrained")
-    axes = figure.subplots(len(shares), EXAMPLES + 1, squeeze=False, width_ratios=[2, *[1] * EXAMPLES])
-    for number, (share, row) in enumerate(zip(shares, axes, strict=True), start=1):
-        last = number == len(shares)
-        row[0].text(0, 0.5, f"{'end' if last else f'exit {number}'}\n{share:.1%}", va="center", fontsize=14)
-        chosen = np.flatnonzero(exits == number - 1)[:EXAMPLES]
-        for place, index in zip(row[1:], chosen, strict=False):
-            image = images[int(index)]
-            colours = image.shape[-1] in (3, 4)
-            place.imshow(image[..., :3] if colours else image[..., 0], cmap="gray", vmin=0, vmax=255)
-        for place in row:
-            place.set_axis_off()
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=100)
+def _promise(result: dict[str, Any]) -> str:
+    """What was promised, and what it takes where nothing can leave early under it."""
+    drop, validation = result["max_accuracy_drop"], result["validation"]
+    promised = f"promised: at most {drop:.4f} of accuracy lost"
+    if any(row["validation_share"] for row in result["stages"][:-1]):
+        return (
+            f"{promised}; at most {validation['worst_drop']:.4f}, with 95 % confidence, by "
+            f"{validation['images'] // 2:,} validation images"
+        )
+    if validation["images_needed"]:
+        return (
+            f"{promised}: NO image leaves early. With 95 % confidence that takes about {validation['images_needed']:,} "
+            f"validation images, there are {validation['images']:,}: give more, or a larger --max_accuracy_drop"
+        )
+    return f"{promised}: NO image leaves early, the exits lose more than that however many validation images there are"
 
 
 def table(result: dict[str, Any]) -> str:
@@ -212,12 +219,11 @@ def table(result: dict[str, Any]) -> str:
         )
     if any(row["arena_bytes"] is None for row in result["stages"]):
         lines.append("arenas were not measured: that needs TFLite Micro, pip install 'odn_keras[micro]'")
-    test, validation, end_macs = result["test"], result["validation"], result["stages"][-1]["macs"]
+    test, end_macs = result["test"], result["stages"][-1]["macs"]
     return "\n".join(
         [
             *lines,
-            f"promised: at most {result['max_accuracy_drop']:.4f} of accuracy lost; at most "
-            f"{validation['worst_drop']:.4f}, with 95 % confidence, by {validation['images'] // 2:,} validation images",
+            _promise(result),
             "",
             f"{'':<16}{'accuracy':>10}{'mean MACs':>14}{'mean ms':>10}",
             f"{'end only':<16}{test['end_accuracy']:>10.4f}{end_macs:>14,}{test['end_mean_ms']:>10.3f}",

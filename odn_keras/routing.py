@@ -31,6 +31,8 @@ class Routing:
         accuracy: of the routed answers.
         end_accuracy: of the end, had it answered all.
         worst_drop: accuracy lost against the end, at most, with a confidence of 95 %.
+        images_needed: where nothing leaves early, about how many images to calibrate on it takes for the promise, as
+            often as answers differed; `None` where something leaves, or no number of images would do.
     """
 
     thresholds: tuple[float, ...]
@@ -39,6 +41,7 @@ class Routing:
     accuracy: float
     end_accuracy: float
     worst_drop: float
+    images_needed: int | None = None
 
     @property
     def mean_macs(self) -> float:
@@ -91,7 +94,7 @@ def calibrate(
     The drop is counted on pairs, the routed answer and the end's to the same image: with `b` answers right at the end
     only and `c` right as routed only, of `n`, it is held to be at most (b - c + z * sqrt(b + c + z**2)) / n, z = 1.645.
     Without any differing answer that is 2.7 / n, close to the rule of three. So few images let nothing leave early:
-    a drop of 0.005 needs more than 1,100.
+    a drop of 0.005 needs 1,084 at least (see `least_images`).
 
     Args:
         probabilities_per_exit: for each exit and, last, the end, shape (n, classes): of images that the network was
@@ -115,12 +118,16 @@ def calibrate(
     if [np.shape(each) for each in confidences] != [np.shape(labels)] * (len(probabilities_per_exit) - 1):
         raise InputError(f"confidences must be of shape {np.shape(labels)} for each exit but the end")
     end = len(confidences)
-    thresholds, worst_drop = [NEVER] * end, 0.0
+    thresholds, worst_drop, images_needed = [NEVER] * end, 0.0, None
     search = _Search(right[:, PROPOSING], [c[PROPOSING] for c in confidences], np.asarray(macs_per_exit, float))
     for proposal in search.proposals():
         taken = exits_taken([c[CHECKING] for c in confidences], proposal)
-        found = _worst_drop_of(right[:, CHECKING], taken)
+        lost, gained = _changed(right[:, CHECKING], taken)
+        leaves = bool(np.any(taken < end))
+        found = worst_drop_of(lost, gained, len(taken)) if leaves or not len(taken) else 0.0
         if found > max_accuracy_drop:
+            if min(thresholds) == NEVER and len(taken):
+                images_needed = least_images(max_accuracy_drop, lost / len(taken), gained / len(taken))
             break
         thresholds, worst_drop = proposal, found
     taken = exits_taken(confidences, thresholds)
@@ -131,6 +138,7 @@ def calibrate(
         float(np.mean(right[taken, np.arange(len(labels))])),
         float(np.mean(right[end])),
         worst_drop,
+        images_needed,
     )
 
 
@@ -176,15 +184,44 @@ class _Search:
         return self._macs[taken] - price * self._right[taken, self._images]
 
 
-def _worst_drop_of(right: np.ndarray, taken: np.ndarray) -> float:
-    """The most accuracy that leaving there loses against the end, with a confidence of 95 %."""
-    if not len(taken):
+def worst_drop_of(lost: int, gained: int, images: int) -> float:
+    """The most accuracy that routing loses against the end, with a confidence of 95 % (see `calibrate`).
+
+    Args:
+        lost, gained: answers that are right at the end only, and as routed only.
+        images: of how many.
+    """
+    if not images:
         return math.inf
-    if (taken == len(right) - 1).all():
-        return 0.0
+    return float((lost - gained + ONE_SIDED_95 * np.sqrt(lost + gained + ONE_SIDED_95**2)) / images)
+
+
+def least_images(max_accuracy_drop: float, lost: float = 0.0, gained: float = 0.0) -> int | None:
+    """How many images to calibrate on a promise takes; half of them check it.
+
+    Args:
+        max_accuracy_drop: what is promised, as a fraction.
+        lost, gained: fractions of the answers that are right at the end only, and as routed only. Without any the
+            number is the least there can be.
+
+    Returns:
+        The number; `None` where none would do.
+
+    >>> least_images(0.005), least_images(0.005, lost=0.002), least_images(0.005, lost=0.01)
+    (1084, 2504, None)
+    """
+    left, variance = max_accuracy_drop - (lost - gained), ONE_SIDED_95**2
+    if left <= 0:
+        return None
+    differing = (lost + gained) / left  # worst_drop_of(n * lost, n * gained, n) <= max_accuracy_drop, solved for n
+    images = variance * (differing + math.hypot(differing, 2)) / (2 * left)
+    return 2 * math.ceil(images) if math.isfinite(images) else None
+
+
+def _changed(right: np.ndarray, taken: np.ndarray) -> tuple[int, int]:
+    """How many answers are right at the end only, and as routed only."""
     routed, end = right[taken, np.arange(len(taken))], right[-1]
-    lost, gained = np.sum(end & ~routed), np.sum(routed & ~end)
-    return float((lost - gained + ONE_SIDED_95 * np.sqrt(lost + gained + ONE_SIDED_95**2)) / len(taken))
+    return int(np.sum(end & ~routed)), int(np.sum(routed & ~end))
 
 
 def _check(probabilities_per_exit, labels, macs_per_exit, max_accuracy_drop) -> None:

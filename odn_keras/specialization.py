@@ -1,28 +1,30 @@
 """Chooses, out of a network that holds many, the one for a device: its depth and the widths of its blocks.
 
 How much accuracy each narrowing costs is measured once, on validation images, one inner layer and one fraction at a
-time and at all exits together; the losses are taken to add up. With them and the exact sizes of `odn_keras.footprint`
-each exit is narrowed step by step until it keeps the limits. What that proposes is cut out, its BatchNorm statistics
-are measured anew on training images, and its real validation accuracy decides.
+time and at all exits together; the losses are taken to add up. Flash, MACs and latency add up over the blocks too, and
+the arena is the largest of the blocks' peaks, so that for each exit `odn_keras.block_search` finds the choice of the
+least loss within limits exactly. What that proposes is cut out, its BatchNorm statistics are measured anew on training
+images, and its real validation accuracy decides.
 
 Source of the idea: Once-for-All (arXiv 1908.09791), section on specialised deployment; the search is ours.
 """
 
 import dataclasses
 import itertools
-import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import Any
+from functools import cached_property
+from typing import Any, NoReturn
 
 import keras
 import numpy as np
 
-from odn_keras import averaging, builder, elastic, footprint, subnetwork
+from odn_keras import averaging, builder, elastic, subnetwork
 from odn_keras.architectures import NetworkSpec
 from odn_keras.batches import Batches, EvaluationBatches
+from odn_keras.block_search import BlockSearch, Cost, Limit
 from odn_keras.budget import Budget
+from odn_keras.choices import Choice, Choices
 from odn_keras.data import Dataset
 from odn_keras.errors import InputError
 from odn_keras.latency_table import LatencyTable
@@ -32,19 +34,6 @@ RECALIBRATION_IMAGES = 128  # of a batch
 EVALUATION_BATCH = 500
 VERIFIED = 4  # proposals whose accuracy is measured
 FRONTIER_POINTS = 12
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of the networks in the large one.
-
-    Attributes:
-        depth: number of residual blocks.
-        fractions: of the channels that each inner layer keeps, from the first block's on (see `elastic.FRACTIONS`).
-    """
-
-    depth: int
-    fractions: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -74,9 +63,17 @@ class Specialized:
 
 
 def validation_accuracy(network: keras.Model, dataset: Dataset) -> float:
-    """Which fraction of a dataset's validation images a network of one output classifies as they are labelled."""
+    """Which fraction of a dataset's validation images a network of one output classifies as they are labelled.
+
+    The network is called as it is: `predict` would compile a function for each one, for longer than it then runs.
+    """
     batches = EvaluationBatches(dataset.validation, dataset.num_classes, EVALUATION_BATCH)
-    return float(np.mean(network.predict(batches, verbose=0).argmax(axis=-1) == dataset.validation[1]))
+    with averaging.without_gradients():
+        right = [
+            keras.ops.convert_to_numpy(network(images, training=False)).argmax(axis=-1) == targets.argmax(axis=-1)
+            for images, targets, *_ in (batches[index] for index in range(len(batches)))
+        ]
+    return float(np.mean(np.concatenate(right)))
 
 
 class Specialization:
@@ -108,37 +105,12 @@ class Specialization:
         self.depths = (*spec.exits_before(builder.depth_of(network)), builder.depth_of(network))
         if len(self.depths) == 1 and not widths:
             raise InputError("the network holds no smaller one: train with --exits=all, or --shrink_epochs, or both")
-        self._ladder, self._latencies = elastic.FRACTIONS if widths else (1.0,), latencies
+        self._ladder = elastic.FRACTIONS if widths else (1.0,)
+        self._choices = Choices(spec, self._ladder, latencies)
+        self.sizes = self._choices.sizes
         self._measured: dict[Choice, Specialized] = {}
-        self.sizes = lru_cache(maxsize=None)(self._sizes)
-        for depth, fraction in itertools.product(self.depths, self._ladder):
-            self.sizes(Choice(depth, (fraction,) * self.layers(depth)))  # refuses what the latencies lack
-
-    # What there is.
-
-    def layers(self, depth: int) -> int:
-        """How many inner layers the blocks up to that depth have."""
-        return sum(len(block.inner(1)) for block in self._spec.blocks[:depth])
-
-    def spec_of(self, choice: Choice) -> NetworkSpec:
-        """The architecture of a choice."""
-        fractions = iter(choice.fractions)
-        inner = tuple(
-            tuple(elastic.active_channels(channels, next(fractions)) for channels in self._spec.inner_channels(number))
-            for number in range(1, choice.depth + 1)
-        )
-        return dataclasses.replace(self._spec, exits=(), inner=inner)
-
-    def _sizes(self, choice: Choice) -> dict[str, float]:
-        spec = self.spec_of(choice)
-        sizes: dict[str, float] = {
-            "flash_bytes": footprint.flash_bytes(spec, choice.depth),
-            "arena_bytes": footprint.arena_bytes(spec, choice.depth),
-            "macs": footprint.macs(spec, choice.depth),
-        }
-        if self._latencies is None:
-            return sizes
-        return {**sizes, "latency_ms": self._latencies.milliseconds(spec, choice.depth)}
+        if latencies:
+            self._choices.costs("latency_ms", self.depths[-1])  # refuses what the table lacks
 
     # How accurate it is.
 
@@ -158,7 +130,7 @@ class Specialization:
             outputs = keras.tree.flatten(elastic_network.predict(batches, verbose=0))
             return np.array([np.mean(output.argmax(axis=-1) == labels) for output in outputs])
 
-        count = self.layers(depth)
+        count = self._choices.layers(depth)
         whole = accuracies()
         losses = np.zeros((len(self.depths), count, len(self._ladder)))
         narrower = [step for step, fraction in enumerate(self._ladder) if fraction < 1]
@@ -185,7 +157,8 @@ class Specialization:
     def measure(self, choice: Choice) -> Specialized:
         """Cuts the choice out, measures its BatchNorm statistics on training images, and its validation accuracy."""
         if choice not in self._measured:
-            spec = self.spec_of(choice)
+            self._progress(f"measuring depth {choice.depth} of {self.sizes(choice)['flash_bytes']:,} bytes")
+            spec = self._choices.spec_of(choice)
             network = subnetwork.cut_out(self._network, self._spec, choice.depth, spec.inner)
             averaging.recalibrate(network, self._training_images())
             accuracy = validation_accuracy(network, self._dataset)
@@ -203,34 +176,32 @@ class Specialization:
     def best(self, limits: Budget) -> Specialized:
         """The most accurate network within the limits.
 
+        Of each depth the choice that is predicted to be the most accurate is found exactly; the likeliest few are
+        measured.
+
         Raises:
             InputError: where none is; it says which one comes nearest.
         """
-        proposals = [choice for depth in self.depths if (choice := self._within(depth, limits)) is not None]
-        if not proposals:
-            self._refuse(limits)
-        return max(self._verified(proposals, VERIFIED), key=lambda found: found.val_accuracy)
+        return max(self._measured_in_order(self._proposals(limits)), key=lambda found: found.val_accuracy)
 
     def smallest(self, min_accuracy: float, limits: Budget) -> Specialized:
-        """The network of the fewest bytes of flash that keeps the limits and reaches a validation accuracy.
+        """A network of few bytes of flash that keeps the limits and reaches a validation accuracy.
+
+        Accuracies as measured do not rise along the predicted frontier without fail. The points that `frontier` shows
+        are measured from the smallest on until one reaches the accuracy; where one does not keep the limits, the best
+        that does and is no larger takes its place. Then the choices of the frontier between that one and the one
+        before it are searched by bisection. So what is found is never larger than a point of the frontier that would
+        do, and nothing is refused unless all of them, and the best within the limits, were measured.
 
         Raises:
             InputError: where none does; it says which one comes nearest.
         """
-        fitting = self._frontier(limits)
-        low, high = 0, len(fitting)
-        while low < high:  # by bisection: among those on the frontier the larger is the more accurate
-            middle = (low + high) // 2
-            self._tell_measuring(fitting[middle])
-            if self.measure(fitting[middle]).val_accuracy >= min_accuracy:
-                high = middle
-            else:
-                low = middle + 1
-        if low < len(fitting):
-            return self.measure(fitting[low])
-        nearest = self.best(limits)
-        if nearest.val_accuracy >= min_accuracy:
-            return nearest
+        measured: list[Specialized] = []
+        for choice in self._by_flash({*self._proposals(limits), *self._shown_within(limits)}):
+            measured.append(self.measure(choice))
+            if measured[-1].val_accuracy >= min_accuracy:
+                return self._bisected(measured, min_accuracy, limits)
+        nearest = max(measured, key=lambda found: found.val_accuracy)
         raise InputError(
             f"no network in this one reaches {min_accuracy:.4f} within {limits}: the nearest, of depth "
             f"{nearest.choice.depth} and {nearest.sizes['flash_bytes']:,} bytes, has {nearest.val_accuracy:.4f}"
@@ -238,95 +209,104 @@ class Specialization:
 
     def frontier(self) -> list[Specialized]:
         """The networks than which none measured is both smaller and more accurate, the smallest first."""
-        proposals = self._frontier(Budget())
-        picked = np.unique(np.linspace(0, len(proposals) - 1, FRONTIER_POINTS).round().astype(int))
-        measured = {proposals[index] for index in picked} | {self._full(depth) for depth in self.depths}
         found: list[Specialized] = []
-        for one in self._verified(measured, len(measured)):
+        for one in map(self.measure, self._by_flash(self._shown)):
             if not found or one.val_accuracy > found[-1].val_accuracy:
                 found.append(one)
         return found
 
-    def _verified(self, choices: Iterable[Choice], most: int) -> list[Specialized]:
-        """The choices that are predicted to be the most accurate, measured, the smallest first."""
-        likely = sorted(choices, key=self.predicted)[-most:]
-        found = []
-        for choice in sorted(likely, key=lambda choice: self.sizes(choice)["flash_bytes"]):
-            self._tell_measuring(choice)
-            found.append(self.measure(choice))
+    @cached_property
+    def non_dominated(self) -> list[Choice]:
+        """All choices than which none is smaller and predicted to be as accurate, the smallest first."""
+        found: list[Choice] = []
+        for depth in self.depths:
+            search = BlockSearch(self._losses_at(depth), self._choices.costs("flash_bytes", depth))
+            found += [self._choices.of_options(depth, options) for options in search.frontier(cost=0)]
+        found.sort(key=lambda choice: (self.sizes(choice)["flash_bytes"], -self.predicted(choice)))
+        best = np.maximum.accumulate([-np.inf, *map(self.predicted, found)])
+        return [choice for choice, before in zip(found, best, strict=False) if self.predicted(choice) > before]
+
+    def _proposals(self, limits: Budget) -> list[Choice]:
+        """Those likeliest to be the most accurate within the limits, one of a depth at most."""
+        found = [choice for depth in self.depths if (choice := self._within(depth, limits)) is not None]
+        if not found:
+            self._refuse(limits)
+        return sorted(found, key=self.predicted)[-VERIFIED:]
+
+    @cached_property
+    def _shown(self) -> set[Choice]:
+        """What is measured for the frontier: some of the choices that none dominates, and each depth's widest."""
+        picked = np.unique(np.linspace(0, len(self.non_dominated) - 1, FRONTIER_POINTS).round().astype(int))
+        return {self.non_dominated[index] for index in picked} | {self._choices.full(depth) for depth in self.depths}
+
+    def _shown_within(self, limits: Budget) -> Iterator[Choice]:
+        """The points of the frontier, or for one that does not keep the limits the best smaller one that does."""
+        for choice in self._shown:
+            flash = int(self.sizes(choice)["flash_bytes"])
+            if self._keeps(choice, limits):
+                yield choice
+            elif limits.max_flash is None or flash < limits.max_flash:
+                smaller = dataclasses.replace(limits, max_flash=flash)
+                found = [one for depth in self.depths if (one := self._within(depth, smaller)) is not None]
+                yield from sorted(found, key=self.predicted)[-1:]
+
+    def _bisected(self, measured: list[Specialized], min_accuracy: float, limits: Budget) -> Specialized:
+        """The last of those measured, or a smaller one between it and the one before it."""
+        found = measured[-1]
+        least, most = (one.sizes["flash_bytes"] for one in (measured[-2:] if measured[1:] else (found, found)))
+        between = [
+            choice
+            for choice in self.non_dominated
+            if least < self.sizes(choice)["flash_bytes"] < most and self._keeps(choice, limits)
+        ]
+        while between:
+            middle = len(between) // 2
+            if (one := self.measure(between[middle])).val_accuracy >= min_accuracy:
+                found, between = one, between[:middle]
+            else:
+                between = between[middle + 1 :]
         return found
 
-    def _tell_measuring(self, choice: Choice) -> None:
-        self._progress(f"measuring depth {choice.depth} of {self.sizes(choice)['flash_bytes']:,} bytes")
+    def _measured_in_order(self, choices: Iterable[Choice]) -> list[Specialized]:
+        return [self.measure(choice) for choice in self._by_flash(choices)]
 
-    def _full(self, depth: int) -> Choice:
-        return Choice(depth, (1.0,) * self.layers(depth))
+    def _by_flash(self, choices: Iterable[Choice]) -> list[Choice]:
+        """The smallest first, and of equal ones the one that is predicted to be the most accurate."""
+        return sorted(
+            choices,
+            key=lambda one: (self.sizes(one)["flash_bytes"], -self.predicted(one), one.depth, one.fractions),
+        )
 
-    def _neighbours(self, choice: Choice, direction: int) -> Iterator[Choice]:
-        """The choices in which one inner layer is one step of the ladder wider (1) or narrower (-1)."""
-        for layer, fraction in enumerate(choice.fractions):
-            step = self._ladder.index(fraction) + direction
-            if 0 <= step < len(self._ladder):
-                changed = (*choice.fractions[:layer], self._ladder[step], *choice.fractions[layer + 1 :])
-                yield Choice(choice.depth, changed)
-
-    def _narrowed(self, choice: Choice, size: Callable[[Choice], float]) -> Choice | None:
-        """The next narrower choice that loses the least accuracy for what it saves; `None` at the narrowest."""
-
-        def price(narrower: Choice) -> tuple[float, ...]:
-            lost, saved = self.predicted(choice) - self.predicted(narrower), size(choice) - size(narrower)
-            flash = self.sizes(choice)["flash_bytes"] - self.sizes(narrower)["flash_bytes"]
-            # of a few channels two fractions can leave as many
-            return tuple((lost + 1e-9) / less if less > 0 else math.inf for less in (saved, flash))
-
-        return min(self._neighbours(choice, -1), key=price, default=None)
+    def _keeps(self, choice: Choice, limits: Budget) -> bool:
+        return limits.excess(self.sizes(choice)) == 0
 
     def _within(self, depth: int, limits: Budget) -> Choice | None:
-        """That depth narrowed until it keeps the limits, then changed for the better as long as it keeps them."""
+        """The choice of that depth within the limits of the least loss; of equal ones the widest."""
+        costs: list[Cost] = []
+        bounds = []
+        for name, most in limits.limits.items():
+            own = self._choices.costs(name, depth)
+            bounds.append(Limit(tuple(range(len(costs), len(costs) + len(own))), self._choices.most(name, most)))
+            costs += own
+        narrowed = self._choices.sums(depth, lambda layer, fraction: 1 - fraction)
+        search = BlockSearch(self._losses_at(depth), costs, bounds, ties=narrowed)
+        found = search.best(lambda options: self._keeps(self._choices.of_options(depth, options), limits))
+        return None if found is None else self._choices.of_options(depth, found)
 
-        def excess(choice: Choice) -> float:
-            return limits.excess(self.sizes(choice))
+    def _losses_at(self, depth: int) -> list[np.ndarray]:
+        at = self._losses[1][self.depths.index(depth)]
+        return self._choices.sums(depth, lambda layer, fraction: at[layer, self._ladder.index(fraction)])
 
-        choice: Choice | None = self._full(depth)
-        while choice is not None and excess(choice) > 0:
-            choice = self._narrowed(choice, excess)
-        while choice is not None:
-            wider = list(self._neighbours(choice, 1))
-            exchanged = (other for one in wider for other in self._neighbours(one, -1))
-            fitting = (other for other in (*wider, *exchanged) if excess(other) == 0)
-            better = max(fitting, key=self.predicted, default=choice)
-            if self.predicted(better) <= self.predicted(choice):
-                return choice
-            choice = better
-        return None
-
-    def _frontier(self, limits: Budget) -> list[Choice]:
-        """Choices within the limits, none of which is predicted to be worse than a smaller one, the smallest first.
-
-        They are those on the way from the best of each depth to its narrowest.
-        """
-
-        def flash(choice: Choice) -> float:
-            return self.sizes(choice)["flash_bytes"]
-
-        choices = []
-        for depth in self.depths:
-            choice = self._within(depth, limits)
-            while choice is not None:
-                if not limits.excess(self.sizes(choice)):  # narrower can be slower, as measured
-                    choices.append(choice)
-                choice = self._narrowed(choice, flash)
-        found: list[Choice] = []
-        for choice in sorted(choices, key=lambda choice: (flash(choice), -self.predicted(choice))):
-            if not found or self.predicted(choice) > self.predicted(found[-1]):
-                found.append(choice)
-        return found
-
-    def _refuse(self, limits: Budget) -> None:
-        narrowest = [Choice(depth, (self._ladder[0],) * self.layers(depth)) for depth in self.depths]
-        nearest = min(narrowest, key=lambda choice: limits.excess(self.sizes(choice)))
+    def _refuse(self, limits: Budget) -> NoReturn:
+        least = [
+            self._choices.of_options(depth, tuple(int(np.argmin(options)) for options in cost.options))
+            for depth in self.depths
+            for name in limits.limits
+            for cost in self._choices.costs(name, depth)
+        ]
+        nearest = min(least, key=lambda choice: limits.excess(self.sizes(choice)))
         sizes = self.sizes(nearest)
-        latency = f", and {sizes['latency_ms']:.4g} ms" if self._latencies else ""
+        latency = f", and {sizes['latency_ms']:.4g} ms" if "latency_ms" in sizes else ""
         narrower = "" if len(self._ladder) > 1 else "; with --finetune_epochs blocks can be narrower"
         raise InputError(
             f"no network in this one keeps {limits}: the nearest, of depth {nearest.depth}, needs "

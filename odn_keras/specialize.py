@@ -2,14 +2,14 @@
 
     python -m odn_keras.specialize --run=runs/fashion --max_flash=256KB --max_arena=64KB --out=runs/fashion/sensor
     python -m odn_keras.specialize --run=runs/fashion --min_accuracy=0.88 --out=runs/fashion/small
-    python -m odn_keras.specialize --run=runs/fashion --max_latency_ms=0.5 --latency=latency.json --out=fast
+    python -m odn_keras.specialize --run=runs/fashion --max_latency_ms=0.5 --out=runs/fashion/fast
     python -m odn_keras.specialize --run=runs/fashion --max_flash=64KB --finetune_epochs=4 --out=runs/fashion/watch
-    python -m odn_keras.specialize --run=runs/fashion --frontier --out=runs/fashion/frontier
+    python -m odn_keras.specialize --run=runs/fashion --frontier
 
 Within limits it is the network that is most accurate on validation images; with --min_accuracy the one of the fewest
-bytes that is accurate enough. Latency is told from a table that `odn_keras.latency` makes. Nothing is trained, but for
---finetune_epochs, in which the chosen network is trained on alone, and may therefore be narrower than the run has
-trained it; the same command goes on where that was cut off.
+bytes that is accurate enough. Latency is predicted from a table that `odn_keras.latency` makes: the one that lies in
+the run, or --latency. Nothing is trained, but for --finetune_epochs, in which the chosen network is trained on alone,
+and may therefore be narrower than the run has trained it; the same command goes on where that was cut off.
 Writes model.keras, specialize.json and what `odn_keras.export` writes. With --frontier: frontier.json and frontier.png,
 and nothing is exported. Exit status: 0, 4 where the real file, its arena or its latency exceeds a limit (all is written
 all the same), or 2 for bad input, such as limits that no network keeps.
@@ -25,28 +25,31 @@ from typing import Any
 
 from absl import flags
 
-from odn_keras import cli
+from odn_keras import cli, next_step
 from odn_keras.budget import Budget
 from odn_keras.errors import InputError
 from odn_keras.files import replacing, write_json
 from odn_keras.footprint import parse_bytes
 from odn_keras.latency_table import LatencyTable
 from odn_keras.options import DataOptions, RunOptions
-from odn_keras.run_folder import SUPERNET, RunFolder, finished_supernet
+from odn_keras.output_folder import CHECKPOINT, check_not_of_a_run
+from odn_keras.run_data import load_data
+from odn_keras.run_folder import EXPORT, LATENCY, ROUTED, RunFolder, check_output, finished_supernet, in_use, output
 
+FRONTIER = "frontier"  # the folder in the run where it goes by default
 FINETUNING = ".finetuning"  # the folder of checkpoints, while that goes on
 
 
 def define_flags() -> None:
     cli.define_option_flags(DataOptions)
     flags.adopt_module_key_flags(cli)
-    flags.DEFINE_string("run", None, "The folder of a finished run with --exits or --shrink_epochs.")
-    flags.DEFINE_string("out", None, "Where the files go.")
+    cli.define_path("run", None, "The folder of a finished run with --exits or --shrink_epochs.")
+    cli.define_path("out", None, "Where the files go; with --frontier by default the folder frontier/ of the run.")
     flags.DEFINE_string("max_flash", None, "Bytes that the int8 file may have, as 256KB.")
     flags.DEFINE_string("max_arena", None, "Bytes of working memory it may need in TFLite Micro; likewise.")
     flags.DEFINE_integer("max_macs", None, "Multiply-accumulates of an image, at most.", lower_bound=1)
     flags.DEFINE_float("max_latency_ms", None, "Milliseconds of an image, at most, on what --latency was measured on.")
-    flags.DEFINE_string("latency", None, "The table of latencies that odn_keras.latency has written.")
+    cli.define_path("latency", None, "The table of latencies; default: latency.json in the run's folder.")
     flags.DEFINE_float("min_accuracy", None, "Validation accuracy to reach, with as few bytes as possible.")
     flags.DEFINE_integer(
         "finetune_epochs",
@@ -60,11 +63,12 @@ def define_flags() -> None:
 
 def main() -> int:
     values = flags.FLAGS
-    if not values.run or not values.out:
-        raise InputError("give --run, the folder of a finished run, and --out, where the files go")
-    run, out = pathlib.Path(values.run), pathlib.Path(values.out)
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out must be a folder, {out} is a file")
+    if not values.run:
+        raise InputError("give --run, the folder of a finished run with --exits or --shrink_epochs")
+    run = pathlib.Path(values.run)
+    if not values.out and not values.frontier:
+        raise InputError(f"give --out, a folder for the device's files, such as --out={run / 'sensor'}")
+    out = pathlib.Path(values.out) if values.out else run / FRONTIER
     if values.min_accuracy is not None and not 0 < values.min_accuracy <= 1:
         raise InputError(f"--min_accuracy must be above 0 and at most 1, got {values.min_accuracy}")
     flash, arena = (None if limit is None else parse_bytes(limit) for limit in (values.max_flash, values.max_arena))
@@ -77,34 +81,41 @@ def main() -> int:
         raise InputError(
             "give limits (--max_flash, --max_arena, --max_macs, --max_latency_ms, --min_accuracy), or --frontier alone"
         )
-    if latency is not None and values.latency is None:
-        raise InputError("--max_latency_ms needs --latency, a table: python -m odn_keras.latency makes one")
     if values.latency is not None and latency is None and not values.frontier:
         raise InputError("--latency is for --max_latency_ms or --frontier: give one of them")
     if values.frontier and values.finetune_epochs:
         raise InputError("--finetune_epochs is for a network that is exported, not for --frontier: leave it out")
-    report = finished_supernet(run)
-    latencies = None if values.latency is None else LatencyTable.load(values.latency)
+    with in_use(run):
+        return _specialize(run, out, Budget(flash, arena, values.max_macs, latency))
+
+
+def _specialize(run: pathlib.Path, out: pathlib.Path, limits: Budget) -> int:
+    values = flags.FLAGS
+    report = finished_supernet(run, "precision")
+    latencies = _latencies(run)
     options = cli.data_options(report)
+    check_output(out, options.dataset)
+    check_not_of_a_run(out, EXPORT, ROUTED, CHECKPOINT)
     recipe = RunFolder(run).options() if values.finetune_epochs else None
 
     cli.import_keras()  # heavy: only once the flags are known to be good
-    from odn_keras import builder, data, subnetwork
+    from odn_keras import subnetwork
     from odn_keras.architectures import NetworkSpec
     from odn_keras.deploy import bundle
+    from odn_keras.run_networks import load_supernet
     from odn_keras.specialization import Specialization
 
-    limits = Budget(flash, arena, values.max_macs, latency)
     targets = () if values.frontier else values.targets  # of a frontier nothing is exported
     exporting: dict[str, Any] = {
         "targets": None if targets is None else tuple(targets),
         "vela": latencies.vela if latencies else None,
-        "budget": limits if flash or arena or latency else None,  # what the real file can be held against
+        # What the real file can be held against.
+        "budget": limits if limits.max_flash or limits.max_arena or limits.max_latency_ms else None,
     }
     bundle.check_choices("int8", **exporting)
-    network = builder.load(run / SUPERNET)
+    network = load_supernet(run, report)
     cli.wake_backend()
-    dataset = data.load(options)
+    dataset = load_data(report, options, run)
     spec = NetworkSpec(**report["supernet"]["spec"])
     widths = report["supernet"]["widths"]
     if recipe and not widths:
@@ -112,15 +123,31 @@ def main() -> int:
         widths = True
     search = Specialization(network, spec, dataset, widths=widths, latencies=latencies, progress=cli.show_step)
     if values.frontier:
-        return _frontier(search, out)
+        with output(out, options.dataset):
+            return _frontier(search, run, out)
     began = time.perf_counter()
     found = search.best(limits) if values.min_accuracy is None else search.smallest(values.min_accuracy, limits)
     search_seconds = time.perf_counter() - began
     print(f"\nfound after {search_seconds:.0f} s", flush=True)
     if recipe:
         recipe = dataclasses.replace(recipe, **dataclasses.asdict(options))
-        found = _finetuned(found, dataset, recipe, report["precision"], out)
-    return _export(found, search_seconds, dataset, out, exporting, latencies)
+    with output(out, options.dataset):
+        if recipe:
+            found = _finetuned(found, dataset, recipe, report["precision"], out)
+        return _export(found, search_seconds, dataset, options, out, exporting, latencies)
+
+
+def _latencies(run: pathlib.Path) -> LatencyTable | None:
+    """The table that was given, or for a limit of latency the one that lies in the run."""
+    values = flags.FLAGS
+    if values.latency is not None:
+        return LatencyTable.load(values.latency)
+    if values.max_latency_ms is None:
+        return None
+    if not (run / LATENCY).exists():
+        makes_one = next_step.command("latency", run=run)
+        raise InputError(f"--max_latency_ms needs --latency, a table, and there is no {run / LATENCY}: {makes_one}")
+    return LatencyTable.load(run / LATENCY)
 
 
 def _finetuned(found, dataset, options: RunOptions, dtype: str, out: pathlib.Path):
@@ -144,6 +171,7 @@ def _export(
     found,
     search_seconds: float,
     dataset,
+    options: DataOptions,
     out: pathlib.Path,
     exporting: dict[str, Any],
     latencies: LatencyTable | None,
@@ -167,48 +195,24 @@ def _export(
             f"{real:.4g} ms for the real file ({real / told - 1:+.1%})"
         )
     print()
-    for path in sorted(out.iterdir()):
-        print(f"  {path}")
+    cli.show_files(out)
+    evaluation = next_step.command("evaluate", tflite=out / bundle.MODEL, **next_step.data_flags(options))
+    print(f"\nnext: {evaluation}")
     return cli.OVER_BUDGET if result["budget"] and result["budget"]["exceeded"] else 0
 
 
-def _frontier(search, out: pathlib.Path) -> int:
+def _frontier(search, run: pathlib.Path, out: pathlib.Path) -> int:
+    from odn_keras.frontier import frontier_table, plot_frontier
+
     points = [found.describe() for found in search.frontier()]
     out.mkdir(parents=True, exist_ok=True)
     write_json(points, out / "frontier.json")
-    _draw(points, out / "frontier.png")
-    ms = f"{'ms':>10}" if "latency_ms" in points[0] else ""
-    print(f"\n{'depth':>5}{'flash, bytes':>15}{'arena, bytes':>15}{'MACs':>15}{ms}{'validation':>12}  inner channels")
-    for point in points:
-        inner = " ".join("+".join(map(str, channels)) for channels in point["inner"])
-        ms = f"{point['latency_ms']:>10.4g}" if "latency_ms" in point else ""
-        print(
-            f"{point['depth']:>5}{point['flash_bytes']:>15,}{point['arena_bytes']:>15,}{point['macs']:>15,}{ms}"
-            f"{point['val_accuracy']:>12.4f}  {inner}"
-        )
-    print(f"\n  {out / 'frontier.json'}\n  {out / 'frontier.png'}")
+    plot_frontier(points, out / "frontier.png")
+    print(f"\n{frontier_table(points)}\n\n  {out / 'frontier.json'}\n  {out / 'frontier.png'}")
+    flash = points[len(points) // 2]["flash_bytes"]
+    example = next_step.command("specialize", run=run, max_flash=flash, out=run / f"{flash}_bytes")
+    print(f"\nnext, for the size of your device: {example}")
     return 0
-
-
-def _draw(points: list[dict[str, Any]], path: pathlib.Path) -> None:
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, PercentFormatter
-
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.add_subplot()
-    sizes = [point["flash_bytes"] / 1024 for point in points]
-    axes.step(sizes, [point["val_accuracy"] for point in points], where="post", color="grey", linewidth=1)
-    for depth in sorted({point["depth"] for point in points}):
-        of_depth = [index for index, point in enumerate(points) if point["depth"] == depth]
-        accuracies = [points[index]["val_accuracy"] for index in of_depth]
-        axes.plot([sizes[index] for index in of_depth], accuracies, "o", label=f"depth {depth}")
-    axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:g}"))
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.set(xlabel="int8 file, KB (predicted)", ylabel="validation accuracy", title="What accuracy costs")
-    axes.legend(loc="lower right", fontsize="small")
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=120)
 
 
 if __name__ == "__main__":

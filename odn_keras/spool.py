@@ -7,11 +7,11 @@ import tempfile
 from collections.abc import Iterable
 
 import numpy as np
-import psutil
 
 from odn_keras.errors import InputError
+from odn_keras.process_memory import available_memory
 
-MEMORY_SHARE = 1 / 2  # splitting the images copies them
+MEMORY_SHARE = 1 / 2  # training needs memory too
 _ELSEWHERE = "choose another folder (train: --out; other commands: TMPDIR; in Python spool_dir)"
 
 
@@ -57,14 +57,29 @@ class ImagesOnDisk:
 Images = np.ndarray | ImagesOnDisk
 
 
-def subset(images: Images, indices: np.ndarray) -> Images:
-    """Some of the images, held where all of them are."""
+def subset(images: Images, indices) -> Images:
+    """Some of the images, held where all of them are; a slice of an array shares its memory."""
     return images.subset(indices) if isinstance(images, ImagesOnDisk) else images[indices]
 
 
-def available_memory() -> int:
-    """Bytes that can be had without swapping."""
-    return psutil.virtual_memory().available
+def arrange(images: Images, order: np.ndarray) -> Images:
+    """The images of these different indices in this order; an array is changed in its place, never copied."""
+    if isinstance(images, ImagesOnDisk):
+        return images.subset(order)
+    left = np.ones(len(images), bool)
+    left[order] = False
+    wanted = np.concatenate([order, np.flatnonzero(left)])
+    moved = wanted == np.arange(len(wanted))
+    for start in np.flatnonzero(~moved).tolist():
+        if moved[start]:
+            continue
+        first, place = images[start].copy(), start
+        while (comes_from := wanted[place]) != start:
+            images[place] = images[comes_from]
+            moved[place], place = True, comes_from
+        images[place], moved[place] = first, True
+    images.resize((len(order), *images.shape[1:]), refcheck=False)
+    return images
 
 
 def choose_folder(name: str, size: int, in_memory: bool | None, spool_dir: str | None) -> str | None:
@@ -80,7 +95,7 @@ def choose_folder(name: str, size: int, in_memory: bool | None, spool_dir: str |
         if size > memory:
             raise InputError(f"{name} needs {_gb(size)} of memory, {_gb(memory)} are free: leave --in_memory out")
         return None
-    folder = spool_dir or tempfile.gettempdir()
+    folder = os.path.expanduser(spool_dir) if spool_dir else tempfile.gettempdir()
     try:
         free = shutil.disk_usage(folder).free
     except OSError as error:
@@ -90,26 +105,48 @@ def choose_folder(name: str, size: int, in_memory: bool | None, spool_dir: str |
     return folder
 
 
-def hold(chunks: Iterable[np.ndarray], shape: tuple[int, ...], folder: str | None) -> Images:
+def hold(chunks: Iterable[np.ndarray], shape: tuple[int, ...], folder: str | None, count: int = 0) -> Images:
     """Takes images of one shape (height, width, channels), chunk after chunk, into memory or a file in `folder`.
+
+    Args:
+        chunks: arrays of shape (some, height, width, channels).
+        shape: (height, width, channels).
+        folder: of the file; None: memory, of which nothing more is taken where there are `count` images.
+        count: how many images there will be, as far as is known.
 
     Raises:
         InputError: where the file cannot be written.
     """
     if folder is None:
-        return np.concatenate([np.empty((0, *shape), np.uint8), *chunks])
+        return _hold_in_memory(chunks, shape, count)
     count = 0
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             for chunk in chunks:
-                if chunk.shape[1:] != shape:
-                    raise ValueError(f"images of {chunk.shape[1:]} among images of {shape}")
+                _check_shape(chunk, shape)
                 count += len(chunk)
                 file.write(np.ascontiguousarray(chunk).data)
             reader = _Reader(os.dup(file.fileno()))
     except OSError as error:
         raise InputError(f"cannot hold images in {folder} ({error.strerror}): {_ELSEWHERE}") from error
     return ImagesOnDisk(reader, (count, *shape))
+
+
+def _hold_in_memory(chunks, shape, count) -> np.ndarray:
+    images, held = np.empty((count, *shape), np.uint8), 0
+    for chunk in chunks:
+        _check_shape(chunk, shape)
+        if held + len(chunk) > len(images):
+            images.resize((max(held + len(chunk), 2 * held), *shape), refcheck=False)
+        images[held : held + len(chunk)] = chunk
+        held += len(chunk)
+    images.resize((held, *shape), refcheck=False)
+    return images
+
+
+def _check_shape(chunk: np.ndarray, shape: tuple[int, ...]) -> None:
+    if chunk.shape[1:] != shape:
+        raise ValueError(f"images of {chunk.shape[1:]} among images of {shape}")
 
 
 class _Reader(io.FileIO):

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from odn_keras import averaging, builder, cost, elastic, recipes, subnetwork
+from odn_keras import averaging, builder, cost, distribution, elastic, recipes, subnetwork
 from odn_keras.architectures import NetworkSpec
 from odn_keras.checkpoint import Checkpoint, Snapshot
 from odn_keras.distillation import Distillation, trained_model
@@ -94,7 +94,7 @@ class GrowingFit:
         self._seek = getattr(data["x"], "seek", None) if whole_epochs else None
         if self._seek:  # it shuffles itself, by seed and epoch; Keras would shuffle its batches otherwise
             self._data["shuffle"] = False
-        self._initial_epoch, self._epochs = initial_epoch, epochs
+        self._initial_epoch, self._epochs, self._verbose = initial_epoch, epochs, verbose
         self._settings = self._describe()
         self.first_step = 0
         self._trained_weights: list[np.ndarray] | None = None  # while the network holds the averaged ones
@@ -279,8 +279,8 @@ class GrowingFit:
         stage.training_macs_per_image = cost.training_macs(self.network)
         if teacher := self._teacher or self._found:
             stage.training_macs_per_image += cost.macs(teacher)
-        if growth.verbose:
-            print(_headline(stage, self.spec.max_depth, growth), flush=True)
+        if self._verbose if growth.verbose is None else growth.verbose:
+            print(_headline(stage, growth), flush=True)
 
     def _take_best(self, depth: int) -> None:
         """Makes the network that of the best epoch, if that was one at this depth."""
@@ -358,7 +358,8 @@ class GrowingFit:
     def _keep(self, snapshot: Snapshot) -> None:
         self._last = snapshot
         if self._checkpoint:
-            self._checkpoint.save(snapshot)
+            with distribution.together():
+                self._checkpoint.save(snapshot)
 
     def _snapshot(self, epoch: int, step: int = 0) -> Snapshot:
         # On JAX the present weights are there only after this, in the middle of an epoch.
@@ -529,7 +530,7 @@ def _copy(history: dict[str, list]) -> dict[str, list[float]]:
     return {name: [float(value) for value in values] for name, values in history.items()}
 
 
-def _headline(stage: Stage, deepest: int, growth: DepthGrowth) -> str:
+def _headline(stage: Stage, growth: DepthGrowth) -> str:
     length = stage.end_epoch - stage.first_epoch
     epochs = f"{length} {'epoch' if length == 1 else 'epochs'}"
     what = {
@@ -546,5 +547,5 @@ def _headline(stage: Stage, deepest: int, growth: DepthGrowth) -> str:
         if not earlier.complete:
             verdict = f"forecast to end at {earlier.forecasts[-1]:.4f}"
         lines.append(f"== depth {earlier.depth} {verdict}, below the target of {growth.target:.4f}: one block deeper")
-    lines.append(f"== depth {stage.depth} of {deepest}: {what}")
+    lines.append(f"== depth {stage.depth} of {growth.deepest}: {what}")
     return "\n".join(lines)

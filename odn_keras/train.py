@@ -4,14 +4,14 @@
     python -m odn_keras.train --flagfile=flags/mnist.txt
     python -m odn_keras.train --resume --out=runs/mnist
 
-Exit status: 0 target met, 3 target not met (the best network is exported all the same), 4 the exported file or its
-measured arena exceeds --max_flash or --max_arena (whether the target was met or not), 2 bad input, 130 and 143 stopped
-by SIGINT and SIGTERM (--resume goes on).
+Exit status: 0 target met, or none given with --depth, 3 target not met (the best network is exported all the same), 4
+the exported file or its measured arena exceeds --max_flash or --max_arena (whether the target was met or not), 2 bad
+input, 130 and 143 stopped by SIGINT and SIGTERM (--resume goes on).
 """
 
+import atexit
 import dataclasses
 import pathlib
-import shlex
 
 from absl import flags
 
@@ -26,7 +26,7 @@ TARGET_NOT_MET = 3
 def define_flags() -> None:
     cli.define_option_flags()
     flags.adopt_module_key_flags(cli)  # so that --help lists them
-    flags.DEFINE_string("out", None, "The run's folder; default: runs/ and the dataset's name.")
+    cli.define_path("out", None, "The run's folder; default: runs/ and the dataset's name.")
     flags.DEFINE_boolean("overwrite", False, "Replace the run that --out holds.")
     flags.DEFINE_boolean(
         "resume",
@@ -49,17 +49,24 @@ def main() -> int:
     if not values.distribution and any(value is not None for value in several.values()):
         raise InputError("--coordinator, --num_processes and --process_id need --distribution=data_parallel")
 
+    if not values.resume and not values["dataset"].present:
+        print("no --dataset is given: training on the 1,797 digits that come with scikit-learn", flush=True)
     cli.import_keras()  # heavy: only once the flags are known to be good
     from odn_keras import distribution, report, training
 
     if values.distribution:
         distribution.start(**several)
     cli.wake_backend()
+    folder = RunFolder(out)
     try:
         result = training.run(options, out, overwrite=values.overwrite, resume=values.resume)
-    except cli.Stopped as stopped:
-        if RunFolder(out).unfinished:
-            stopped.hint = f"; to go on: python -m odn_keras.train --resume --out={shlex.quote(str(out))}"
+    except BaseException as error:
+        if distribution.current().processes > 1:
+            atexit.register(distribution.leave, cli.status_of(error))
+        if isinstance(error, cli.Stopped) and folder.unfinished:
+            error.hint = f"; to go on: {folder.how_to_resume}"
+        if isinstance(error, OSError) and folder.unfinished and (line := cli.explain(error)):
+            raise InputError(f"{line}; once that is mended, to go on: {folder.how_to_resume}") from error
         raise
     if result is None:  # another process than the chief
         return 0
@@ -67,7 +74,7 @@ def main() -> int:
     for name in (*RUN_FILES, *([SUPERNET] if (out / SUPERNET).exists() else [])):
         print(f"  {out / name}")
     over_budget = result.get("budget") and result["budget"]["exceeded"]
-    if result["target_met"]:
+    if result["target_met"] is not False:
         return cli.OVER_BUDGET if over_budget else 0
     print(
         f"\nThe target was not met: {result['val_accuracy']:.4f} of {result['target_accuracy']:.4f}. "
@@ -83,7 +90,9 @@ def _options_and_folder() -> tuple[RunOptions, pathlib.Path]:
     given = cli.option_values(given_only=True)
     if not values.resume:
         options = RunOptions(**given)
-        return options, pathlib.Path(values.out or pathlib.Path("runs", pathlib.Path(options.dataset).stem or "run"))
+        name = pathlib.Path(options.dataset)
+        default = pathlib.Path("runs", (name.resolve() if name.exists() else name).stem or "run")
+        return options, pathlib.Path(values.out or default)
     if not values.out:
         raise InputError("--resume needs --out, the folder of the run to go on with")
     folder = RunFolder(pathlib.Path(values.out))

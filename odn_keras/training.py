@@ -1,7 +1,9 @@
 """One run, from a dataset to a measured `.tflite`: what `python -m odn_keras.train` does."""
 
+import contextlib
 import dataclasses
 import json
+import os
 import pathlib
 import sys
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from odn_keras import builder, cost, distribution, footprint, report
+from odn_keras import builder, cost, distribution, footprint, keras_config, report
 from odn_keras.architectures import NetworkSpec
 from odn_keras.batches import Batches, EvaluationBatches
 from odn_keras.budget import Budget
@@ -23,17 +25,18 @@ from odn_keras.errors import InputError
 from odn_keras.files import replacing, write_json, write_lines
 from odn_keras.growth import CYCLE, DepthGrowth
 from odn_keras.model import OptimallyDeepNetwork
-from odn_keras.options import RunOptions
+from odn_keras.options import DataOptions, RunOptions
 from odn_keras.prune import ChannelPruning
 from odn_keras.recipes import Augmentation, precision, sgd
-from odn_keras.run_folder import SUPERNET, RunFolder
+from odn_keras.run_data import data_options, load_data, record_of
+from odn_keras.run_folder import SHOWN, SUPERNET, RunFolder
 from odn_keras.stages import TrainingDiverged
 
 EVALUATION_BATCH = 500
 
 
 def run(
-    options: RunOptions, out: str | pathlib.Path, *, overwrite: bool = False, resume: bool = False
+    options: RunOptions, out: str | os.PathLike, *, overwrite: bool = False, resume: bool = False
 ) -> dict[str, Any] | None:
     """Trains by progressive depth expansion, exports, measures, and leaves everything in a folder.
 
@@ -50,32 +53,43 @@ def run(
         What `report.json` holds; `None` in other processes than process 0.
 
     Raises:
-        InputError: for data or a folder that cannot be used, or without TensorFlow, which exports under any backend;
-            nothing is written then.
+        InputError: for data, a folder or a configuration of Keras that cannot be used, for data that are no longer
+            those of the run to resume, or without TensorFlow, which exports under any backend; nothing is written then.
         TrainingDiverged: where the loss becomes NaN or explodes, twice; `model.keras` then holds the best weights from
             before that.
     """
+    keras_config.check()
     share = distribution.current()
-    folder = RunFolder(pathlib.Path(out))
+    folder = RunFolder(pathlib.Path(out).expanduser())
     found = json.loads(distribution.from_chief(lambda: _look(folder, options, overwrite=overwrite, resume=resume)))
     if found["report"]:
         return found["report"] if share.is_chief else None
-    dataset = _load(options, share, folder)
-    fitted = _within_budget(options, dataset)
-    teacher = _teacher(options, dataset)
-    if pruning := _pruning(fitted):
-        spec = dataclasses.replace(network_spec(fitted, dataset), exits=fitted.exit_depths)
-        pruning.check(spec, 1, fitted.max_depth or spec.max_depth)  # now, before there is a folder
-    if not share.is_chief:
-        _grow(fitted, found["precision"], dataset, teacher, share, folder)
-        return None
-    with folder.claimed(options, found["precision"], overwrite=overwrite, resume=resume):
-        if fitted != options:
+    dtype, resumed = found["precision"], found["resumed"]
+    # All that can be checked is checked before anything of an earlier run is removed.
+    with distribution.together(), distribution.local():
+        dataset, data_record = _load(options, share, folder, resumed)
+        fitted = _within_budget(options, dataset)
+        if pruning := _pruning(fitted):
+            spec = dataclasses.replace(network_spec(fitted, dataset), exits=fitted.exit_depths)
+            pruning.check(spec, fitted.depth or 1, fitted.max_depth or spec.max_depth)
+        if share.processes > 1:
+            _teacher(fitted, dataset)  # which one of them may lack
+    teacher = _teacher(fitted, dataset)
+    keras.utils.set_random_seed(fitted.seed)  # only now: a teacher draws numbers too
+    model = new_model(fitted, dataset, dtype, depth=fitted.depth or 1, teacher=teacher)
+    with contextlib.ExitStack() as claim:
+        with distribution.together():
+            if share.is_chief:
+                claim.enter_context(folder.claimed(options, dtype, data_record, overwrite=overwrite, resume=resume))
+        if share.is_chief and fitted != options:
             print(
-                f"within the budget: depth 1 to {fitted.max_depth} of {fitted.backbone} of width {fitted.width}, "
-                f"with a stem of stride {fitted.stem_stride}"
+                f"within the budget: depth {fitted.depth or 1} to {fitted.max_depth} of {fitted.backbone} of width "
+                f"{fitted.width}, with a stem of stride {fitted.stem_stride}"
             )
-        model, growth = _grow(fitted, found["precision"], dataset, teacher, share, folder)
+        with distribution.noticing_loss():
+            growth = _grow(model, fitted, dataset, share, folder)
+        if not share.is_chief:
+            return None
         with distribution.local():
             network = _save_end(model.network, model.spec, folder.path)
             supernet = None
@@ -83,7 +97,7 @@ def run(
                 supernet = _save(model.network, folder.path / SUPERNET)
             title = f"{fitted.dataset}, {fitted.backbone}, width {fitted.width}"
             report.plot_growth(growth, title, folder.path / "growth.png")
-            result = _deploy(network, supernet, growth, model.spec, options, found["precision"], dataset, folder.path)
+            result = _deploy(network, supernet, growth, model.spec, options, dtype, dataset, data_record, folder.path)
         folder.finish()
     return result
 
@@ -93,8 +107,8 @@ def _within_budget(options: RunOptions, dataset: Dataset) -> RunOptions:
     budget = Budget.parse(options.max_flash, options.max_arena)
     if not budget:
         return options
-    spec, deepest = budget.fit(network_spec(options, dataset))
-    deepest = min(deepest, options.max_depth or deepest)
+    spec, deepest = budget.fit(network_spec(options, dataset), options.depth or 1)
+    deepest = min(deepest, options.depth or options.max_depth or deepest)
     exits = ",".join(str(depth) for depth in options.exit_depths if depth <= deepest) or None
     return dataclasses.replace(options, width=spec.width, stem_stride=spec.stem_stride, max_depth=deepest, exits=exits)
 
@@ -157,18 +171,28 @@ def training_batches(options: RunOptions, dataset: Dataset, share: distribution.
 def _look(folder: RunFolder, options: RunOptions, *, overwrite: bool, resume: bool) -> bytes:
     """What there is to know before the data are loaded, as JSON: the report of a finished run, else the precision."""
     folder.check(options, overwrite=overwrite, resume=resume)
-    if resume and (finished := folder.report()):
+    if resume and (finished := folder.report(*SHOWN)):
         return json.dumps({"report": finished}).encode()
     tensorflow_process.check_installed()  # now, not when all is trained
-    going_on = resume and folder.unfinished
-    dtype = folder.precision() if going_on else precision(options.precision)
-    return json.dumps({"report": None, "precision": dtype}).encode()
+    record = folder.record() if resume and folder.unfinished else None
+    dtype = record["precision"] if record else precision(options.precision)
+    return json.dumps({"report": None, "precision": dtype, "resumed": record}).encode()
 
 
-def _load(options: RunOptions, share: distribution.Share, folder: RunFolder) -> Dataset:
+def _load(
+    options: RunOptions, share: distribution.Share, folder: RunFolder, resumed: dict[str, Any] | None
+) -> tuple[Dataset, dict[str, Any]]:
+    """The data, of a run that is resumed those that it was begun on; and what it keeps of them."""
     if options.batch_size % share.devices:
         raise InputError(f"--batch_size must be divisible by the {share.devices} devices, got {options.batch_size}")
-    dataset = load(options, folder.disk)
+    wanted = DataOptions(**{field.name: getattr(options, field.name) for field in dataclasses.fields(DataOptions)})
+    if resumed:
+        before = resumed["options"]
+        given = {name: now for name, now in dataclasses.asdict(wanted).items() if now != before.get(name)}
+        wanted = data_options(resumed, given)
+        dataset = load_data(resumed, wanted, folder.path, folder.disk)
+    else:
+        dataset = load(wanted, folder.disk)
     if len(dataset.train[0]) < options.batch_size:
         raise InputError(
             f"{options.dataset} has {len(dataset.train[0])} training images, "
@@ -179,23 +203,17 @@ def _load(options: RunOptions, share: distribution.Share, folder: RunFolder) -> 
             f"{options.dataset} has {len(dataset.train[0])} training images: "
             f"the int8 export is calibrated on at least {MIN_CALIBRATION_IMAGES}"
         )
-    return dataset
+    return dataset, record_of(dataset, wanted)
 
 
 def _grow(
-    options: RunOptions,
-    dtype: str,
-    dataset: Dataset,
-    teacher: keras.Model | None,
-    share: distribution.Share,
-    folder: RunFolder,
-) -> tuple[OptimallyDeepNetwork, DepthGrowth]:
-    keras.utils.set_random_seed(options.seed)
-    model = new_model(options, dataset, dtype, teacher=teacher)
+    model: OptimallyDeepNetwork, options: RunOptions, dataset: Dataset, share: distribution.Share, folder: RunFolder
+) -> DepthGrowth:
+    """Trains the model, from the folder's checkpoint if there is one."""
     growth = DepthGrowth(
         options.target_accuracy,
-        max_depth=options.max_depth,
-        cycle_epochs=options.cycle_epochs,
+        max_depth=options.depth or options.max_depth,
+        cycle_epochs=options.first_cycle if options.depth else options.cycle_epochs,
         freeze=options.freeze,
         slack=options.slack,
         shrink_epochs=options.shrink_epochs,
@@ -206,8 +224,7 @@ def _grow(
     callbacks = [growth, Checkpoint(folder.checkpoint)]
     if pruning := _pruning(options):
         callbacks.append(pruning)
-    if share.is_chief:
-        callbacks.append(_Recorder(growth, model.spec, dataset.class_names, folder.path))
+    callbacks.append(_Recorder(growth, model.spec, dataset.class_names, folder.path))
     try:
         model.fit(
             training_batches(options, dataset, share),
@@ -220,23 +237,27 @@ def _grow(
         if not growth.best_depth:
             raise
         raise TrainingDiverged(f"{error}; the best weights before that are in {folder.path / 'model.keras'}") from error
-    return model, growth
+    return growth
 
 
 class _Recorder(keras.callbacks.Callback):
-    """After every epoch: the history so far; after every better one: the network."""
+    """After every epoch: the history so far; after every better one: the network. Only the chief writes."""
 
     def __init__(self, growth: DepthGrowth, spec: NetworkSpec, class_names: tuple[str, ...], out: pathlib.Path):
         super().__init__()
         self._growth, self._spec, self._class_names, self._out = growth, spec, class_names, out
+        self._is_chief = distribution.current().is_chief
 
     def on_train_begin(self, logs=None):
-        write_lines(self._class_names, self._out / "labels.txt")
+        with distribution.together():
+            if self._is_chief:
+                write_lines(self._class_names, self._out / "labels.txt")
 
     def on_epoch_end(self, epoch, logs=None):
-        report.write_history(self.model.history.history, self._growth.stages, self._out / "history.csv")
-        if self._growth.improved:
-            with distribution.local():
+        with distribution.together(), distribution.local():
+            if self._is_chief:
+                report.write_history(self.model.history.history, self._growth.stages, self._out / "history.csv")
+            if self._is_chief and self._growth.improved:
                 _save_end(student(self.model), self._spec, self._out)
 
 
@@ -262,6 +283,7 @@ def _deploy(
     options: RunOptions,
     dtype: str,
     dataset: Dataset,
+    data_record: dict[str, Any],
     out: pathlib.Path,
 ) -> dict[str, Any]:
     """Exports the network, measures it on the test images, for the first and only time, and writes the report."""
@@ -316,6 +338,7 @@ def _deploy(
         "precision": dtype,
         "learning_rate_scale": growth.rate_scale,
         "options": dataclasses.asdict(options),
+        **data_record,
         "versions": report.versions(),
     }
     write_json(result, out / "report.json")

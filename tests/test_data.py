@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from odn_keras import InputError, data, load_dataset
+from odn_keras import InputError, load_dataset, tfds_dataset
 
 
 def test_digits_are_the_uci_digits(digits):
@@ -96,8 +96,6 @@ def break_folder(folder, how):
     elif how == "truncated":
         whole = (folder / "nut" / "01.png").read_bytes()
         (folder / "nut" / "99.png").write_bytes(whole[: len(whole) // 2])
-    elif how == "grey among colour":
-        Image.new("L", (96, 96)).save(folder / "nut" / "99.png")
     elif how == "32 bits":
         Image.new("F", (96, 96)).save(folder / "nut" / "99.tif")
     elif how == "test with another class":
@@ -119,7 +117,6 @@ def break_folder(folder, how):
         ("no classes", "no sub-folders"),
         ("unreadable", "99.png"),
         ("truncated", "99.png"),
-        ("grey among colour", "channel counts.*99.png has 1"),
         ("another size", "--image_size"),
         ("32 bits", "99.tif.*32 bits"),
         ("test with another class", "lacks: c"),
@@ -140,7 +137,7 @@ def test_a_bad_folder_is_refused(image_folder, how, message):
         ({"y_train": np.array([object()] * 40)}, "Python objects"),
         ({"y_train": np.zeros(40, int), "y_test": np.zeros(10, int)}, "one class only"),
         ({"y_train": np.arange(39) % 2}, "40 images, so y_train.*(39,)"),
-        ({"x_train": np.zeros((40, 8, 8), np.float32)}, "uint8.*float32"),
+        ({"x_train": np.full((40, 8, 8), -1, np.float32)}, "uint8.*float32"),
         ({"x_test": np.zeros((10, 9, 9), np.uint8)}, "differ in shape"),
         ({"x_test": np.zeros((0, 8, 8), np.uint8), "y_test": np.zeros(0, int)}, "0 test images"),
     ],
@@ -161,8 +158,22 @@ def test_a_damaged_or_missing_npz_is_refused(tmp_path):
 def test_unknown_names_are_refused(tmp_path):
     with pytest.raises(InputError, match="no_such_set"):
         load_dataset("no_such_set")
-    with pytest.raises(InputError, match="no such folder"):
-        load_dataset(str(tmp_path / "nowhere"))
+    for path in (str(tmp_path / "nowhere"), "path/to/images", "path/images", "images/", "c:\\images"):
+        with pytest.raises(InputError, match="no such folder"):
+            load_dataset(path)
+    for name in ("", 5, None, "x" * 5000, "/" + "x" * 5000):
+        with pytest.raises(InputError, match=r"must be a name or a path|cannot open xx|cannot open /xx"):
+            load_dataset(name)
+    (tmp_path / "images.zip").write_bytes(b"")
+    with pytest.raises(InputError, match="neither a folder of images nor an"):
+        load_dataset(tmp_path / "images.zip")
+
+
+def test_a_folder_called_as_a_known_set_is_told_of(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    with pytest.warns(UserWarning, match="for the folder here give ./digits"):
+        assert load_dataset("digits").num_classes == 10
 
 
 @pytest.mark.parametrize("count", [0, 40])
@@ -198,7 +209,7 @@ def test_mnist_is_whole(real_data_dir):
 
 def test_without_a_network_nothing_is_tried(tmp_path, monkeypatch):
     pytest.importorskip("tensorflow_datasets")
-    monkeypatch.setattr(data, "_online", lambda: False)
+    monkeypatch.setattr(tfds_dataset, "_online", lambda: False)
     with pytest.raises(InputError, match=r"mnist.*no network"):
         load_dataset("mnist", data_dir=str(tmp_path / "tfds"))
     assert not (tmp_path / "tfds").exists()
@@ -206,7 +217,7 @@ def test_without_a_network_nothing_is_tried(tmp_path, monkeypatch):
 
 def test_a_failed_download_is_refused_in_one_line(tmp_path, monkeypatch):
     tfds = pytest.importorskip("tensorflow_datasets")
-    monkeypatch.setattr(data, "_online", lambda: True)
+    monkeypatch.setattr(tfds_dataset, "_online", lambda: True)
 
     def no_network(*args, **kwargs):
         raise ConnectionError("no route to host\nand more lines")

@@ -57,12 +57,12 @@ def truncated_jpeg():
         ("bomb.png", png_header(60_000, 60_000), r"bomb\.png.*3600000000 pixels"),
         ("smaller_bomb.png", png_header(12_000, 12_000), r"smaller_bomb\.png.*144000000 pixels"),
         ("empty.png", b"", r"empty\.png"),
-        ("program.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\nshowpage\n", r"program\.eps"),
+        ("program.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\nshowpage\n", r"program\.png"),
         ("text.png", b"not an image, but text\n" * 20, r"text\.png"),
         ("cut.jpg", truncated_jpeg(), r"cut\.jpg.*truncated"),
     ],
 )
-@pytest.mark.parametrize("arguments", [{}, {"image_size": (8, 8), "in_memory": False}])
+@pytest.mark.parametrize("arguments", [{"image_size": 8}, {"image_size": (8, 8), "in_memory": False}])
 def test_a_bad_image_is_refused_by_name(folder, name, content, match, arguments):
     (folder / "b" / name).write_bytes(content)
     refused(folder, match, **arguments)
@@ -87,7 +87,7 @@ def test_a_class_folder_that_is_a_dead_or_circular_link_is_refused(folder):
 def test_a_class_folder_that_contains_itself_is_refused(folder):
     (folder / "c").mkdir()
     (folder / "c" / "c").symlink_to(folder / "c")
-    refused(folder, "c holds no images")
+    refused(folder, "c is a link that leads nowhere or in circles")
 
 
 def test_what_must_not_be_read_is_refused(folder):
@@ -203,7 +203,7 @@ def test_an_npz_whose_directory_lies_too_is_refused_without_allocating_what_it_s
     members = {**GOOD, "x_train": header, "y_train": labels, "x_test": npy(np.zeros((10, 10, 100), np.uint8))}
     path = write_npz(tmp_path / "lies.npz", members, {"x_train": lie})
     tracemalloc.start()
-    refused(path, "x_train.*truncated", in_memory=in_memory)
+    refused(path, r"x_train.*damaged: \d+ bytes cannot hold 1000000128", in_memory=in_memory)
     assert tracemalloc.get_traced_memory()[1] < 10**8
     tracemalloc.stop()
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from odn_keras import LiteRTClassifier, NetworkSpec, RunOptions, build, export
+from odn_keras.run_folder import RunFolder
 
 pytest.importorskip("tensorflow")
 
@@ -63,6 +64,21 @@ def test_quantisation_aware_training_and_float_files(run_command, run, digits, t
     status, _, error = run_command(export, *few, "--quantize=qat", "--targets=", f"--out={out}")
     assert status == 2 and "at least 128 training images, digits has 127" in error
     assert accuracies["qat"] > accuracies["float16"] - 0.05 > 0.75
+
+
+def test_a_network_of_another_run_and_an_unfinished_run_are_refused(run_command, run, tmp_path):
+    def refused():
+        status, _, error = run_command(export, f"--run={tmp_path}", "--targets=")
+        assert status == 2 and error.count("\n") == 1 and not (tmp_path / "export").exists()
+        return error
+
+    (tmp_path / "model.keras").write_bytes((run / "model.keras").read_bytes())
+    report = {**json.loads((run / "report.json").read_text()), "params": 1234}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    assert "parameters, not 1,234" in refused()
+    with RunFolder(tmp_path).claimed(RunOptions(), "float32", overwrite=True, resume=False):
+        assert "another process works in" in refused()
+    assert f"unfinished: to finish it, python -m odn_keras.train --resume --out={tmp_path}" in refused()
 
 
 def test_a_budget_is_held_against_the_real_file_and_arena(run_command, run, tmp_path):

@@ -165,6 +165,20 @@ def test_max_depth_ends_the_growth():
     assert run == [(1, CYCLE, 2), (2, SETTLE, 1), (2, CYCLE, 4)]
 
 
+def test_without_a_target_the_models_depth_has_all_epochs_and_no_verdict():
+    growth = DepthGrowth(None, max_depth=3, verbose=0)
+    assert decided(growth, annealed(lambda s: 0.5), depth=3, epochs=20) == [(3, CYCLE, 20)]
+    assert growth.target_met is None and growth.best_depth == growth.deepest == 3
+    assert decided(growth, annealed(lambda s: 0.5), depth=3, epochs=20, removal=0.2) == [
+        (3, CYCLE, 10), (3, PRUNE, 2), (3, RECOVER, 8),
+    ]  # fmt: skip
+    growth = DepthGrowth(None, max_depth=3, cycle_epochs=4, shrink_epochs=5, verbose=0)
+    assert decided(growth, annealed(lambda s: 0.5), depth=3, epochs=20) == [(3, CYCLE, 4), (3, SHRINK, 5)]
+    for max_depth in (None, 4):
+        with pytest.raises(InputError, match=f"max_depth must be 3, got {max_depth}"):
+            DepthGrowth(None, max_depth=max_depth).begin(3, 8, 0, 20, 100)
+
+
 def test_a_cycle_that_misses_the_target_after_all_is_followed_by_another_depth():
     growth = DepthGrowth(0.9, slack=100, cycle_epochs=8, verbose=0)
     run = decided(growth, annealed(lambda s: 0.88 if s.depth == 1 else 0.95))
@@ -350,6 +364,22 @@ def test_the_prefix_is_frozen_while_a_new_block_settles_and_thawed_afterwards(ar
     model.fit(images, labels, validation_data=validation, epochs=8, callbacks=[growth, Watch()], verbose=0)
     assert all(seen[1, CYCLE]) and not any(seen[2, SETTLE]) and all(seen[2, CYCLE])
     assert all(layer.trainable for layer in model.network.layers)
+
+
+@pytest.mark.one_backend
+def test_headlines_are_printed_where_fit_prints_and_count_to_the_deepest_network_tried(arrays, capsys):
+    (images, labels), validation = arrays
+    images, labels = images[:64], labels[:64]
+
+    def printed(verbose, growth_verbose=None):
+        growth = DepthGrowth(None, max_depth=2, verbose=growth_verbose)
+        model = small_model(depth=2)
+        model.fit(images, labels, validation_data=validation, epochs=1, verbose=verbose, callbacks=[growth])
+        assert growth.target_met is None and model.depth == 2
+        return "== depth 2 of 2: a learning-rate cycle of 1 epoch" in capsys.readouterr().out
+
+    assert printed(2) and printed(0, 1)
+    assert not printed(0) and not printed(2, 0)
 
 
 @pytest.mark.one_backend

@@ -82,6 +82,8 @@ def test_the_command_writes_a_table_that_can_be_loaded(run_command, tmp_path):
     networks = [NetworkSpec(**spec, inner=((channels,), (channels,))) for channels in (1, 2, 3, 4)]
     assert set(table.parts_ms) == {part for one in networks for depth in (1, 2) for part in parts(one, depth)}
     assert all(part in printed for part in table.parts_ms) and str(tmp_path / "latency.json") in printed
+    assert printed.rstrip().splitlines()[-1].startswith(f"next: python -m odn_keras.specialize --run={tmp_path} ")
+    assert run_command(latency, f"--run={tmp_path}", "--seconds=0.1", f"--out={tmp_path / 'latency.json'}")[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -92,6 +94,7 @@ def test_the_command_writes_a_table_that_can_be_loaded(run_command, tmp_path):
         (["--run=FOLDER", "--seconds=0"], "above 0, got 0.0"),
         (["--run=FOLDER", "--out=FOLDER"], "--out must be a file"),
         (["--run=FOLDER", "--out=FOLDER/gone/latency.json"], "--out must be a file"),
+        (["--run=SUPERNET", "--out=SUPERNET/report.json"], "no latency table"),
         (["--run=PLAIN"], "holds no smaller network"),
         (["--run=SUPERNET", "--vela=abacus"], "Vela"),
     ],
@@ -108,6 +111,8 @@ def test_bad_input_is_one_line(run_command, tmp_path, arguments, words):
         (tmp_path / name / "report.json").write_text(json.dumps(report))
         arguments = [argument.replace(name, str(tmp_path / name)) for argument in arguments]
     arguments = [argument.replace("FOLDER", str(tmp_path)) for argument in arguments]
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*.json")}
     status, _, error = run_command(latency, *arguments)
+    assert before == {file: file.read_bytes() for file in tmp_path.rglob("*.json")}
     assert status == 2 and error.startswith("error: ") and error.count("\n") == 1 and words in error
     assert not list(tmp_path.rglob("*latency.json"))

@@ -89,7 +89,8 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(tmp_path):
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, limit))
     status, _, error = finish(process)
     assert status == 2 and len(error) == 1, error
-    assert error[0].startswith("error: ") and "large" in error[0]
+    assert error[0].startswith(f"error: File too large: {out}")
+    assert error[0].endswith(f"to go on: python -m odn_keras.train --resume --out={out}")
     assert not list(out.rglob(".writing-*"))
     kept = sorted((out / "checkpoint").glob("epoch*.npz"))
     assert kept and kept[-1].stat().st_size > 0

@@ -1,14 +1,17 @@
 import importlib.util
 import json
+import os
+import pathlib
 import shutil
 import subprocess
+import sys
 from dataclasses import asdict
 
 import numpy as np
 import pytest
 
 from odn_keras import NetworkSpec, RoutedClassifier, RunOptions, build, measure_arena, route
-from odn_keras.route import draw
+from odn_keras.routing import least_images
 
 pytest.importorskip("tensorflow")
 
@@ -48,6 +51,7 @@ def test_a_run_becomes_a_chain_that_keeps_what_its_report_says(run_command, run,
     assert result["validation"]["worst_drop"] <= 0.2
     assert f"kThresholds[kStages] = {{{first['threshold_int8']}, -128}};" in (out / "routing.h").read_text()
     assert all(str(path) in printed for path in out.iterdir())
+    assert _runs_as_it_stands(printed) == f"{result['test']['accuracy']}"
     for stage in result["stages"]:
         if importlib.util.find_spec("tflite_micro"):
             assert stage["arena_bytes"] == measure_arena(out / stage["file"]) and f"{stage['arena_bytes']:,}" in printed
@@ -57,6 +61,23 @@ def test_a_run_becomes_a_chain_that_keeps_what_its_report_says(run_command, run,
         assert _printed_by_a_program(out) == [f"{stage['bytes']} {stage['arena_bytes']}" for stage in result["stages"]]
         for number in (1, 2):
             assert (out / f"read{number}").read_bytes() == (out / f"stage{number}.tflite").read_bytes()
+
+
+def _runs_as_it_stands(printed):
+    """What the command prints that the last line names."""
+    command = printed.rstrip().splitlines()[-1].removeprefix("next: ")
+    environment = {**os.environ, "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"}
+    return subprocess.run(
+        command, shell=True, check=True, capture_output=True, text=True, env=environment
+    ).stdout.strip()
+
+
+def test_a_promise_that_takes_more_images_says_how_many(run_command, run, tmp_path):
+    status, printed, _ = run_command(route, f"--run={run}", f"--out={tmp_path / 'out'}", "--max_accuracy_drop=0.001")
+    needed = json.loads((tmp_path / "out" / "routing.json").read_text())["validation"]["images_needed"]
+    assert status == 0 and "NO image leaves early" in printed
+    if needed:
+        assert needed >= least_images(0.001) and f"about {needed:,} validation images, there are 255" in printed
 
 
 def _printed_by_a_program(folder):
@@ -96,6 +117,11 @@ def test_without_tflite_micro_the_arenas_are_told_as_not_measured(digits, monkey
         (["--run=RUN", "--validation_images=400"], "leave --validation_images out"),
         (["--run=RUN", "--max_accuracy_drop=5"], "a fraction from 0 to 1, got 5.0"),
         (["--run=RUN", "--out=RUN/report.json"], "must be a folder"),
+        (["--run=RUN", "--out=RUN"], "a folder of its own"),
+        (["--run=RUN", "--out=RUN/export"], "belongs to the run"),
+        (["--run=RUN", "--out=RUN/checkpoint/routed"], "belongs to the run"),
+        (["--run=RUN", "--max_accuracy_drop=nan"], "a fraction from 0 to 1, got nan"),
+        (["--run=RUN", "--max_accuracy_drop=inf"], "a fraction from 0 to 1, got inf"),
         (["--model=RUN/supernet.keras", "--dataset=DATA"], "2 classes"),
         (["--model=PLAIN", "--dataset=digits"], "no exit before its end: train with --exits=all"),
     ],
@@ -116,11 +142,3 @@ def test_a_run_without_exits_is_told_how_to_get_them(run_command, run, tmp_path)
     (tmp_path / "report.json").write_text((run / "report.json").read_text())
     status, _, error = run_command(route, f"--run={tmp_path}")
     assert status == 2 and "no exit before its end: train with --exits=all" in error
-
-
-@pytest.mark.one_backend
-@pytest.mark.parametrize("shape", [(1, 8, 1), (8, 8, 2), (8, 1, 3), (8, 8, 4), (8, 8, 5)])
-def test_images_of_every_shape_are_drawn(tmp_path, shape):
-    images = np.zeros((4, *shape), np.uint8)
-    draw(images, np.array([0, 1, 1, 0]), [0.5, 0.5], tmp_path / "routing.png")
-    assert (tmp_path / "routing.png").stat().st_size > 1000

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from odn_keras import InputError
-from odn_keras.routing import NEVER, calibrate, confidence, exits_taken
+from odn_keras.routing import NEVER, calibrate, confidence, exits_taken, least_images, worst_drop_of
 
 MACS = [10, 25, 60]
 
@@ -90,3 +90,29 @@ def test_refuses_what_does_not_fit_together():
     ]:
         with pytest.raises(InputError, match=told):
             calibrate(*arguments)
+
+
+@pytest.mark.parametrize("drop", [0.0005, 0.005, 0.013, 0.1, 1.0])
+def test_the_least_number_of_images_lets_something_leave_and_one_pair_less_nothing(drop):
+    needed = least_images(drop)
+    for images, leaves in ((needed, True), (needed - 2, False)):
+        early = end = np.tile([1.0, 0.0], (images, 1))
+        routing = calibrate([early, end], np.zeros(images, int), [10, 30], drop)
+        assert (routing.shares[0] == 1) == leaves
+        assert routing.images_needed == (None if leaves else needed)
+
+
+@given(st.floats(1e-4, 1), st.floats(0, 0.1), st.floats(0, 0.1))
+def test_as_many_images_as_needed_keep_the_promise_at_the_rates_seen(drop, lost, gained):
+    images = least_images(drop, lost, gained)
+    if images is None:
+        assert lost - gained >= drop
+    elif images < 10**12:
+        half = images // 2
+        assert worst_drop_of(half * lost, half * gained, half) <= drop * (1 + 1e-6)
+
+
+def test_no_number_of_images_promises_that_nothing_is_ever_lost():
+    assert least_images(0.0) is None and least_images(1e-320) is None
+    early, end, labels = np.tile([0.6, 0.4], (500, 1)), np.tile([0.2, 0.8], (500, 1)), np.ones(500, int)
+    assert calibrate([early, end], labels, [10, 30], 0.01).images_needed is None

@@ -1,16 +1,31 @@
+import contextlib
+import dataclasses
 import json
+import multiprocessing
 
 import pytest
 
-from odn_keras import InputError, RunOptions
-from odn_keras.run_folder import RunFolder, finished_report
+from odn_keras import InputError, RunOptions, run_folder
+from odn_keras.run_folder import RUN_FILES, RunFolder, finished_report, finished_supernet, in_use, output
 
 pytestmark = pytest.mark.one_backend
 
+SPEC = {"backbone": "resnet18", "input_shape": [8, 8, 1], "num_classes": 10, "width": 4, "exits": [1]}
+SUPERNET = {"options": {}, "depth": 2, "precision": "float32", "supernet": {"spec": SPEC, "widths": False}}
 
-def begin(folder):
-    with folder.claimed(RunOptions(), "float32", overwrite=False, resume=True):
+
+def begin(folder, **choice):
+    with folder.claimed(RunOptions(), "float32", **{"overwrite": False, "resume": True, **choice}):
         pass
+
+
+def finish(folder, options=None):
+    """A finished run, as far as its folder is concerned."""
+    folder.path.mkdir(parents=True, exist_ok=True)
+    for name in RUN_FILES:
+        (folder.path / name).write_text("of a run")
+    report = {"options": dataclasses.asdict(options or RunOptions())}
+    (folder.path / "report.json").write_text(json.dumps(report))
 
 
 def test_what_a_killed_process_was_writing_is_removed(tmp_path):
@@ -33,9 +48,53 @@ def test_a_report_that_no_run_has_written_is_one_line(tmp_path, content):
     RunFolder(tmp_path).check(RunOptions(), overwrite=True, resume=False)
 
 
-def test_options_of_another_version_are_one_line(tmp_path):
-    (tmp_path / "report.json").write_text(json.dumps({"options": {"momentum": 0.5}}))
-    with pytest.raises(InputError, match=r"another version \(.*momentum"):
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"depth": "2"},
+        {"depth": 9},
+        {"depth": True},
+        {"precision": 32},
+        {"target_met": "yes"},
+        {"val_accuracy": None},
+        {"data": []},
+        {"dataset_path": 3},
+        {"budget": {"exceeded": 1}},
+        {"pruning": {"params_before": "many"}},
+        {"supernet": 3},
+        {"supernet": {"widths": True}},
+        {"supernet": {"spec": {**SPEC, "width": "4"}, "widths": True}},
+        {"supernet": {"spec": {**SPEC, "backbone": 18}, "widths": True}},
+        {"supernet": {"spec": {**SPEC, "momentum": 1}, "widths": True}},
+        {"supernet": {"spec": SPEC, "widths": 1}},
+        {"supernet": {"spec": SPEC, "widths": True, "val_accuracy": [0.5]}},
+    ],
+    ids=str,
+)
+def test_a_report_with_a_field_of_another_kind_is_one_line(tmp_path, changed):
+    (tmp_path / "report.json").write_text(json.dumps(SUPERNET))
+    assert finished_supernet(tmp_path, "precision") == SUPERNET
+    (tmp_path / "report.json").write_text(json.dumps({**SUPERNET, **changed}))
+    with pytest.raises(InputError, match=r"report.json cannot be read \(.*\): if it is damaged"):
+        finished_supernet(tmp_path)
+
+
+def test_a_report_that_lacks_what_a_command_needs_is_one_line(tmp_path):
+    (tmp_path / "report.json").write_text(json.dumps({key: SUPERNET[key] for key in ("options", "supernet")}))
+    with pytest.raises(InputError, match="it has no 'depth'"):
+        finished_supernet(tmp_path)
+    with pytest.raises(InputError, match="it has no 'precision'"):
+        finished_report(tmp_path, "precision")
+
+
+def test_options_of_another_version_are_named_and_new_ones_have_their_defaults(tmp_path):
+    (tmp_path / "report.json").write_text(json.dumps({"options": {"keep": 0.5, "width": 8}}))
+    with pytest.raises(InputError, match=r"another version, with --keep=0.5, .*--overwrite"):
+        RunFolder(tmp_path).options()
+    (tmp_path / "report.json").write_text(json.dumps({"options": {"width": 8}}))
+    assert RunFolder(tmp_path).options() == RunOptions(width=8)
+    (tmp_path / "report.json").write_text(json.dumps({"options": {"width": "8"}}))
+    with pytest.raises(InputError, match="width must be a whole number, got '8'"):
         RunFolder(tmp_path).options()
 
 
@@ -44,5 +103,151 @@ def test_a_record_without_what_it_must_have_is_one_line(tmp_path):
     begin(folder)
     (folder.checkpoint / "run.json").write_text("{}")
     with pytest.raises(InputError, match=r"run.json cannot be read .*--overwrite"):
-        folder.precision()
+        folder.record()
     folder.check(RunOptions(), overwrite=True, resume=False)
+
+
+def test_a_finished_run_is_told_from_one_of_other_options(tmp_path):
+    folder = RunFolder(tmp_path)
+    finish(folder)
+    with pytest.raises(InputError, match=r"finished, with these options: its report is .*report.json"):
+        folder.check(RunOptions(), overwrite=False, resume=False)
+    with pytest.raises(InputError, match=r"finished run with --width=64, not 8; --seed=0, not 1: choose another --out"):
+        folder.check(RunOptions(width=8, seed=1), overwrite=False, resume=False)
+    folder.check(RunOptions(data_dir="elsewhere"), overwrite=False, resume=True)
+
+
+def test_an_unfinished_run_says_how_it_is_finished(tmp_path):
+    folder = RunFolder(tmp_path / "my run")
+    begin(folder)
+    resume = r"python -m odn_keras.train --resume --out='.*/my run'"
+    for options, words in ((RunOptions(), "these options"), (RunOptions(width=8), "--width=64, not 8")):
+        with pytest.raises(InputError, match=f"unfinished run with {words}.*{resume}"):
+            folder.check(options, overwrite=False, resume=False)
+    with pytest.raises(InputError, match=f"unfinished: to finish it, {resume}"):
+        finished_report(folder.path)
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_whatever_interrupts_the_beginning_leaves_the_old_run_or_a_clean_new_one(tmp_path, monkeypatch):
+    """Kills at the first change of the folder, the second, ... until the beginning gets through."""
+    kills = 0
+    for moment in range(100):
+        folder = RunFolder(tmp_path / str(moment))
+        finish(folder, RunOptions(seed=1))
+        (folder.path / "export").mkdir()
+        for name in ("export.json", "model.cc"):
+            (folder.path / "export" / name).write_text("of the old run")
+        folder.checkpoint.mkdir()
+        (folder.checkpoint / "epoch000001").write_text("of an older one")
+        old = sorted(str(path) for path in folder.path.rglob("*"))
+        changes = 0
+
+        def counting(original):
+            def change(*arguments, **named):
+                nonlocal changes
+                if changes == moment:  # noqa: B023
+                    raise Killed
+                changes += 1
+                return original(*arguments, **named)
+
+            return change
+
+        with monkeypatch.context() as patched, contextlib.suppress(Killed):
+            patched.setattr(run_folder, "write_json", counting(run_folder.write_json))
+            patched.setattr(run_folder, "_remove", counting(run_folder._remove))
+            patched.setattr(run_folder.pathlib.Path, "unlink", counting(run_folder.pathlib.Path.unlink))
+            begin(folder, overwrite=True, resume=False)
+            break
+        kills += 1
+        if not folder.unfinished:
+            left = {str(path) for path in folder.path.rglob("*")} - {str(folder.path / ".lock")}
+            assert sorted(path for path in left if ".writing-" not in path) == old
+            assert folder.options() == RunOptions(seed=1)
+            continue
+        assert folder.options() == RunOptions()
+        begin(folder)
+        assert [path.name for path in folder.path.rglob("*") if path.is_file() and path.name != ".lock"] == ["run.json"]
+        assert "clearing" not in folder.record()
+    assert kills > 8
+
+
+def test_overwriting_removes_what_was_made_of_the_run_and_nothing_else(tmp_path):
+    folder = RunFolder(tmp_path)
+    finish(folder)
+    made = ["export/export.json", "sensor/specialize.json", "sensor/model.cc", "devices/watch/frontier.json"]
+    made += ["routed/routing.json", "routed/stage1.tflite", "sensor/.finetuning/x/epoch000001", "latency.json"]
+    kept = ["sensor/main.cpp", "photos/cat/1.png", "other/report.json", "other/export/export.json"]
+    for name in (*made, *kept):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    begin(folder, overwrite=True, resume=False)
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left - {".lock"} == {*kept, "checkpoint/run.json"}
+    assert not (tmp_path / "export").exists() and not (tmp_path / "devices" / "watch").exists()
+
+
+def _try(context, path, answers):
+    try:
+        with context(path):
+            answers.put("went in")
+    except InputError as error:
+        answers.put(str(error))
+
+
+def elsewhere(context, path):
+    """What another process gets that enters the context."""
+    fork = multiprocessing.get_context("fork")
+    answers = fork.Queue()
+    process = fork.Process(target=_try, args=(context, path, answers))
+    process.start()
+    answer = answers.get(timeout=60)
+    process.join()
+    return answer
+
+
+def overwrite(path):
+    return RunFolder(path).claimed(RunOptions(), "float32", overwrite=True, resume=False)
+
+
+def test_a_run_that_is_read_is_not_trained_over_but_may_be_read_by_others(tmp_path):
+    finish(RunFolder(tmp_path))
+    with in_use(tmp_path):
+        assert "another process works in" in elsewhere(overwrite, tmp_path)
+        assert elsewhere(in_use, tmp_path) == "went in"
+        assert "another process works in" in elsewhere(overwrite, tmp_path)
+    assert not (tmp_path / ".lock").exists() and RunFolder(tmp_path).options() == RunOptions()
+    with overwrite(tmp_path):
+        assert "another process works in" in elsewhere(in_use, tmp_path)
+    assert elsewhere(overwrite, tmp_path) == "went in"
+
+
+def test_two_do_not_write_into_one_folder_and_nothing_empty_is_left(tmp_path):
+    out = tmp_path / "made" / "for it"
+    with output(out):
+        assert "another process works in" in elsewhere(output, out)
+    assert not (tmp_path / "made").exists()
+    with pytest.raises(ZeroDivisionError), output(out):
+        (out / "file").write_text("")
+        1 / 0  # noqa: B018
+    assert [path.name for path in out.iterdir()] == ["file"]
+
+
+def test_an_output_is_no_run_no_file_and_no_class_of_the_dataset(tmp_path):
+    finish(RunFolder(tmp_path / "run"))
+    (tmp_path / "images" / "cat").mkdir(parents=True)
+    for path, words in (
+        (tmp_path / "run", "holds a run"),
+        (tmp_path / "run" / "report.json", "is a file"),
+        (tmp_path / "images" / "export", "must not lie within the dataset"),
+        (tmp_path / "images", "must not lie within the dataset"),
+    ):
+        with pytest.raises(InputError, match=words), output(path, str(tmp_path / "images")):
+            pass
+    assert not (tmp_path / "images" / "export").exists()
+    with pytest.raises(InputError, match="must not lie within the dataset"):
+        options = RunOptions(dataset=tmp_path / "images")
+        RunFolder(tmp_path / "images" / "runs" / "x").check(options, overwrite=True, resume=False)

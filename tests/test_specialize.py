@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -19,10 +20,11 @@ from odn_keras import (
     run,
     specialize,
 )
+from odn_keras.choices import Choice
 from odn_keras.errors import InputError
 from odn_keras.footprint import flash_bytes
 from odn_keras.latency_table import parts
-from odn_keras.specialization import Choice, Specialization
+from odn_keras.specialization import Specialization
 from odn_keras.stages import TrainingDiverged
 
 
@@ -63,6 +65,8 @@ def test_the_network_for_a_device_keeps_its_budget(command, finished, tmp_path, 
     assert accuracy == pytest.approx(found["val_accuracy"]) and accuracy > 0.75
     assert abs(LiteRTClassifier(out / "model.tflite").accuracy(images, labels) - accuracy) < 0.05
     assert f"{size:,}" in printed and "budget kept" in printed
+    evaluation = f"next: python -m odn_keras.evaluate --tflite={out / 'model.tflite'} --dataset=digits"
+    assert printed.rstrip().splitlines()[-1] == evaluation
 
 
 def test_a_network_trained_on_alone_is_the_one_that_is_exported_and_goes_on_where_it_was_cut_off(
@@ -142,11 +146,13 @@ def test_the_smallest_that_is_accurate_enough(command, finished, tmp_path):
     assert found["val_accuracy"] >= 0.6 and found["flash_bytes"] < full
 
 
-def test_the_frontier_rises_with_size(command, finished, tmp_path):
-    status, printed, _ = command(f"--run={finished}", "--frontier", f"--out={tmp_path / 'frontier'}")
-    assert status == 0
-    points = json.loads((tmp_path / "frontier" / "frontier.json").read_text())
-    assert len(points) > 1 and (tmp_path / "frontier" / "frontier.png").stat().st_size > 1000
+def test_the_frontier_rises_with_size(command, finished):
+    status, printed, error = command(f"--run={finished}", "--frontier")
+    assert (status, error) == (0, "")
+    points = json.loads((finished / "frontier" / "frontier.json").read_text())
+    assert len(points) > 1 and (finished / "frontier" / "frontier.png").stat().st_size > 1000
+    next_one = printed.rstrip().splitlines()[-1].partition(": ")[2]
+    assert next_one.startswith(f"python -m odn_keras.specialize --run={finished} --max_flash=")
     for name in ("flash_bytes", "val_accuracy"):
         values = [point[name] for point in points]
         assert values == sorted(set(values))
@@ -181,6 +187,19 @@ def test_the_network_for_a_limit_of_latency_keeps_it(command, finished, table, t
     assert "budget kept: latency of" in printed and f"{found['latency_ms']:.4g} ms by the table" in printed
 
 
+def test_the_table_that_lies_in_the_run_is_found(command, finished, table, tmp_path):
+    table(1.0)
+    run, out = tmp_path / "run", tmp_path / "fast"
+    shutil.copytree(finished, run)
+    shutil.move(tmp_path / "latency.json", run)
+    arguments = [f"--run={run}", "--max_latency_ms=9", "--targets=android", f"--out={out}"]
+    assert command(*arguments)[0] == 0
+    assert json.loads((out / "specialize.json").read_text())["latency_ms"] <= 9
+    (run / "latency.json").write_text("{}")
+    status, _, error = command(*arguments)
+    assert status == 2 and f"{run / 'latency.json'} is no latency table" in error
+
+
 def test_a_real_file_that_takes_longer_is_told(command, finished, table, tmp_path):
     out = tmp_path / "slow"
     arguments = ["--max_latency_ms=0.000001", "--max_flash=1MB", f"--out={out}"]
@@ -206,6 +225,8 @@ def test_the_frontier_has_latencies(command, finished, table, tmp_path):
         ({"parts_ms": {"stem": -1.0}}, ["--max_latency_ms=1"], "no latency table"),
         ({"factor": "1"}, ["--max_latency_ms=1"], "no latency table"),
         ({"parts_ms": []}, ["--max_latency_ms=1"], "no latency table"),
+        ({"factor": float("nan")}, ["--max_latency_ms=1"], "no latency table"),
+        ({"call_ms": None}, ["--max_latency_ms=1"], "no latency table"),
         ({"vela": "ethos-u1-1"}, ["--max_latency_ms=1"], "Vela"),
     ],
 )
@@ -218,7 +239,7 @@ def test_bad_input_of_latency_is_one_line(command, finished, table, tmp_path, ch
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--max_latency_ms=1"], "needs --latency"),
+        (["--max_latency_ms=1"], "needs --latency, a table, and there is no"),
         (["--max_latency_ms=1", "--latency=nowhere.json"], "no latency table"),
         (["--max_flash=1KB"], "the nearest, of depth 1, needs"),
         (["--min_accuracy=0.9999", "--max_flash=5KB"], "the nearest, of depth"),
@@ -233,6 +254,47 @@ def test_bad_input_is_one_line(command, finished, tmp_path, arguments, words):
     status, _, error = command(f"--run={finished}", f"--out={tmp_path / 'out'}", *arguments)
     assert status == 2 and words in error and len(error.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("out", "words"),
+    [
+        (None, "give --out, a folder for the device's files, such as --out="),
+        ("RUN", "holds a run"),
+        ("RUN/.", "holds a run"),
+        ("RUN/export", "belongs to the run"),
+        ("RUN/routed", "belongs to the run"),
+        ("RUN/checkpoint", "belongs to the run"),
+        ("RUN/checkpoint/sensor", "belongs to the run"),
+        ("RUN/report.json", "must be a folder"),
+        ("OTHER", "holds a run"),
+        ("UNFINISHED", "holds a run"),
+        ("UNFINISHED/checkpoint", "belongs to the run"),
+    ],
+)
+def test_files_of_a_run_are_not_replaced(command, finished, tmp_path, out, words):
+    for folder, name in (("other", "report.json"), ("unfinished", "checkpoint/run.json")):
+        (tmp_path / folder / name).parent.mkdir(parents=True)
+        (tmp_path / folder / name).write_text('{"options": {}}')
+    places = {"RUN": finished, "OTHER": tmp_path / "other", "UNFINISHED": tmp_path / "unfinished"}
+    before = {path: path.is_file() and path.read_bytes() for place in (finished, tmp_path) for path in place.rglob("*")}
+    for name, path in places.items():
+        out = out and out.replace(name, str(path))
+    status, _, error = command(f"--run={finished}", "--max_flash=6KB", *([f"--out={out}"] if out else []))
+    assert status == 2 and words in error and len(error.strip().splitlines()) == 1
+    assert before == {
+        path: path.is_file() and path.read_bytes() for place in (finished, tmp_path) for path in place.rglob("*")
+    }
+
+
+def test_a_dataset_does_not_get_another_class(command, finished, image_folder, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    report = json.loads((run / "report.json").read_text())
+    report["options"] |= {"dataset": str(image_folder)}
+    (run / "report.json").write_text(json.dumps(report))
+    status, _, error = command(f"--run={run}", "--max_flash=6KB", f"--out={image_folder / 'sensor'}")
+    assert status == 2 and "must not lie within the dataset" in error and not (image_folder / "sensor").exists()
 
 
 def test_a_run_without_smaller_networks_is_refused(command, finished, tmp_path):

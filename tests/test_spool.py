@@ -67,7 +67,7 @@ def source(kind, tmp_path, npz, image_folder):
 
 @pytest.mark.parametrize("kind", ["digits", "folder", "npz", "compressed npz", "npz in Fortran order", "svhn"])
 def test_every_batch_is_the_same_on_disk_as_in_memory(kind, tmp_path, npz, image_folder, monkeypatch):
-    monkeypatch.setattr("odn_keras.data.CHUNK_BYTES", 7 * 64)  # the last chunk is no whole one
+    monkeypatch.setattr("odn_keras.source.CHUNK_BYTES", 7 * 64)  # the last chunk is no whole one
     name = source(kind, tmp_path, npz, image_folder)
 
     def load(in_memory):

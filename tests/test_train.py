@@ -137,6 +137,30 @@ def test_one_epoch_is_a_run(command, tmp_path):
     assert json.loads((tmp_path / "run" / "report.json").read_text())["epochs"] == 1
 
 
+def test_a_given_depth_is_trained_and_no_other(command, tmp_path):
+    out = tmp_path / "run"
+    arguments = [f"--out={out}", "--width=2", "--epochs=2", "--depth=2", "--batch_size=64"]
+    status, printed, _ = command(*arguments)
+    report = json.loads((out / "report.json").read_text())
+    assert (status, report["depth"], report["target_met"]) == (0, 2, None) and "NOT met" not in printed
+    assert [(stage["depth"], stage["phase"], stage["epochs"]) for stage in report["stages"]] == [(2, "cycle", 2)]
+    assert printed.startswith("no --dataset is given: training on the 1,797 digits")
+
+    status, _, error = command(*arguments)
+    assert status == 2 and f"the run in {out} is finished, with these options: its report is" in error
+    before = sorted(path.name for path in out.iterdir())
+    for bad in ("--shift=inf", "--teacher=/nowhere.keras", "--dataset=/nowhere", "--batch_size=5000"):
+        assert command(*arguments, "--overwrite", bad)[0] == 2
+        assert sorted(path.name for path in out.iterdir()) == before
+
+    status, printed, error = command(f"--out={out}", "--resume")
+    assert (status, error) == (0, "") and "validation accuracy" in printed
+    damaged = {name: value for name, value in report.items() if name != "macs"}
+    (out / "report.json").write_text(json.dumps(damaged))
+    status, _, error = command(f"--out={out}", "--resume")
+    assert status == 2 and "it has no 'macs'" in error and error.count("\n") == 1
+
+
 def test_a_teacher_of_other_classes_is_refused(refused, tmp_path):
     path = tmp_path / "teacher.keras"
     build(NetworkSpec("resnet18", (8, 8, 1), num_classes=3, width=4), 1).save(path)
@@ -191,7 +215,7 @@ def test_bad_flags_are_refused_in_one_line(refused, arguments, message):
 
 def test_data_that_is_neither_there_nor_downloadable_is_refused(refused, tmp_path, monkeypatch):
     pytest.importorskip("tensorflow_datasets")
-    monkeypatch.setattr("odn_keras.data._online", lambda: False)
+    monkeypatch.setattr("odn_keras.tfds_dataset._online", lambda: False)
     assert "no network" in refused("--dataset=mnist", f"--data_dir={tmp_path}")
 
 
