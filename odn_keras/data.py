@@ -99,9 +99,6 @@ def load_dataset(
     name = os.fspath(name)
     try:
         source = _open(name, data_dir, _size(image_size), grayscale)
-    except OSError as error:
-        raise InputError(f"cannot open {name[:200]} ({error.strerror or error})") from error
-    try:
         dataset = _read(name, source, validation_images, train_images, in_memory, spool_dir)
     except MemoryError as error:
         hint = "" if in_memory is False else ": in_memory=False (--in_memory=false) holds its images on disk"
@@ -133,6 +130,10 @@ def _size(image_size) -> tuple[int, int] | None:
 
 def _open(name: str, data_dir, image_size, grayscale) -> Source:
     path = pathlib.Path(os.path.expanduser(name))
+    try:
+        path.exists()
+    except OSError as error:
+        raise InputError(f"cannot open {name[:200]} ({error.strerror})") from error
     is_npz = name.lower().endswith(".npz")
     if (image_size or grayscale) and (name == "digits" or is_npz):
         raise InputError(f"image_size and grayscale are for folders and TFDS sets, not for {name}")

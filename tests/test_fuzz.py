@@ -165,7 +165,7 @@ def npz_case(folder, _):
 def png_case(folder, _):
     for name in ("a", "b"):
         (folder / "images" / name).mkdir(parents=True)
-        for number in range(2):
+        for number in range(4):  # of two none would be left to validate and test on
             Image.effect_noise((16, 16), 50).save(folder / "images" / name / f"{number}.png")
     return folder / "images" / "a" / "0.png", lambda path: load_dataset(str(folder / "images"))
 
