@@ -93,11 +93,12 @@ def draw_growth(growth: DepthGrowth, title: str, path: str | os.PathLike) -> Non
         axes.fill_between([], [], color="grey", alpha=0.2, label="prefix frozen")
     if left:
         axes.plot([], [], color="grey", linestyle="--", marker="x", label="forecast for which it was left")
-    axes.axhline(growth.target, color="black", linestyle="--", linewidth=1, label=f"target {growth.target:.2%}")
+    if growth.target is not None:
+        axes.axhline(growth.target, color="black", linestyle="--", linewidth=1, label=f"target {growth.target:.2%}")
     values = sorted(value for stage in growth.stages for value in stage.values)
     if values:  # a first bad epoch should not flatten the rest
         low = values[len(values) // 10]
-        top = max(values[-1], growth.target)
+        top = max(values[-1], growth.target or 0.0)
         axes.set_ylim(max(0.0, low - 0.3 * (top - low) - 0.002), top + 0.1 * (top - low) + 0.001)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
