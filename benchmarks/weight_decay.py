@@ -1,6 +1,6 @@
 """Should gamma and beta of batch normalization and biases decay as kernels do? Trains both ways, by a run's recipe.
 
-    python -m benchmarks.weight_decay --dataset=fashion_mnist --width=16 --train_images=8000 --depth=3 --epochs=12 --seeds=3
+    python -m benchmarks.weight_decay --dataset=fashion_mnist --width=16 --train_images=8000 --depth=3 --epochs=12
 
 Printed after each training: validation accuracy of its best and of its last epoch.
 """

@@ -78,21 +78,37 @@ def some_batches(x, batch_size: int | None, validation_split: float = 0.0) -> It
     Of arrays, which may lie sorted by class, they are drawn from all but those that `validation_split` sets aside. Of
     an iterator, which cannot be read twice, they are the next ones.
     """
+    return (images for images, _, _ in some_examples(x, batch_size, validation_split))
+
+
+def some_examples(
+    x, batch_size: int | None, validation_split: float = 0.0, *, y=None, sample_weight=None
+) -> Iterator[tuple]:
+    """The same batches as `some_batches` with their labels and weights, each `None` where there are none."""
     if isinstance(x, keras.utils.PyDataset):
         if hasattr(x, "seek"):  # a copy, because the original may be read ahead of the training meanwhile
             x = x.whole() if isinstance(x, Batches) else copy.copy(x)
             x.seek(0)
-        batches = (x[index] for index in range(x.num_batches))
+        batches = (x[index] for index in (itertools.count() if x.num_batches is None else range(x.num_batches)))
     elif hasattr(x, "shape") or isinstance(x, dict):
         images, size = keras.tree.flatten(x)[0], batch_size or 32
         order = np.random.default_rng(0).permutation(training_samples(len(images), validation_split))
         chosen = (order[start : start + size] for start in range(0, len(order), size))
-        take = np.take if isinstance(images, np.ndarray) else keras.ops.take
-        batches = (take(images, rows, axis=0) for rows in chosen)
+        batches = (tuple(_rows(part, rows) for part in (images, y, sample_weight)) for rows in chosen)
     else:
         batches = iter(x)
     for batch in itertools.islice(batches, RECALIBRATION_BATCHES):
-        yield batch[0] if isinstance(batch, (tuple, list)) else batch
+        parts = tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
+        yield (*parts, None, None)[:3]
+
+
+def _rows(part, rows: np.ndarray):
+    """Those rows of an array, or of each array of a structure."""
+    if part is None:
+        return None
+    return keras.tree.map_structure(
+        lambda array: (np.take if isinstance(array, np.ndarray) else keras.ops.take)(array, rows, axis=0), part
+    )
 
 
 def training_samples(samples: int, validation_split: float) -> int:

@@ -8,6 +8,8 @@ import math
 
 import keras
 
+from odn_keras.architectures import NetworkSpec
+
 
 def params(network: keras.Model) -> int:
     """Parameters as the paper counts them: everything trainable, whether frozen at the moment or not.
@@ -20,6 +22,30 @@ def params(network: keras.Model) -> int:
         for weight in layer.weights
         if not (isinstance(layer, keras.layers.BatchNormalization) and "moving_" in weight.path)
     )
+
+
+def params_of_spec(spec: NetworkSpec, depth: int) -> int:
+    """What `params` counts in the network that `odn_keras.build` makes, without building it.
+
+    >>> params_of_spec(NetworkSpec("resnet18", input_shape=(28, 28, 1), num_classes=10), depth=2)
+    149322
+    """
+    spec.check_depth(depth)
+
+    def convolution(kernel: int, into: int, out: int) -> int:
+        return kernel**2 * into * out + 2 * out  # with its BatchNorm's scale and offset
+
+    channels = spec.out_channels(0)
+    total = convolution(3, spec.input_shape[2], channels)
+    for number in range(1, depth + 1):
+        source = channels
+        for kernel, filters, _ in spec.convolutions(number):
+            total += convolution(kernel, channels, filters)
+            channels = filters
+        if spec.projects(number):
+            total += convolution(1, source, channels)
+    heads = (*spec.exits_before(depth), depth)
+    return total + sum((spec.out_channels(number) + 1) * spec.num_classes for number in heads)
 
 
 def macs(network: keras.Model) -> int:

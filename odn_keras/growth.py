@@ -10,7 +10,7 @@ them out.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from odn_keras.errors import InputError
 
 SETTLE, CYCLE, PRUNE, RECOVER, SHRINK = "settle", "cycle", "prune", "recover", "shrink"
 FREEZE_POLICIES = ("prefix", "none")
+NO_ACCURACIES = ("loss", "error", "mae", "mse", "rmse", "entropy", "divergence", "false_", "learning_rate")
 SETTLE_EPOCHS = 1
 ANNEALING = (
     0.775  # what a whole cycle's decay of the learning rate leaves of the error; docs/METHOD.md has the measurements
@@ -104,7 +105,7 @@ class DepthGrowth(keras.callbacks.Callback):
     Args:
         target: accuracy to reach on validation data, in (0, 1]; `None` to train the model's depth and no other, which
             `max_depth` must then be.
-        monitor: the logged metric that is compared with the target; an accuracy, at most 1.
+        monitor: the logged metric that is compared with the target; an accuracy, in [0, 1], never a loss or error.
         max_depth: deepest network tried; default: the whole backbone.
         cycle_epochs: length of the first depth's learning-rate cycle. Deeper ones start from what is learned already
             and get a shorter one, of half as many epochs at least, and more, up to the full length, where that turns
@@ -146,6 +147,10 @@ class DepthGrowth(keras.callbacks.Callback):
         super().__init__()
         if target is not None and not 0 < target <= 1:
             raise InputError(f"the target accuracy must be in (0, 1], got {target}")
+        if any(word in monitor.lower() for word in NO_ACCURACIES):
+            raise InputError(
+                f"DepthGrowth monitors an accuracy, as val_accuracy, got {monitor!r}: less of it is better"
+            )
         if freeze not in FREEZE_POLICIES:
             raise InputError(f"freeze must be one of {', '.join(FREEZE_POLICIES)}, got {freeze!r}")
         if not slack >= 0:
@@ -176,12 +181,21 @@ class DepthGrowth(keras.callbacks.Callback):
         return self._deepest
 
     def begin(
-        self, depth: int, deepest: int, first_epoch: int, epochs: int, steps: int, *, removal: float = 0.0
+        self,
+        depth: int,
+        deepest: int,
+        first_epoch: int,
+        epochs: int,
+        steps: int,
+        *,
+        removal: float = 0.0,
+        found: Collection[int] | None = None,
     ) -> Stage:
         """Plans the first stage of a `fit` from `first_epoch` to `epochs`, of `steps` each, at `depth` of `deepest`.
 
         With `removal` the last epochs, another cycle, are kept for pruning the depth that is found; it is the fraction
-        of them after which the channels that go have gone.
+        of them after which the channels that go have gone. `found` are the depths of which one may be found; default:
+        all. The first of them must be the present one.
         """
         if self.max_depth is not None and not depth <= self.max_depth <= deepest:
             raise InputError(f"max_depth must be {depth} (the present depth) to {deepest}, got {self.max_depth}")
@@ -191,6 +205,8 @@ class DepthGrowth(keras.callbacks.Callback):
                 f"got {self.max_depth}"
             )
         self._deepest = self.max_depth or deepest
+        self._findable = range(depth, self._deepest + 1) if found is None else sorted(found)
+        self._deepest = max(self._findable)
         self._epochs, self._removal = epochs - self.shrink_epochs, removal
         self._first_epoch, self._steps = first_epoch, steps
         budget = self._epochs - first_epoch
@@ -274,6 +290,8 @@ class DepthGrowth(keras.callbacks.Callback):
         expected = stage.forecasts[-1] if stage.forecasts else None
         if expected is None or self.target_met or not self._deeper_fits(stage):
             return False
+        if stage.depth not in self._findable:
+            return True
         left = 1 - stage.epochs / self._full_length(stage)
         return not self._meets_target(1 - (1 - expected) * math.exp(-self.slack * left**2))
 
@@ -281,13 +299,21 @@ class DepthGrowth(keras.callbacks.Callback):
         """Whether this depth is forecast, from half-way on, to reach the target: pruning need not wait for it."""
         expected = stage.forecasts[-1] if stage.forecasts else None
         half_way = 2 * stage.epochs >= stage.end_epoch - stage.first_epoch
-        return self._removal > 0 and half_way and expected is not None and self._meets_target(expected)
+        return (
+            stage.depth in self._findable
+            and self._removal > 0
+            and half_way
+            and expected is not None
+            and self._meets_target(expected)
+        )
 
     def _lengthen_if_short(self, stage: Stage) -> None:
         """Gives a shortened cycle that is half-way, or done, and falls short its full length."""
         length = stage.end_epoch - stage.first_epoch
         expected = stage.values[-1] if stage.complete else self._forecast(stage, length)
         if expected is None or stage.phase != CYCLE or 2 * stage.epochs < length:
+            return
+        if stage.depth not in self._findable:
             return
         if not (self.target_met or self._meets_target(expected) or self._is_hopeless(stage)):
             stage.end_epoch = stage.first_epoch + self._full_length(stage)
@@ -327,12 +353,13 @@ class DepthGrowth(keras.callbacks.Callback):
         if self.monitor not in logs:
             raise InputError(f"DepthGrowth monitors {self.monitor!r}, which is not logged; logged are {sorted(logs)}")
         value = float(logs[self.monitor])
-        if value > 1 + ROUNDING:
-            raise InputError(f"DepthGrowth monitors an accuracy, at most 1, but {self.monitor!r} is {value:g}")
+        if not 0 <= value <= 1 + ROUNDING:
+            raise InputError(f"DepthGrowth monitors an accuracy, from 0 to 1, but {self.monitor!r} is {value:g}")
         stage.values.append(value)
         stage.forecasts.append(self._forecast(stage, self._full_length(stage)))
         tie = value == self.best and stage.depth == self.best_depth
-        self.improved = value > self.best or tie or stage.phase in (PRUNE, SHRINK)
+        better = value > self.best or tie or stage.phase in (PRUNE, SHRINK)
+        self.improved = better and stage.depth in self._findable
         if self.improved:
             self.best, self.best_depth = value, stage.depth
         self._lengthen_if_short(stage)

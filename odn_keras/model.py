@@ -20,7 +20,6 @@ from odn_keras.stages import GrowingFit
 IMPOSSIBLE_BESIDE_GROWTH = (
     keras.callbacks.LearningRateScheduler,
     keras.callbacks.ReduceLROnPlateau,
-    keras.callbacks.BackupAndRestore,
 )
 OF_WHAT_IS_COMPILED = (
     "optimizer",
@@ -35,6 +34,7 @@ OF_WHAT_IS_COMPILED = (
     "reset_metrics",
     "get_metrics_result",
 )
+OWN = ("network", "spec", "_network", "_fitted", "_teacher", "_distillation", "_compile_arguments", "_trained")
 
 
 class OptimallyDeepNetwork:
@@ -65,8 +65,10 @@ class OptimallyDeepNetwork:
         distillation: how much is learned from whom; default: `Distillation()`.
 
     Attributes:
-        network: the current network, a plain functional `keras.Model`.
+        network: the current network, a plain functional `keras.Model`; another one made by `odn_keras.build` or
+            `odn_keras.prune.compact` may be put in its place, and is compiled before it is fitted.
         spec: its `NetworkSpec`.
+        trainable, stop_training: as of a `keras.Model`. Anything else is set on `network`, or given to `compile`.
 
     Raises:
         InputError: for a value out of range.
@@ -97,9 +99,17 @@ class OptimallyDeepNetwork:
             raise InputError("float16 needs a scaled loss, which is not supported: use mixed_bfloat16 or float32")
         if teacher is not None:
             check_teacher(teacher, self.spec.input_shape, num_classes)
-        self.network = builder.build(self.spec, depth, dtype)
         self._teacher, self._distillation = teacher, distillation or Distillation()
-        self._fitted = self.network  # what Keras fits
+        self._trained = False  # by a growing fit, to its end
+        self.network = builder.build(self.spec, depth, dtype)
+
+    @property
+    def network(self) -> keras.Model:
+        return self._network
+
+    @network.setter
+    def network(self, network: keras.Model) -> None:
+        self._network = self._fitted = network  # the latter is what Keras fits
         self._compile_arguments: dict[str, Any] | None = None
 
     @property
@@ -108,9 +118,22 @@ class OptimallyDeepNetwork:
         return builder.depth_of(self.network)
 
     def __getattr__(self, name):
-        if name in ("network", "_fitted"):  # not there yet: without this, a failed constructor would recurse
+        if name in OWN:  # not there yet: without this, a failed constructor would recurse
             raise AttributeError(name)
-        return getattr(self._fitted if name in OF_WHAT_IS_COMPILED else self.network, name)
+        return getattr(self._fitted if name in OF_WHAT_IS_COMPILED else self._network, name)
+
+    def __setattr__(self, name, value):
+        if name in OWN:
+            super().__setattr__(name, value)
+        elif name == "trainable":
+            self._network.trainable = value
+        elif name == "stop_training":
+            self._fitted.stop_training = value
+        else:
+            raise AttributeError(
+                f"{name} cannot be set on an OptimallyDeepNetwork, whose network is replaced as it grows: "
+                "give it to compile, or set it on .network where that is no longer grown"
+            )
 
     def __call__(self, *args, **kwargs):
         return self.network(*args, **kwargs)
@@ -118,21 +141,20 @@ class OptimallyDeepNetwork:
     def compile(self, optimizer="sgd", loss="sparse_categorical_crossentropy", **kwargs):
         """As `keras.Model.compile`, with accuracy as the default metric and `jit_compile` as measurement favours.
 
-        Every stage of a growing `fit` gets a fresh copy of the optimizer; while widths shrink, the copy clips gradients
-        to a global norm of 1 unless the optimizer clips them already. A constant learning rate is taken as the peak of
-        each stage's schedule (see `odn_keras.recipes`); a `LearningRateSchedule` is left alone and runs on across the
-        stages.
+        Every stage of a growing `fit` gets a fresh copy of the optimizer, as it is when `fit` begins; while widths
+        shrink, the copy clips gradients to a global norm of 1 unless the optimizer clips them already. A constant
+        learning rate is taken as the peak of each stage's schedule (see `odn_keras.recipes`); a `LearningRateSchedule`
+        is left alone and runs on across the stages. A setting that no copy would have is refused by `fit`.
         """
-        self._compile_arguments = {
-            "optimizer": keras.optimizers.get(optimizer),
+        compile_arguments = {
             "loss": loss,
             "metrics": ["accuracy"],
             "jit_compile": recipes.jit_compile(),
             **kwargs,
         }
-        optimizer = recipes.fresh_optimizer(self._compile_arguments["optimizer"])
         self._fitted = trained_model(self.network, self._teacher, self._distillation)
-        self._fitted.compile(**{**self._compile_arguments, "optimizer": optimizer})
+        self._fitted.compile(optimizer=optimizer, **compile_arguments)
+        self._compile_arguments = compile_arguments
 
     def evaluate(self, *args, **kwargs):
         """As `keras.Model.evaluate`; loss and metrics are those of the network's end, and the accuracy of each exit."""
@@ -162,8 +184,11 @@ class OptimallyDeepNetwork:
         that is found is pruned in a last cycle; network and `spec` are the compact ones from then on.
 
         Raises:
-            InputError: without validation data after every epoch, where the monitored metric is not logged, or with a
-                callback that cannot work beside growth: one that sets the learning rate, or `BackupAndRestore`.
+            InputError: without validation data after every epoch, where the monitored metric is not logged, with a
+                callback that cannot work beside growth: one that sets the learning rate, or `BackupAndRestore`; for
+                settings of the optimizer or the network that would be lost on the way, data that say neither how many
+                batches they have nor get `steps_per_epoch`, or an iterator that ends too early; and where the
+                `Checkpoint` is that of a complete training of this model.
             TrainingDiverged: where the loss explodes or becomes NaN, and does so again from the epoch before at a tenth
                 of the learning rate; the best weights so far are restored.
         """
@@ -186,6 +211,11 @@ class OptimallyDeepNetwork:
             raise InputError("compile the model before fit")
         if validation_data is None and not validation_split:
             raise InputError("DepthGrowth compares validation accuracy with the target: give fit validation_data")
+        if _is_endless(validation_data) and not kwargs.get("validation_steps"):
+            raise InputError(
+                f"give fit validation_steps, or validation data that can be read after every epoch: how many batches "
+                f"this {type(validation_data).__name__} has is unknown"
+            )
         if kwargs.get("validation_freq", 1) != 1:
             raise InputError(
                 f"DepthGrowth decides after every epoch: validation_freq must be 1, got {kwargs['validation_freq']}"
@@ -196,43 +226,83 @@ class OptimallyDeepNetwork:
                     f"{type(callback).__name__} cannot work beside DepthGrowth, which sets the learning rate "
                     "and replaces the network: leave it out"
                 )
+            if isinstance(callback, keras.callbacks.BackupAndRestore):
+                raise InputError(
+                    "BackupAndRestore cannot work beside DepthGrowth, which replaces the network: "
+                    "take odn_keras.Checkpoint"
+                )
         if epochs <= initial_epoch:
             raise InputError(f"epochs must be more than initial_epoch, got {epochs} and {initial_epoch}")
 
+        _check_plain(self.network)
         growing = GrowingFit(
-            self.network,
-            self.spec,
-            self._compile_arguments,
-            growths[0],
-            checkpoints[0] if checkpoints else None,
-            [callback for callback in callbacks if callback not in (*growths, *checkpoints, *prunings)],
-            data,
-            steps_per_epoch or _count_steps(x, batch_size, validation_split),
-            initial_epoch,
-            epochs,
-            1 if verbose == "auto" else verbose,
-            self._teacher,
-            self._distillation,
-            prunings[0] if prunings else None,
+            network=self.network,
+            spec=self.spec,
+            compile_arguments=self._compile_arguments,
+            optimizer=self._fitted.optimizer,
+            growth=growths[0],
+            checkpoint=checkpoints[0] if checkpoints else None,
+            callbacks=[callback for callback in callbacks if callback not in (*growths, *checkpoints, *prunings)],
+            data=data,
+            steps=steps_per_epoch or _count_steps(x, batch_size, validation_split),
+            initial_epoch=initial_epoch,
+            epochs=epochs,
+            verbose=1 if verbose == "auto" else verbose,
+            teacher=self._teacher,
+            distillation=self._distillation,
+            pruning=prunings[0] if prunings else None,
+            trained_before=self._trained,
+            changed=self._hold,
         )
-        try:
-            return growing.run()
-        finally:
-            self.network, self._fitted, self.spec = growing.network, growing.fitted, growing.spec
+        history = growing.run()
+        self._trained = True
+        return history
+
+    def _hold(self, network: keras.Model, fitted: keras.Model, spec: NetworkSpec) -> None:
+        self._network, self._fitted, self.spec = network, fitted, spec
+
+
+def _check_plain(network: keras.Model) -> None:
+    """Refuses what a growing fit, which trains all layers and builds networks anew, would undo."""
+    for layer in network.layers:
+        if layer.weights and not (layer.trainable and network.trainable):
+            raise InputError(
+                f"layer {layer.name} is frozen, and a growing fit trains every layer: "
+                "set trainable = True, or fit without DepthGrowth"
+            )
+        for variable in layer.trainable_weights:
+            if variable.regularizer is not None or variable.constraint is not None:
+                raise InputError(
+                    f"{variable.path} has a regularizer or constraint, which deeper networks would not have: "
+                    "take weight_decay of the optimizer, or fit without DepthGrowth"
+                )
+
+
+def _is_endless(data) -> bool:
+    """Whether the data can be read only once or do not say where they end."""
+    if isinstance(data, keras.utils.PyDataset):
+        return _batches_of(data) is None
+    return hasattr(data, "__next__") or (hasattr(data, "cardinality") and int(data.cardinality()) == -1)
+
+
+def _batches_of(data: keras.utils.PyDataset) -> int | None:
+    try:
+        return data.num_batches
+    except NotImplementedError:
+        return None
 
 
 def _count_steps(x, batch_size: int | None, validation_split: float) -> int:
     """Training steps of one epoch, as Keras will make them."""
+    if _is_endless(x):
+        raise InputError(
+            f"give fit steps_per_epoch: how many batches an epoch of this {type(x).__name__} has is unknown"
+        )
     if isinstance(x, keras.utils.PyDataset):
         return x.num_batches
     arrays = keras.tree.flatten(x)
     if hasattr(arrays[0], "shape"):
         return math.ceil(training_samples(arrays[0].shape[0], validation_split) / (batch_size or 32))
-    endless = hasattr(x, "cardinality") and int(x.cardinality()) == -1
-    if endless or hasattr(x, "__next__"):
-        raise InputError(
-            f"give fit steps_per_epoch: how many batches an epoch of this {type(x).__name__} has is unknown"
-        )
     try:
         return len(x)
     except TypeError:  # a dataset that does not know its length: one pass tells

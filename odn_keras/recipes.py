@@ -1,7 +1,7 @@
 """How a run trains: learning-rate schedules of the stages, augmentation, precision and compilation."""
 
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
@@ -9,7 +9,6 @@ import numpy as np
 from scipy import ndimage
 
 WARMUP_FRACTION = 0.1
-CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")  # Keras's options, of which one may be given
 
 
 def one_cycle(peak: float, steps: int, first_step: int = 0) -> keras.optimizers.schedules.LearningRateSchedule:
@@ -33,47 +32,6 @@ def sgd(learning_rate, weight_decay: float) -> keras.optimizers.SGD:
         weight_decay: decoupled (each step: times the learning rate); 0 for none.
     """
     return keras.optimizers.SGD(learning_rate, momentum=0.9, nesterov=True, weight_decay=weight_decay or None)
-
-
-def peak_of(optimizer: keras.optimizers.Optimizer) -> float | None:
-    """The constant learning rate of an optimizer; `None` for a schedule."""
-    rate = optimizer.get_config()["learning_rate"]
-    return None if isinstance(rate, dict) else float(rate)
-
-
-def fresh_optimizer(
-    template: keras.optimizers.Optimizer,
-    schedule: Callable | None = None,
-    rate_scale: float = 1.0,
-    averaging: float | None = None,
-    first_step: int = 0,
-    global_clipnorm: float | None = None,
-) -> keras.optimizers.Optimizer:
-    """A copy without state, whose `iterations` are 0: averages and Adam's corrections count on it.
-
-    Args:
-        template: the optimizer to copy.
-        schedule: peak learning rate -> schedule, which replaces a constant learning rate.
-        rate_scale: what the learning rate is multiplied by, whoever chose it.
-        averaging: momentum of a moving average of the weights, unless the template keeps one already.
-        first_step: of the training, at which the template's own schedule goes on.
-        global_clipnorm: largest norm of all gradients together, unless the template clips them already.
-    """
-    config = template.get_config()
-    if global_clipnorm is not None and not any(config[name] for name in CLIPPING):
-        config["global_clipnorm"] = global_clipnorm
-    if averaging is not None and not config["use_ema"]:
-        config.update(use_ema=True, ema_momentum=averaging, ema_overwrite_frequency=None)
-    peak = peak_of(template)
-    if peak is not None:
-        config["learning_rate"] = schedule(peak * rate_scale) if schedule else peak * rate_scale
-    elif first_step or rate_scale != 1:
-        own = keras.optimizers.schedules.deserialize(config["learning_rate"])
-        config["learning_rate"] = ContinuedSchedule(own, first_step, rate_scale)
-    fresh = type(template).from_config(config)
-    if pattern := getattr(template, "_exclude_from_weight_decay_pattern", None):
-        fresh.exclude_from_weight_decay(var_names=[pattern.pattern])
-    return fresh
 
 
 @keras.saving.register_keras_serializable("odn_keras")

@@ -5,6 +5,7 @@ import math
 import random
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
@@ -16,19 +17,16 @@ from odn_keras import averaging, builder, cost, distribution, elastic, recipes, 
 from odn_keras.architectures import NetworkSpec
 from odn_keras.checkpoint import Checkpoint, Snapshot
 from odn_keras.distillation import Distillation, trained_model
+from odn_keras.divergence import loss_limit
 from odn_keras.errors import InputError
 from odn_keras.growth import CYCLE, PRUNE, RECOVER, SETTLE, SHRINK, DepthGrowth, Stage
+from odn_keras.optimizers import OptimizerTemplate
 from odn_keras.prune import ChannelPruning
 from odn_keras.prune.pruner import Pruner
 from odn_keras.prune.surgery import compact, removable
+from odn_keras.replay import Replay
 
 RETRY_RATE = 0.1
-CROSS_ENTROPIES = (
-    "categorical_crossentropy",
-    "sparse_categorical_crossentropy",
-    "CategoricalCrossentropy",
-    "SparseCategoricalCrossentropy",
-)
 SHRINK_CLIPNORM = 1.0  # of all gradients: those of the narrowest networks are so large that they undo what was learned
 LOSS_CHECKED_EVERY = 100  # steps: to read the loss is to wait for the device
 
@@ -43,7 +41,8 @@ class GrowingFit:
     Args:
         network: to start with; replaced as the training goes deeper.
         spec: what it was built from.
-        compile_arguments: of `keras.Model.compile`, for every stage; each gets a copy of the optimizer.
+        compile_arguments: of `keras.Model.compile`, for every stage, but for the optimizer.
+        optimizer: of which each stage gets a copy.
         growth: decides.
         checkpoint: where snapshots are kept, if anywhere.
         callbacks: the user's others.
@@ -54,19 +53,24 @@ class GrowingFit:
             network that was found teaches the smaller ones.
         distillation: how much is learned from whom.
         pruning: what prunes the depth that is found, if anything.
+        trained_before: whether the user's model has been through such a training already.
+        changed: called with the network, what Keras fits, and the spec, whenever they are others.
 
     Attributes:
         network: the present network.
         spec: what it is built from; after pruning, that of the compact network.
         fitted: what Keras fits: the network, or a `Distiller` around it.
         first_step: steps of the present epoch that were done before an interruption.
+        steps: training steps of an epoch.
     """
 
     def __init__(
         self,
+        *,
         network: keras.Model,
         spec: NetworkSpec,
         compile_arguments: dict[str, Any],
+        optimizer: keras.optimizers.Optimizer,
         growth: DepthGrowth,
         checkpoint: Checkpoint | None,
         callbacks: list[keras.callbacks.Callback],
@@ -77,26 +81,31 @@ class GrowingFit:
         verbose,
         teacher: keras.Model | None,
         distillation: Distillation,
-        pruning: ChannelPruning | None = None,
+        pruning: ChannelPruning | None,
+        trained_before: bool,
+        changed: Callable[[keras.Model, keras.Model, NetworkSpec], None],
     ):
         self.network, self.spec, self.fitted = network, builder.spec_of(network, spec), network
         self._pruning = pruning.of_trained() if pruning else None
         self._pruner: Pruner | None = None  # in its stage
-        if self._pruning:
-            self._pruning.check(self.spec, builder.depth_of(network), growth.max_depth or spec.max_depth)
         self._teacher, self._distillation = teacher, distillation
         self._found: keras.Model | None = None  # teaches while widths shrink
         self._best_weights: list[np.ndarray] | None = None
-        self._compile_arguments = compile_arguments
+        self._compile_arguments, self._template = compile_arguments, OptimizerTemplate(optimizer, network)
         self._growth, self._checkpoint = growth, checkpoint
-        self._data, self._steps, self._weighted = dict(data), steps, _is_weighted(data)
+        self._data, self.steps = dict(data), steps
         whole_epochs = data.get("steps_per_epoch") is None
         self._seek = getattr(data["x"], "seek", None) if whole_epochs else None
         if self._seek:  # it shuffles itself, by seed and epoch; Keras would shuffle its batches otherwise
             self._data["shuffle"] = False
         self._initial_epoch, self._epochs, self._verbose = initial_epoch, epochs, verbose
+        self._trained_before, self._changed = trained_before, changed
         self._settings = self._describe()
-        self.first_step = 0
+        self._replay: Replay | None = None  # of data that can be read only once
+        self._loss_limit = math.inf
+        self._seed = 0  # of the widths while they shrink
+        self.first_step = self._steps_done = 0
+        self._interrupted_metrics: list[np.ndarray] = []
         self._trained_weights: list[np.ndarray] | None = None  # while the network holds the averaged ones
         self._clock = 0.0
         self._history = _History()
@@ -121,18 +130,23 @@ class GrowingFit:
 
     def _run(self) -> keras.callbacks.History:
         growth = self._growth
-        depth, deepest = builder.depth_of(self.network), self.spec.max_depth
-        removal = self._pruning.plan.end if self._pruning else 0.0
-        first = growth.begin(depth, deepest, self._initial_epoch, self._epochs, self._steps, removal=removal)
+        first = self._begin()
         earlier = self._checkpoint.load() if self._checkpoint else None
+        if hasattr(self._data["x"], "__next__"):
+            self._replay = Replay(self._data["x"], averaging.RECALIBRATION_BATCHES)
         try:
             if self._checkpoint and earlier:
                 self._check_settings(earlier, self._checkpoint)
                 self._restore(earlier)
             else:
+                self._seed = _drawn_seed()
                 self._enter_new(first)
                 self._keep(self._snapshot(self._initial_epoch))
             stage = self._present_or_next()
+            if earlier and stage is None:
+                self._say_that_it_is_complete()
+            else:
+                self._loss_limit = self._measure_loss_limit()
             epochs = self._history.epoch
             self._listeners.begin()
             self._history.epoch = epochs  # which beginning has emptied
@@ -150,6 +164,50 @@ class GrowingFit:
         finally:
             self._settle()
         return self._history
+
+    def _begin(self) -> Stage:
+        """Plans the first stage; where the depth to begin with cannot be pruned as wanted, of a deeper network."""
+        growth, depth, deepest = self._growth, builder.depth_of(self.network), self.spec.max_depth
+        arguments = (self._initial_epoch, self._epochs, self.steps)
+        if self._pruning is None:
+            first = growth.begin(depth, deepest, *arguments)
+        else:
+            growth.begin(depth, deepest, *arguments, removal=self._pruning.plan.end)  # which depths there may be
+            depths = self._pruning.check(self.spec, depth, growth.deepest)
+            if len(depths) < growth.deepest - depth + 1:
+                listed = ", ".join(map(str, depths))
+                warnings.warn(
+                    f"the goal of pruning is within reach at depth {listed} only: no other is found", stacklevel=2
+                )
+            while builder.depth_of(self.network) < depths[0]:
+                self.network, _ = builder.deepen(self.network, self.spec, freeze_prefix=False)
+            first = growth.begin(depths[0], deepest, *arguments, removal=self._pruning.plan.end, found=depths)
+        if self._template.names_variables and growth.deepest > depth:
+            raise InputError(
+                "exclude_from_weight_decay names variables of this network, and deeper ones have others: "
+                "give it var_names, as ['gamma', 'beta', 'bias']"
+            )
+        return first
+
+    def _say_that_it_is_complete(self) -> None:
+        assert self._checkpoint is not None
+        if self._trained_before:
+            raise InputError(
+                f"the training in {self._checkpoint.folder} is complete, and so is this model's: to train more, "
+                "give Checkpoint another folder"
+            )
+        warnings.warn(f"the training in {self._checkpoint.folder} is complete: nothing more is trained", stacklevel=2)
+
+    def _measure_loss_limit(self) -> float:
+        data = self._data
+        labels = {"y": data["y"], "sample_weight": data.get("sample_weight")}
+        examples = averaging.some_examples(
+            self._readable_twice(), data["batch_size"], data["validation_split"], **labels
+        )
+        return loss_limit(self.fitted, examples, self.spec.num_classes, data.get("class_weight"))
+
+    def _readable_twice(self):
+        return self._replay.first if self._replay else self._data["x"]
 
     def _present_or_next(self) -> Stage | None:
         """The stage to go on with; `None` at the end of the training."""
@@ -169,7 +227,8 @@ class GrowingFit:
         epoch = stage.first_epoch + stage.epochs
         until = epoch + 1 if self.first_step else stage.end_epoch  # the rest of an interrupted epoch is its own fit
         self.on_epoch_begin(epoch)  # now already, for Keras asks for the number of batches first
-        self.fitted.fit(**self._data, initial_epoch=epoch, epochs=until, callbacks=self._listeners)
+        data = {**self._data, "x": self._replay.reader()} if self._replay else self._data
+        self.fitted.fit(**data, initial_epoch=epoch, epochs=until, callbacks=self._listeners)
 
     # What the listeners call.
 
@@ -177,70 +236,69 @@ class GrowingFit:
         if self._trained_weights is not None:
             self.network.set_weights(self._trained_weights)
             self._trained_weights = None
+        self._steps_done = self.first_step
         if self._seek:
             self._seek(epoch, self.first_step)
 
     def on_step_begin(self, step: int) -> None:
-        """Draws the widths that the step trains, if they shrink; by epoch and step, so that a run can be resumed."""
+        """Draws the widths that the step trains, if they shrink; by seed, epoch and step: so a run can be resumed."""
         stage = self._growth.stages[-1]
         if stage.phase != SHRINK:
             return
         self._listeners.set_model(self._listeners.model)  # on JAX the variables lie elsewhere between steps
         smallest = list(elastic.shrinking(stage.end_epoch - stage.first_epoch))[stage.epochs]
-        elastic.draw_widths(self.network, smallest, np.random.default_rng([stage.first_epoch + stage.epochs, step]))
+        drawing = np.random.default_rng([self._seed, stage.first_epoch + stage.epochs, step])
+        elastic.draw_widths(self.network, smallest, drawing)
 
     def on_validation_begin(self) -> None:
         """Puts the averaged weights in, which stay until the next epoch begins: what is judged is what is kept."""
         network = self.network
+        if self._replay and self._steps_done < self.steps and not self.fitted.stop_training:
+            raise InputError(
+                f"the training data ended after {self._steps_done} of the {self.steps} steps of an epoch: "
+                "give fit an iterator that goes on, or fewer epochs"
+            )
         elastic.widen(network)
         self._trained_weights = network.get_weights()
         self.fitted.optimizer.finalize_variable_values(network.trainable_variables)
         network.set_weights(network.get_weights())  # no longer the optimizer's arrays: JAX's steps delete what they get
         if self._pruner:
             self._pruner.hold()
-        images = averaging.some_batches(self._data["x"], self._data["batch_size"], self._data["validation_split"])
+        data = self._data
+        images = averaging.some_batches(self._readable_twice(), data["batch_size"], data["validation_split"])
         averaging.recalibrate(network, images)
 
     def on_step_end(self, step: int, loss: float) -> None:
-        """Looks, after a training step, at what cannot wait for the end of the epoch."""
+        """Looks, after a training step or several at once, at what cannot wait for the end of the epoch."""
         stage = self._growth.stages[-1]
         epoch = stage.first_epoch + stage.epochs
+        before, self._steps_done = self._steps_done, step + 1
+        if self._replay:
+            self._replay.trained(self._steps_done - before)
         if not stage.setup_seconds:
             stage.setup_seconds = time.perf_counter() - self._clock
-        if step == self.first_step and self.first_step:
+        if self._interrupted_metrics:
             self._add_interrupted_metrics()
-        if self._pruner and self._pruner.due(stage.epochs * self._steps + step):
+        if self._pruner and self._pruner.due(stage.epochs * self.steps + step):
             self._listeners.set_model(self._listeners.model)  # as in on_step_begin
-            self._pruner.after_step(stage.epochs * self._steps + step)
+            self._pruner.after_step(stage.epochs * self.steps + step)
         stop = self._checkpoint is not None and self._checkpoint.stop_requested
-        if stop or (step + 1) % LOSS_CHECKED_EVERY == 0:
+        if stop or self._steps_done // LOSS_CHECKED_EVERY > before // LOSS_CHECKED_EVERY:
             self.check_loss(epoch, loss)  # before a stop as well: what is not sound must not be kept
         if self._checkpoint and stop:
-            if self._seek and step + 1 < self._steps:
+            if self._seek and step + 1 < self.steps:
                 self._checkpoint.save(self._snapshot(epoch, step + 1))
-            if not self._seek or step + 1 < self._steps:
+            if not self._seek or step + 1 < self.steps:
                 self._checkpoint.stop()
 
     def check_loss(self, epoch: int, loss: float) -> None:
         """Raises `TrainingDiverged` for a training loss that a healthy training does not have."""
         loss = float(loss)
-        if not math.isfinite(loss) or loss > self._worst_loss():
+        if not math.isfinite(loss) or loss > self._loss_limit * getattr(self.fitted, "loss_scale", 1):
             raise TrainingDiverged(
                 f"the loss became {loss:.4g} in epoch {epoch + 1} (depth {self._growth.stages[-1].depth}): "
                 "lower the learning rate"
             )
-
-    def _worst_loss(self) -> float:
-        """Half-way from guessing to surely wrong, where the loss is a plain cross-entropy, else no limit."""
-        if self._loss_name() not in CROSS_ENTROPIES or self._weighted:
-            return math.inf
-        classes = self.spec.num_classes
-        surely_wrong = -math.log(keras.config.epsilon()) * (1 - 1 / classes)
-        return getattr(self.fitted, "loss_scale", 1) * (math.log(classes) + surely_wrong) / 2
-
-    def _loss_name(self) -> str:
-        loss = self._compile_arguments["loss"]
-        return loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
 
     def on_epoch_end(self, epoch: int) -> None:
         now = time.perf_counter()
@@ -308,18 +366,23 @@ class GrowingFit:
         """Freezes and compiles the network as the stage wants it."""
         self._planned_end = stage.end_epoch
         builder.set_frozen(self.network, stage.depth - 1 if stage.phase == SETTLE else None)
-        steps = self._steps
+        steps = self.steps
         begin, end = self._growth.cycle(stage)
         length, done = steps * (end - begin), steps * (stage.first_epoch - begin)
         schedule = None if stage.phase == SETTLE else partial(recipes.one_cycle, steps=length, first_step=done)
         self._pruner = None
         if stage.phase == PRUNE and self._pruning:
             self._pruner = self._pruning.pruner(self.network, length)
-        template = self._compile_arguments["optimizer"]
-        momentum = averaging.averaging_momentum(steps)
-        first = stage.first_epoch * steps
-        clipped = SHRINK_CLIPNORM if stage.phase == SHRINK else None
-        self._compile(recipes.fresh_optimizer(template, schedule, self._growth.rate_scale, momentum, first, clipped))
+        self._compile(
+            self._template.fresh(
+                self.network,
+                schedule,
+                rate_scale=self._growth.rate_scale,
+                averaging=averaging.averaging_momentum(steps),
+                first_step=stage.first_epoch * steps,
+                global_clipnorm=SHRINK_CLIPNORM if stage.phase == SHRINK else None,
+            )
+        )
 
     def _settle(self) -> None:
         """Ends on the weights of the best epoch, thawed and compiled as the user compiled it."""
@@ -335,13 +398,13 @@ class GrowingFit:
             builder.transfer_weights(trained, self.network)
         builder.set_frozen(self.network, None)
         self._found = None
-        self._compile(recipes.fresh_optimizer(self._compile_arguments["optimizer"]))
+        self._compile(self._template.fresh(self.network))
 
     def _compile(self, optimizer: keras.optimizers.Optimizer) -> None:
-        optimizer.build(self.network.trainable_variables)
         self.fitted = trained_model(self.network, self._teacher or self._found, self._distillation)
         self.fitted.compile(**{**self._compile_arguments, "optimizer": optimizer})
         self._listeners.set_model(self.fitted)
+        self._changed(self.network, self.fitted, self.spec)
 
     def _rebuild(self, depth: int, *, elastic_width: bool = False) -> None:
         """Replaces the network by a fresh one, unless it is of that kind."""
@@ -375,6 +438,7 @@ class GrowingFit:
                 "history": _copy(self._history.history),
                 "stopped": self._listeners.stopped,
                 "random": random.getstate(),
+                "seed": self._seed,
                 "channels": {"inner": self.spec.inner, "stream": self.spec.stream},
                 "pruned": self._pruner.state() if self._pruner else None,
             },
@@ -407,13 +471,14 @@ class GrowingFit:
         self._trained_weights = snapshot.arrays["trained"] or None
         for variable, value in zip(self.fitted.optimizer.variables, snapshot.arrays["optimizer"], strict=True):
             variable.assign(value)
-        peak = recipes.peak_of(self._compile_arguments["optimizer"])
+        peak = self._template.peak
         if stage.phase == SETTLE and peak is not None:  # a constant rate is one of the optimizer's variables
             self.fitted.optimizer.learning_rate = peak * growth.rate_scale
         self.first_step, self._interrupted_metrics = snapshot.step, snapshot.arrays["metrics"]
         self._history.epoch = list(range(self._initial_epoch, snapshot.epoch))
         self._history.history = _copy(state["history"])
         self._listeners.stopped = state["stopped"]
+        self._seed = state["seed"]
         version, numbers, gauss = state["random"]
         random.setstate((version, tuple(numbers), gauss))
         self._last = snapshot
@@ -423,11 +488,11 @@ class GrowingFit:
         """Adds what the metrics had counted before the interruption: all of Keras's are sums."""
         for variable, value in zip(self._listeners.model.metrics_variables, self._interrupted_metrics, strict=True):
             variable.assign(variable + value)
+        self._interrupted_metrics = []
 
     def _describe(self) -> dict[str, Any]:
         """What a training must have in common with the one it goes on with, as JSON."""
-        optimizer = keras.optimizers.serialize(self._compile_arguments["optimizer"])
-        del optimizer["config"]["name"]  # numbered through
+        loss = self._compile_arguments["loss"]
         settings = {
             **asdict(self.spec),
             **asdict(self._distillation),
@@ -435,12 +500,11 @@ class GrowingFit:
             "pruning": self._pruning and asdict(self._pruning.plan),
             **self._growth.settings(),
             "dtype": self._dtype(),
-            "loss": self._loss_name(),
-            "optimizer": optimizer["class_name"],
-            **optimizer["config"],
+            "loss": loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__),
+            **self._template.settings(),
             "initial_epoch": self._initial_epoch,
             "epochs": self._epochs,
-            "steps_per_epoch": self._steps,
+            "steps_per_epoch": self.steps,
         }
         return json.loads(json.dumps(settings, default=str))
 
@@ -495,7 +559,7 @@ class _OneTraining(keras.callbacks.CallbackList):
         super().on_train_batch_begin(batch + self._growing.first_step, logs)
 
     def on_train_batch_end(self, batch, logs=None):
-        step = batch + self._growing.first_step
+        step = min(batch + self._growing.first_step, self._growing.steps - 1)  # the last of several at once
         super().on_train_batch_end(step, logs)
         self._growing.on_step_end(step, (logs or {}).get("loss", 0.0))
 
@@ -516,14 +580,16 @@ class _OneTraining(keras.callbacks.CallbackList):
                 callback.best_weights = None
 
 
-def _is_weighted(data: dict[str, Any]) -> bool:
-    """Whether the training images, as `keras.Model.fit` takes them, have weights."""
-    if data.get("class_weight") is not None or data.get("sample_weight") is not None:
-        return True
-    x = data["x"]
-    if isinstance(x, keras.utils.PyDataset):
-        return len(x[0]) > 2
-    return isinstance(spec := getattr(x, "element_spec", None), tuple) and len(spec) > 2
+def _drawn_seed() -> int:
+    """A number by the seed of Python's `random`, from which later draws are the same; the same in all processes."""
+
+    def drawn() -> bytes:
+        state = random.getstate()
+        number = random.getrandbits(32)
+        random.setstate(state)
+        return number.to_bytes(4)
+
+    return int.from_bytes(distribution.from_chief(drawn))
 
 
 def _copy(history: dict[str, list]) -> dict[str, list[float]]:

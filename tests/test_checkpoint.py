@@ -17,6 +17,8 @@ from odn_keras import (
     EvaluationBatches,
     InputError,
     OptimallyDeepNetwork,
+    build,
+    elastic,
     stages,
 )
 from odn_keras.checkpoint import KEPT
@@ -69,11 +71,26 @@ def train(digits):
     """Trains from the seed, growing, with a checkpoint in the folder if there is one: (model, history, growth)."""
 
     def run(
-        folder=None, *others, rate=0.1, epochs=EPOCHS, width=4, seekable=True, cycle=2, shrink=0, prune=0, **network
+        folder=None,
+        *others,
+        rate=0.1,
+        epochs=EPOCHS,
+        width=4,
+        seekable=True,
+        cycle=2,
+        shrink=0,
+        prune=0,
+        seed=3,
+        optimizer=None,
+        compiled=None,
+        model=None,
+        **network,
     ):
-        keras.utils.set_random_seed(3)
-        model = OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=width, **network)
-        model.compile(keras.optimizers.SGD(rate, momentum=0.9, nesterov=True), loss="categorical_crossentropy")
+        keras.utils.set_random_seed(seed)
+        if model is None:
+            model = OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=width, **network)
+            optimizer = optimizer or keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
+            model.compile(optimizer, loss="categorical_crossentropy", **(compiled or {}))
         growth = DepthGrowth(0.99, cycle_epochs=cycle, shrink_epochs=shrink, verbose=0)
         split = digits.train[0][: 32 * STEPS], digits.train[1][: 32 * STEPS]
         batches = Batches(split, 10, 32, seed=3, augmentation=Augmentation(shift=1))
@@ -172,9 +189,46 @@ def test_with_exits_pruning_and_shrinking_widths_it_goes_on_to_the_same_bits_too
 
 
 @pytest.mark.one_backend
-def test_a_finished_training_is_not_trained_again(train, whole, tmp_path):
-    train(tmp_path)
-    assert_identical(train(tmp_path, CutAt(EPOCHS - 1, 0, cut)), whole)
+def test_a_finished_training_is_not_trained_again_and_says_so(train, whole, tmp_path):
+    model, _, _ = train(tmp_path)
+    with pytest.warns(UserWarning, match=f"the training in {tmp_path} is complete: nothing more is trained"):
+        assert_identical(train(tmp_path, CutAt(EPOCHS - 1, 0, cut)), whole)
+    with pytest.raises(InputError, match=f"the training in {tmp_path} is complete, .* give Checkpoint another folder"):
+        train(tmp_path, model=model)
+
+
+@pytest.mark.one_backend
+def test_steps_that_are_executed_several_at_once_are_resumed_with_their_metrics(train, tmp_path):
+    several = {"compiled": {"steps_per_execution": 2}, "shrink": 1, "prune": 0.3, "cycle": 2}
+    expected = train(**several)
+    for epoch, step in ((1, 3), (EPOCHS - 1, 1)):
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path, CutAt(epoch, step, lambda: signal.raise_signal(signal.SIGINT)), **several)
+        assert any(f"epoch{epoch:06}-step{step + 1:08}" in name for name in os.listdir(tmp_path))
+    assert_identical(train(tmp_path, **several), expected)
+
+
+@pytest.mark.one_backend
+def test_shrunk_widths_depend_on_the_seed_and_not_on_where_a_run_was_cut(monkeypatch, train):
+    drawn = []
+    monkeypatch.setattr(elastic, "set_widths", lambda network, fractions: drawn.append(list(fractions)))
+    widths = []
+    for seed in (3, 3, 4):
+        drawn.clear()
+        train(seed=seed, cycle=1, epochs=2, shrink=1, depth=2)
+        widths.append([fractions for fractions in drawn if fractions != [1.0] * len(fractions)])
+    assert widths[0] == widths[1] != widths[2]
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize(
+    ("optimizer", "most"), [(keras.optimizers.SGD(0.1, momentum=0.9), 4), (keras.optimizers.Adam(0.01), 5)]
+)
+def test_checkpoints_are_as_large_as_documented(train, tmp_path, optimizer, most):
+    model, _, growth = train(tmp_path, width=64, optimizer=optimizer)
+    sizes = [file.stat().st_size for file in tmp_path.iterdir()]
+    weights = sum(values.nbytes for values in build(model.spec, growth.stages[-1].depth).get_weights())
+    assert len(sizes) == KEPT and (most - 1) < max(sizes) / weights < most * 1.1
 
 
 @pytest.mark.parametrize(("number", "error"), [once(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
@@ -275,7 +329,8 @@ def test_a_stop_by_another_callback_is_remembered(train, tmp_path):
             self.model.stop_training = epoch == 2
 
     train(tmp_path, Stop())
-    _, history, _ = train(tmp_path)
+    with pytest.warns(UserWarning, match="is complete"):
+        _, history, _ = train(tmp_path)
     assert history.epoch == [0, 1, 2]
 
 

@@ -20,7 +20,8 @@ GREY, RGB = (28, 28, 1), (32, 32, 3)
     ],
 )
 def test_parameters_are_those_of_the_papers_table(backbone, shape, classes, depth, parameters):
-    assert cost.params(build(NetworkSpec(backbone, shape, classes), depth)) == parameters
+    spec = NetworkSpec(backbone, shape, classes)
+    assert cost.params(build(spec, depth)) == cost.params_of_spec(spec, depth) == parameters
 
 
 @pytest.mark.parametrize("backbone", ["resnet18", "resnet34", "resnet50"])

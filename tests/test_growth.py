@@ -1,3 +1,5 @@
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -195,6 +197,8 @@ def test_a_cycle_that_misses_the_target_after_all_is_followed_by_another_depth()
         ({"target": 0.9, "freeze": "all"}, "'all'"),
         ({"target": 0.9, "slack": -1}, "got -1"),
         ({"target": 0.9, "cycle_epochs": 0}, "got 0"),
+        ({"target": 0.9, "monitor": "val_loss"}, "got 'val_loss'"),
+        ({"target": 0.9, "monitor": "val_mean_absolute_error"}, "got 'val_mean_absolute_error'"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
@@ -404,12 +408,36 @@ class Pairs(keras.utils.PyDataset):
         return self.images[part], self.labels[part]
 
 
+class Endless(keras.utils.PyDataset):
+    """The same pair for ever."""
+
+    def __init__(self, images, labels):
+        super().__init__()
+        self.images, self.labels = images, labels
+
+    @property
+    def num_batches(self):
+        return None
+
+    def __getitem__(self, index):
+        return self.images[:32], self.labels[:32]
+
+
 def once(kind):
     return pytest.param(kind, marks=pytest.mark.one_backend)
 
 
 @pytest.mark.parametrize(
-    "kind", ["arrays", once("dict"), once("split"), once("py_dataset"), "tf.data", once("tf.data of unknown length")]
+    "kind",
+    [
+        "arrays",
+        once("dict"),
+        once("split"),
+        once("py_dataset"),
+        once("endless"),
+        "tf.data",
+        once("tf.data of unknown length"),
+    ],
 )
 def test_every_kind_of_input_grows(arrays, kind):
     (images, labels), validation = arrays
@@ -421,6 +449,8 @@ def test_every_kind_of_input_grows(arrays, kind):
         arguments = {"x": images, "y": labels, "validation_split": 0.25}
     if kind == "py_dataset":
         arguments = {"x": Pairs(images, labels), "validation_data": validation}
+    if kind == "endless":
+        arguments = {"x": Endless(images, labels), "validation_data": validation, "steps_per_epoch": 4}
     if kind.startswith("tf.data"):
         tf = pytest.importorskip("tensorflow")
         data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(32)
@@ -430,6 +460,60 @@ def test_every_kind_of_input_grows(arrays, kind):
     growth = DepthGrowth(1.0, max_depth=2, cycle_epochs=2, verbose=0)
     model.fit(**arguments, epochs=4, callbacks=[growth], verbose=0)
     assert sum(stage.epochs for stage in growth.stages) == 4
+
+
+def test_of_a_generator_no_batch_is_lost_between_the_stages(arrays):
+    (images, labels), validation = arrays
+
+    def batches(count):
+        for index in range(count):
+            start = 32 * (index % 16)
+            yield images[start : start + 32], labels[start : start + 32]
+
+    def fit(count):
+        growth = DepthGrowth(1.0, max_depth=2, cycle_epochs=2, verbose=0)
+        arguments = {"steps_per_epoch": 4, "validation_data": validation, "callbacks": [growth], "verbose": 0}
+        return growth, small_model().fit(batches(count), epochs=5, **arguments)
+
+    growth, _ = fit(4 * 5)  # exactly as many as there are steps
+    assert [stage.phase for stage in growth.stages] == [CYCLE, SETTLE, CYCLE]
+    assert sum(stage.epochs for stage in growth.stages) == 5
+    with pytest.raises(InputError, match="ended after 2 of the 4 steps of an epoch"), pytest.warns(UserWarning):
+        fit(4 * 4 + 2)
+
+
+def summed():
+    return keras.losses.SparseCategoricalCrossentropy(reduction="sum")
+
+
+@pytest.mark.parametrize(
+    ("compiled", "given"),
+    [
+        ({"loss": summed}, {}),
+        pytest.param({"loss_weights": [20.0]}, {}, marks=pytest.mark.one_backend),
+        pytest.param({}, {"class_weight": dict.fromkeys(range(10), 20.0)}, marks=pytest.mark.one_backend),
+        pytest.param({}, {"sample_weight": np.full(128, 20.0)}, marks=pytest.mark.one_backend),
+    ],
+    ids=["summed", "loss_weights", "class_weight", "sample_weight"],
+)
+def test_a_loss_of_another_size_is_no_divergence_and_a_divergence_is_one_all_the_same(arrays, compiled, given):
+    (images, labels), validation = arrays
+    compiled = {name: value() if callable(value) else value for name, value in compiled.items()}
+
+    def fit(rate):
+        model = OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=2)
+        model.compile(keras.optimizers.SGD(rate), **{"loss": "sparse_categorical_crossentropy", **compiled})
+        growth = DepthGrowth(None, max_depth=1)
+        model.fit(
+            images[:128], labels[:128], epochs=2, validation_data=validation, callbacks=growth, verbose=0, **given
+        )
+        return growth
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*tenth")
+        assert fit(1e-3).rate_scale == 1
+    with pytest.warns(UserWarning, match="a tenth"), pytest.raises(TrainingDiverged):
+        fit(1e5)
 
 
 def test_the_depth_found_is_pruned_and_comes_out_compact_with_its_exits(arrays):
@@ -454,6 +538,26 @@ def test_the_depth_found_is_pruned_and_comes_out_compact_with_its_exits(arrays):
     assert [w.shape for w in rebuilt.get_weights()] == [w.shape for w in model.get_weights()]
     right = np.mean(model.predict(validation[0], verbose=0)[-1].argmax(axis=-1) == validation[1])
     assert right == pytest.approx(growth.best, abs=0.005)  # rounding at a tie of two classes
+
+
+@pytest.mark.one_backend
+def test_a_depth_that_cannot_be_pruned_so_far_is_not_found(arrays):
+    (images, labels), validation = arrays
+    model = small_model()
+    growth = DepthGrowth(1.0, cycle_epochs=1, max_depth=8, verbose=0)
+    budget = ChannelPruning(budget=Budget(max_flash=9000))  # depths 1 to 3 can be made to fit
+    with pytest.warns(UserWarning, match="within reach at depth 1, 2, 3 only"):
+        model.fit(
+            *(images[:64], labels[:64]), epochs=7, validation_data=validation, callbacks=[growth, budget], verbose=0
+        )
+    assert growth.deepest == 3 and growth.best_depth <= 3
+
+    growth = DepthGrowth(0.6, cycle_epochs=4, verbose=0)
+    run = decided(growth, annealed(lambda s: 0.99), removal=0.25, found=[1, 3, 4], steps=100)
+    assert run[-1] == (1, RECOVER, 3)
+    growth = DepthGrowth(0.9, cycle_epochs=4, verbose=0)  # met at depth 2, which cannot be pruned so far
+    run = decided(growth, annealed(lambda s: 0.5 if s.depth == 1 else 0.99), removal=0.25, found=[1, 3, 4])
+    assert (2, PRUNE, 1) not in run and run[-1] == (3, RECOVER, 3) and growth.deepest == 4
 
 
 def test_stopped_while_channels_go_a_training_keeps_the_best_weights_from_before(arrays):
@@ -509,7 +613,6 @@ def test_other_callbacks_save_and_restore_a_network_with_exits_whose_widths_shri
         batch_size=64,
         epochs=3,
         validation_data=validation,
-        class_weight=dict.fromkeys(range(10), 20.0),  # a loss that would be a divergence without weights
         callbacks=[
             growth,
             keras.callbacks.EarlyStopping(monitor="val_accuracy", patience=9, restore_best_weights=True),
@@ -588,6 +691,34 @@ def test_behaves_like_the_network_it_holds(arrays, tmp_path, capsys):
         _ = model.no_such_thing
 
 
+def test_what_is_set_on_the_model_reaches_the_network_or_is_refused(arrays):
+    (images, labels), validation = arrays
+    model = small_model(exits=[1])
+    model.trainable = False
+    assert not model.network.trainable_weights
+    model.trainable = True
+    for name in ("optimizer", "name", "jit_compile", "no_such_thing"):
+        with pytest.raises(AttributeError, match=f"{name} cannot be set on an OptimallyDeepNetwork"):
+            setattr(model, name, "sgd")
+    with pytest.raises(AttributeError):
+        model.depth = 3
+    model.optimizer.learning_rate = 0.01
+    seen = []
+
+    def look(epoch, logs):
+        seen.append((model.depth, float(look_on.model.optimizer.learning_rate) <= 0.0101))
+        model.stop_training = epoch == 3
+
+    look_on = keras.callbacks.LambdaCallback(on_epoch_end=look)
+    growth = DepthGrowth(1.0, max_depth=2, cycle_epochs=2, verbose=0)
+    fit = {"validation_data": validation, "epochs": 9, "callbacks": [growth, look_on], "verbose": 0}
+    history = model.fit(images[:64], labels[:64], **fit)
+    assert seen == [(1, True), (1, True), (2, True), (2, True)] and history.epoch == [0, 1, 2, 3]
+    model.network = build(model.spec, 1)
+    with pytest.raises(InputError, match="compile the model"):
+        model.fit(images[:64], labels[:64], **fit)
+
+
 def test_bad_fits_are_refused(arrays):
     (images, labels), validation = arrays
     growth = DepthGrowth(0.9, verbose=0)
@@ -614,12 +745,31 @@ def test_bad_fits_are_refused(arrays):
     with pytest.raises(InputError, match="steps_per_epoch"):
         endless = ((images[:32], labels[:32]) for _ in iter(int, 1))
         small_model().fit(endless, validation_data=validation, callbacks=[growth], epochs=3)
+    with pytest.raises(InputError, match="steps_per_epoch: how many batches an epoch of this Endless has"):
+        small_model().fit(Endless(images, labels), validation_data=validation, callbacks=[growth], epochs=3)
+    with pytest.raises(InputError, match="give fit validation_steps"):
+        small_model().fit(images, labels, validation_data=Endless(images, labels), callbacks=[growth], epochs=3)
     with pytest.raises(InputError, match="OptimallyDeepNetwork"):
         plain = small_model().network
         plain.fit(images, labels, validation_data=validation, callbacks=[DepthGrowth(0.9)], verbose=0)
-    with pytest.raises(InputError, match="at depth 4: pruned to one channel a group"):
-        small = ChannelPruning(budget=Budget(max_flash=9000))  # depths 1 to 3 can be made to fit
+    with pytest.raises(InputError, match="at depth 8: pruned to one channel a group"):
+        small = ChannelPruning(budget=Budget(max_flash=3000))
         small_model().fit(images, labels, validation_data=validation, callbacks=[growth, small], epochs=6, verbose=0)
+    with pytest.raises(InputError, match=r"take odn_keras\.Checkpoint"):
+        backup = keras.callbacks.BackupAndRestore("backup")
+        small_model().fit(images, labels, validation_data=validation, callbacks=[growth, backup], epochs=3)
+    for value, name in ((False, "stem_conv is frozen"), (True, "block1_conv1/kernel has a regularizer")):
+        model = small_model()
+        model.network.get_layer("stem_conv").trainable = value
+        model.network.get_layer("block1_conv1").kernel.regularizer = keras.regularizers.L2(0.1)
+        with pytest.raises(InputError, match=name):
+            model.fit(images, labels, validation_data=validation, callbacks=[growth], epochs=3)
+    with pytest.raises(InputError, match="give it var_names"):
+        model = small_model()
+        optimizer = keras.optimizers.SGD(0.1, weight_decay=0.1)
+        optimizer.exclude_from_weight_decay(var_list=[model.network.get_layer("stem_bn").gamma])
+        model.compile(optimizer)
+        model.fit(images, labels, validation_data=validation, callbacks=[growth], epochs=3)
     with pytest.raises(InputError, match="float16 needs a scaled loss"):
         small_model(dtype="mixed_float16")
     with pytest.raises(InputError, match="max_depth"):

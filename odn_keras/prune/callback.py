@@ -2,11 +2,10 @@
 
 import copy
 import dataclasses
-import random
 
 import keras
 
-from odn_keras import builder
+from odn_keras import cost, footprint
 from odn_keras.architectures import NetworkSpec
 from odn_keras.budget import Budget
 from odn_keras.distillation import student
@@ -27,7 +26,7 @@ class ChannelPruning(keras.callbacks.Callback):
     Args:
         sparsity: fraction of the parameters to remove, in [0, 1).
         budget: instead of that, what the int8 file, its arena in TFLite Micro and an image may take.
-        start, end: the part of the training in which channels are removed, as fractions of its steps. What comes
+        start, end: the part of a `fit` in which channels are removed, as fractions of its steps. What comes
             before gives the network something to choose from, what comes after lets it recover. Default: 0.1 and 0.6;
             of the pruning cycle of a growing run, whose network is trained already, 0 and 0.1.
         streams: whether the channels of residual streams may go too, besides those inside blocks.
@@ -65,7 +64,7 @@ class ChannelPruning(keras.callbacks.Callback):
         self._own_window = bool(window)
         self.plan = PruningPlan(sparsity, budget, streams=streams, **window)
         self._pruner: Pruner | None = None  # while a `fit` goes on
-        self._epoch = self._steps = 0
+        self._first_epoch = self._epoch = self._steps = 0
 
     def of_trained(self) -> "ChannelPruning":
         """The same for a network that is trained already, whose window is another unless `start` or `end` was given."""
@@ -83,40 +82,44 @@ class ChannelPruning(keras.callbacks.Callback):
         """
         return Pruner(network, self.plan, steps, self.score)
 
-    def check(self, spec: NetworkSpec, first: int, deepest: int) -> None:
-        """Whether the goal is within reach at every depth that a growing run may find.
+    def check(self, spec: NetworkSpec, first: int, deepest: int) -> list[int]:
+        """The depths of a growing run at which the goal is within reach.
 
         Args:
             spec: the architecture.
             first, deepest: depths of the run.
 
         Raises:
-            InputError: where it is not; it names the first such depth.
+            InputError: where there is none; it says what the deepest network would still have.
         """
+        smallest = _smallest(spec, streams=self.plan.streams)
         depths = range(first, deepest + 1)
-        numbers = random.getstate()
-        with_heads = dataclasses.replace(spec, exits=(*spec.exits, *depths))
-        deep = builder.build(with_heads, deepest)
-        random.setstate(numbers)  # from which weights are drawn
-        heads = dict(zip((*with_heads.exits_before(deepest), deepest), deep.outputs, strict=True))
-        for depth in depths:
-            outputs = [heads[exit] for exit in (*spec.exits_before(depth), depth)]
-            try:
-                self.pruner(keras.Model(deep.inputs, outputs), steps=1)
-            except InputError as error:
-                raise InputError(f"at depth {depth}: {error}") from error
+        sizes = {depth: (self._sizes(smallest, depth), self._sizes(spec, depth)) for depth in depths}
+        within = [depth for depth in depths if self.plan.excess(*sizes[depth]) == 0]
+        if not within:
+            raise InputError(f"at depth {deepest}: {self.plan.refusal(*sizes[deepest])}")
+        return within
+
+    def _sizes(self, spec: NetworkSpec, depth: int) -> dict[str, float]:
+        if self.plan.budget is None:
+            return {"parameters": cost.params_of_spec(spec, depth)}
+        sizes = {"flash_bytes": footprint.flash_bytes, "macs": footprint.macs, "arena_bytes": footprint.arena_bytes}
+        return {name: sizes[name](spec, depth) for name in self.plan.budget.limits}
 
     def on_train_begin(self, logs=None):
-        steps, epochs = self.params.get("steps"), self.params.get("epochs")
-        if not steps:
+        if not self.params.get("steps"):
             raise InputError("ChannelPruning must know how many batches an epoch has: give fit steps_per_epoch")
-        self._pruner, self._steps = self.pruner(student(self.model), steps * epochs), steps
+        self._pruner, self._steps = None, self.params["steps"]
+        self.pruner(student(self.model), steps=1)  # raises where it cannot be done
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._epoch = epoch
+        if self._pruner is None:
+            self._first_epoch = epoch
+            self._pruner = self.pruner(student(self.model), self._steps * (self.params["epochs"] - epoch))
+        self._epoch = epoch - self._first_epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        step = self._epoch * self._steps + batch
+        step = self._epoch * self._steps + min(batch, self._steps - 1)
         if self._pruner and self._pruner.due(step):
             self._bring_back_variables()
             self._pruner.after_step(step)
@@ -138,3 +141,14 @@ class ChannelPruning(keras.callbacks.Callback):
     def _bring_back_variables(self) -> keras.Model:
         """On JAX they lie elsewhere while an epoch is trained; asking for the model puts them in place."""
         return self.model
+
+
+def _smallest(spec: NetworkSpec, *, streams: bool) -> NetworkSpec:
+    """The networks with one channel in every group that may be pruned."""
+    inner = tuple((1,) * len(spec.inner_channels(number)) for number in range(1, spec.max_depth + 1))
+    projections = sum(map(spec.projects, range(1, spec.max_depth + 1)))
+    if streams:
+        return dataclasses.replace(spec, inner=inner, stream=(1,) * (1 + projections))
+    # Nothing is added to the stem's channels where the first block projects: they are a group like inner ones.
+    stem = (1, *spec.stream[1:]) if spec.projects(1) else spec.stream
+    return dataclasses.replace(spec, inner=inner, stream=stem)

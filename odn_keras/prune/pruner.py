@@ -8,7 +8,7 @@ chosen fades to zero in equal steps until the next moment, so that the others ca
 zero from then on.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ FADES = 5  # steps of fading between two selections
 AT_ONCE = 1 / 32  # of a group's channels that are weighed together
 
 Counts = dict[ChannelGroup, int]
+Sizes = Mapping[str, float]
 Score = Callable[[keras.Model, list[ChannelGroup]], list[np.ndarray]]
 
 
@@ -61,6 +62,29 @@ class PruningPlan:
         if not 0 <= self.start < self.end <= 1:
             raise InputError(f"start and end of pruning must be 0 <= start < end <= 1, got {self.start} and {self.end}")
 
+    def goals(self, whole: Sizes) -> dict[str, float]:
+        """The sizes that the network must come down to, of that size now."""
+        if self.sparsity is not None:
+            return {"parameters": (1 - self.sparsity) * whole["parameters"]}
+        assert self.budget is not None
+        return self.budget.limits
+
+    def excess(self, sizes: Sizes, whole: Sizes, progress: float = 1.0) -> float:
+        """By how much a network is larger than it may be after that part of the way, relatively and in sum."""
+        total = 0.0
+        for name, goal in self.goals(whole).items():
+            allowed = whole[name] + progress * min(0, goal - whole[name])
+            total += max(0.0, sizes[name] / allowed - 1)
+        return total
+
+    def refusal(self, least: Sizes, whole: Sizes) -> str:
+        """What is wrong where the smallest network still is too large."""
+        goals = self.goals(whole)
+        needs = ", ".join(f"{least[name]:,} of {name.replace('_', ' ')}" for name in goals)
+        wanted = ", ".join(f"{int(goal):,} of {name.replace('_', ' ')}" for name, goal in goals.items())
+        streams = "" if self.streams else "; with streams=True (--prune_streams) more can go"
+        return f"pruned to one channel a group the network still has {needs}, not {wanted}{streams}"
+
 
 class Pruner:
     """Prunes one network while it is trained.
@@ -84,6 +108,7 @@ class Pruner:
         self._ticks = np.linspace(first, last, SELECTIONS * FADES, endpoint=False).astype(int)
         self._every = max(1, round((last - first) / len(self._ticks)))
         self._done = 0  # ticks
+        self._last = -1  # step after which there was something to do
         self._kept = [np.ones(group.size, bool) for group in self._groups]
         self._fading = [np.zeros(group.size, bool) for group in self._groups]
         self._saliencies: list[float] = []  # of whole groups, as first told
@@ -91,9 +116,9 @@ class Pruner:
         self._check_goal()
 
     def due(self, step: int) -> bool:
-        """Whether there is anything to do after training step `step`, from 0."""
+        """Whether there is anything to do after training step `step`, from 0, or what steps went before it."""
         tick_due = self._done < len(self._ticks) and self._ticks[self._done] <= step
-        return tick_due or (self._done > 0 and step % self._every == 0)
+        return tick_due or (self._done > 0 and step // self._every > self._last // self._every)
 
     def after_step(self, step: int) -> None:
         """Chooses channels, fades them, or holds them at zero, as is due after training step `step`.
@@ -102,6 +127,7 @@ class Pruner:
         """
         if not self.due(step):
             return
+        self._last = step
         fading = 1.0
         while self._done < len(self._ticks) and self._ticks[self._done] <= step:
             fading *= self._tick()
@@ -117,6 +143,7 @@ class Pruner:
         """What has been chosen so far, as JSON."""
         return {
             "done": self._done,
+            "last": self._last,
             "kept": [kept.tolist() for kept in self._kept],
             "fading": [fading.tolist() for fading in self._fading],
             "saliencies": [float(whole) for whole in self._saliencies],
@@ -124,7 +151,7 @@ class Pruner:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Returns to an earlier `state`."""
-        self._done = state["done"]
+        self._done, self._last = state["done"], state["last"]
         self._kept = [np.array(kept) for kept in state["kept"]]
         self._fading = [np.array(fading) for fading in state["fading"]]
         self._saliencies = state["saliencies"]
@@ -184,18 +211,7 @@ class Pruner:
         return {group: int(kept.sum()) for group, kept in zip(self._groups, self._kept, strict=True)}
 
     def _excess(self, counts: Counts, progress: float) -> float:
-        """By how much the network is larger than it may be after that part of the way, relatively and in sum."""
-        sizes, total = self._sizes(counts), 0.0
-        for name, goal in self._goals().items():
-            allowed = self._whole[name] + progress * min(0, goal - self._whole[name])
-            total += max(0.0, sizes[name] / allowed - 1)
-        return total
-
-    def _goals(self) -> dict[str, float]:
-        if self._plan.sparsity is not None:
-            return {"parameters": (1 - self._plan.sparsity) * self._whole["parameters"]}
-        assert self._plan.budget is not None
-        return self._plan.budget.limits
+        return self._plan.excess(self._sizes(counts), self._whole, progress)
 
     def _sizes(self, counts: Counts) -> dict[str, int]:
         if self._plan.budget is None:
@@ -225,11 +241,7 @@ class Pruner:
             raise InputError("the network has no channels that could be pruned")
         least = dict.fromkeys(self._groups, 1)
         if self._excess(least, 1.0) > 0:
-            sizes = self._sizes(least)
-            needs = ", ".join(f"{sizes[name]:,} of {name.replace('_', ' ')}" for name in self._goals())
-            wanted = ", ".join(f"{int(goal):,} of {name.replace('_', ' ')}" for name, goal in self._goals().items())
-            streams = "" if self._plan.streams else "; with streams=True (--prune_streams) more can go"
-            raise InputError(f"pruned to one channel a group the network still has {needs}, not {wanted}{streams}")
+            raise InputError(self._plan.refusal(self._sizes(least), self._whole))
 
 
 def _written_by(layer: keras.layers.Layer) -> list:

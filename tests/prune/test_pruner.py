@@ -177,11 +177,44 @@ def test_goals_that_cannot_be_reached_are_refused_when_training_begins(digits):
 @pytest.mark.one_backend
 def test_a_growing_run_is_told_of_the_depth_between_at_which_too_little_can_go():
     spec = NetworkSpec("resnet50", (8, 8, 1), 10, width=16, exits=(2,))
-    ChannelPruning(0.7).check(spec, 1, 16)
-    for depth in (1, 16):
-        ChannelPruning(0.75).check(spec, depth, depth)
+    assert ChannelPruning(0.7).check(spec, 1, 16) == list(range(1, 17))
+    within = ChannelPruning(0.75).check(spec, 1, 16)
+    assert 4 not in within and {1, 16} < set(within)
     with pytest.raises(InputError, match="at depth 4: pruned to one channel a group"):
-        ChannelPruning(0.75).check(spec, 1, 16)
+        ChannelPruning(0.75).check(spec, 4, 4)
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
+@pytest.mark.parametrize("streams", [False, True])
+def test_what_can_be_reached_is_counted_as_a_pruner_counts_it(backbone, streams):
+    spec = NetworkSpec(backbone, (8, 8, 3), 10, width=4, exits=(2,))
+    for depth in (1, 3, 4):
+        network = build(spec, depth)
+        pruner = Pruner(network, PruningPlan(0.1, streams=streams), steps=1)
+        least = pruner._sizes(dict.fromkeys(pruner._groups, 1))["parameters"]
+        most = 1 - least / params(network)
+        assert ChannelPruning(most - 1e-6, streams=streams).check(spec, depth, depth) == [depth]
+        with pytest.raises(InputError, match=f"still has {least:,} of parameters"):
+            ChannelPruning(most + 1e-3, streams=streams).check(spec, depth, depth)
+
+
+@pytest.mark.one_backend
+def test_a_training_that_goes_on_from_a_later_epoch_has_a_window_of_its_own(digits):
+    network, watch = build(SPEC, 1), Watch()
+    fit(network, digits, ChannelPruning(0.5, end=1.0), watch, epochs=10, initial_epoch=8)
+    assert params(network) > watch.seen[0] > watch.seen[1] and share_left(network) <= 0.5
+
+
+@pytest.mark.one_backend
+def test_steps_that_are_executed_several_at_once_are_pruned_all_the_same():
+    networks = [build(SPEC, 1) for _ in range(2)]
+    networks[1].set_weights(networks[0].get_weights())
+    for network, at_once in zip(networks, (1, 7), strict=True):
+        pruner = Pruner(network, PruningPlan(0.5, end=0.5), steps=700)
+        held = [step for step in range(at_once - 1, 700, at_once) if pruner.due(step) and not pruner.after_step(step)]
+        assert held[-1] > 690  # to the end: an optimizer moves what is gone
+    assert [share_left(network) <= 0.5 for network in networks] == [True, True]
 
 
 def test_a_growing_run_prunes_in_another_window_unless_one_is_given():
