@@ -46,7 +46,7 @@ def all_layers(network: keras.Model) -> Iterator[keras.layers.Layer]:
 def custom_objects(network: keras.Model) -> dict[str, Any]:
     """The classes and functions of a network that are not Keras's, by the names under which Keras looks for them."""
     found: dict[str, Any] = {}
-    for layer in all_layers(network):
+    for layer in (network, *all_layers(network)):
         functions = (value for value in vars(layer).values() if isinstance(value, types.FunctionType))
         for thing in (type(layer), *functions):
             if thing.__module__.split(".")[0] != "keras":

@@ -9,7 +9,7 @@ import numpy as np
 from odn_keras.deploy.exportable import exportable, unwrapped
 from odn_keras.deploy.fidelity import Reference
 from odn_keras.deploy.metadata import with_metadata
-from odn_keras.deploy.tflite import checked_images, convert, fed_as, without_rescaling, write_checked
+from odn_keras.deploy.tflite import checked_images, convert, without_rescaling, write_checked
 from odn_keras.errors import InputError
 
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in a grey pixel (ITU-R BT.601), as Pillow and TensorFlow have it
@@ -56,7 +56,7 @@ def export_android(
     content = convert(copy, images, reference, "int8", "uint8")
     probabilities = reference.are_probabilities
     content = with_metadata(content, labels, name=name, description=description, probabilities=probabilities)
-    return write_checked(content, path, reference, "int8", fed_as(copy, images, "int8"))
+    return write_checked(content, path, reference, "int8", copy, images)
 
 
 def with_rgb_input(network: keras.Model) -> keras.Model:

@@ -23,7 +23,7 @@ from odn_keras.deploy.tflite import (
     CALIBRATION_IMAGES,
     INTEGER_TYPES,
     calibration_samples,
-    fed_as,
+    check_no_floats,
     input_of,
     without_rescaling,
     write_checked,
@@ -118,9 +118,8 @@ def export_qat(
         _tune_and_convert, copy, train, validation, epochs, learning_rate, batch_size, seed, integer_type, verbose
     )
     reference.check_copy([before])
-    return write_checked(
-        content, path, dataclasses.replace(reference, answers=[simulated]), "qat", fed_as(copy, shown, "qat")
-    )
+    tuned = dataclasses.replace(reference, answers=[simulated])
+    return write_checked(content, path, tuned, "qat", copy, shown)
 
 
 def check_layers(network: keras.Model) -> None:
@@ -139,7 +138,8 @@ def check_layers(network: keras.Model) -> None:
         if type(layer) not in TWINS:
             known = ", ".join(dict.fromkeys(layer_type.__name__ for layer_type in TWINS))
             raise InputError(
-                f"{what} cannot be trained quantisation-aware: only the layers {known}, and first a Rescaling to 0..1 or -1..1"
+                f"{what} cannot be trained quantisation-aware: only the layers {known}, "
+                "and first a Rescaling to 0..1 or -1..1"
             )
         if calls[layer.name] > 1:
             raise InputError(f"{what} is called {calls[layer.name]} times: give every call a layer of its own")
@@ -342,7 +342,6 @@ def _accuracy(quantized: Keras2Model, split: Split, prepare: Callable[[np.ndarra
 def _convert(quantized: Keras2Model, integer_type: str) -> bytes:
     import tensorflow as tf
     import tf_keras
-    from ai_edge_litert.interpreter import Interpreter
 
     single = tf_keras.Input(batch_shape=(1, *quantized.input_shape[1:]), name="image", dtype="float32")
     converter = tf.lite.TFLiteConverter.from_keras_model(tf_keras.Model(single, quantized(single)))
@@ -350,13 +349,5 @@ def _convert(quantized: Keras2Model, integer_type: str) -> bytes:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = converter.inference_output_type = tf.dtypes.as_dtype(integer_type)
     content = converter.convert()
-    floats = [
-        tensor["name"]
-        for tensor in Interpreter(model_content=content).get_tensor_details()
-        if tensor["dtype"] == np.float32
-    ]
-    if floats:
-        raise InputError(
-            f"the converter left {len(floats)} tensors of this network in float32, the first is {floats[0]!r}"
-        )
+    check_no_floats(content)
     return compact(content)

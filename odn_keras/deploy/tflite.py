@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 from collections.abc import Iterator
 
 import keras
@@ -10,7 +11,8 @@ import numpy as np
 from odn_keras.deploy import fidelity, tensorflow_process
 from odn_keras.deploy.exportable import exportable, unwrapped
 from odn_keras.deploy.fidelity import CHECKED_IMAGES, Answers, Reference
-from odn_keras.deploy.memory import compact
+from odn_keras.deploy.memory import compact, read_model
+from odn_keras.deploy.runtimes import LiteRTClassifier
 from odn_keras.errors import InputError
 from odn_keras.files import replacing
 from odn_keras.quiet import quiet
@@ -20,6 +22,7 @@ CALIBRATION_IMAGES = 1000  # what the commands take
 QUANTIZATIONS = ("int8", "float16", "dynamic", "none")
 INTEGER_TYPES = ("int8", "uint8")
 NOISE_IMAGES = 20
+INPUT_ERROR = 4  # steps; the converter gives tensors that are concatenated one range
 
 
 def export_tflite(
@@ -74,7 +77,7 @@ def export_tflite(
         images = checked_images(calibration_images, copy.input_shape[1:])
     reference = Reference.of(unwrapped(network), images)
     content = convert(copy, images, reference, quantize, integer_type)
-    return write_checked(content, path, reference, quantize, fed_as(copy, images, quantize))
+    return write_checked(content, path, reference, quantize, copy, images)
 
 
 def convert(
@@ -97,7 +100,9 @@ def convert(
     return content
 
 
-def write_checked(content: bytes, path: str | os.PathLike, reference: Reference, quantize: str, fed: np.ndarray) -> int:
+def write_checked(
+    content: bytes, path: str | os.PathLike, reference: Reference, quantize: str, copy: keras.Model, images: np.ndarray
+) -> int:
     """Writes the file if it answers as the reference does: its size in bytes.
 
     Args:
@@ -105,18 +110,28 @@ def write_checked(content: bytes, path: str | os.PathLike, reference: Reference,
         path: where it goes.
         reference: the float network's answers.
         quantize: how the file was quantised.
-        fed: the images of the reference as `fidelity.file_answers` takes them.
+        copy: the network that was converted, made by `exportable`.
+        images: those of the reference, and perhaps more, as `copy` takes them.
 
     Raises:
-        InputError: where it does not.
+        InputError: where it does not, or where pixels p are not the numbers p - 128.
     """
+    fed = _fed_as(copy, images, quantize)
     with replacing(pathlib.Path(path).expanduser()) as temporary:
         temporary.write_bytes(content)
+        if fed.dtype.kind in "iu":
+            error = LiteRTClassifier(temporary).input_error(*input_range(copy))
+            if error > INPUT_ERROR:
+                raise InputError(
+                    f"nothing is exported: TensorFlow's converter gives the input another scale than that of pixels, "
+                    f"{error:.0f} of 255 steps off, as it does where channels are taken apart (so do some "
+                    "keras.applications.*.preprocess_input): begin with one Rescaling or Normalization layer"
+                )
         reference.check_file([fidelity.file_answers(temporary, fed)], quantize)
     return len(content)
 
 
-def fed_as(copy: keras.Model, images: np.ndarray, quantize: str) -> np.ndarray:
+def _fed_as(copy: keras.Model, images: np.ndarray, quantize: str) -> np.ndarray:
     """The first of the images, as `fidelity.file_answers` feeds them to a file of the network."""
     _, rescaling = input_of(copy, images, "calibration")
     images = images[:CHECKED_IMAGES]
@@ -201,14 +216,32 @@ def _convert(network: keras.Model, images: np.ndarray, quantize: str, integer_ty
         content = converter.convert()
     except Exception as error:  # of any kind: what the converter cannot do it says in many ways
         raise InputError(
-            f"TensorFlow's converter cannot make a {quantize} file of this network: {_reason(error)}"
+            f"TensorFlow's converter cannot convert this network, quantize={quantize!r}: {_reason(error)}"
         ) from error
-    return compact(content) if quantize == "int8" else content, fidelity.answers(network, shown)
+    if quantize == "int8":
+        check_no_floats(content)
+        content = compact(content)
+    return content, fidelity.answers(network, shown)
+
+
+def check_no_floats(content: bytes) -> None:
+    """Raises `InputError` for a file of which the converter has left a part in float."""
+    from ai_edge_litert.schema_py_generated import TensorType
+
+    tensors = read_model(content).subgraphs[0].tensors
+    floats = [tensor.name.decode() for tensor in tensors if tensor.type in (TensorType.FLOAT32, TensorType.FLOAT16)]
+    if floats:
+        raise InputError(
+            f"TensorFlow's converter has no int8 form of a part of this network: {len(floats)} tensors stay in float, "
+            f"the first is {floats[0][-100:]!r}; quantize as dynamic or float16"
+        )
 
 
 def _reason(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [repr(error)]
-    return next((line for line in lines if "error:" in line), lines[0])[-300:]
+    unknown = re.search(r"'tf\.(\w+)' op is neither", str(error))
+    if unknown:
+        return f"TFLite has no operation {unknown[1]}"
+    return " ".join(str(error).split())[:300] or repr(error)
 
 
 def without_rescaling(network: keras.Model) -> tuple[keras.Model, keras.layers.Rescaling | None]:
@@ -247,9 +280,9 @@ def input_of(network: keras.Model, images: np.ndarray, which: str) -> tuple[kera
     if low < 0 and (rescaling.scale, rescaling.offset) == (1, 0):
         return rest, None
     if high > 1.01 * white or low < -0.01 * white:
-        wrong = high if high > 1.01 * white else low
+        far = high if high > 1.01 * white else low
         raise InputError(
-            f"the network takes pixels from 0 to {white:g}, the {which} images go to {wrong:g}: give them as in training"
+            f"the network takes pixels from 0 to {white:g}, the {which} images go to {far:g}: give them as in training"
         )
     return rest, rescaling
 
