@@ -64,9 +64,9 @@ def exportable(network: Any, *, with_exits: bool = False) -> keras.Model:
         _check_layer(layer)
     if not all(np.isfinite(weights).all() for weights in network.get_weights()):
         raise InputError("the network has weights that are NaN or infinite: it cannot be exported")
-    copy = with_dtype(network, "float32")
-    outputs = copy.outputs[0] if len(copy.outputs) == 1 else copy.outputs
-    return keras.Model(copy.inputs[0], outputs, name=network.name)
+    outputs = network.outputs[0] if len(network.outputs) == 1 else network.outputs
+    graph = keras.Model(network.inputs[0], outputs, name=network.name)  # no Sequential, list, dict or class of its own
+    return with_dtype(graph, "float32")
 
 
 def _check_layer(layer: keras.layers.Layer) -> None:

@@ -13,8 +13,10 @@ from odn_keras import InputError, LiteRTClassifier, OptimallyDeepNetwork, export
 from odn_keras.deploy import fidelity, tflite
 from odn_keras.deploy.exportable import exportable
 from odn_keras.deploy.fidelity import Reference
+from odn_keras.deploy.tflite import input_range
 
 pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.one_backend  # the last test runs all of them
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (150, 8, 8, 3)).astype(np.uint8)
 
@@ -121,6 +123,7 @@ def test_whatever_holds_one_network_is_exported(tmp_path, make):
     export_tflite(network, IMAGES, tmp_path / "model.tflite")
     export_android(network, IMAGES, ["a", "b", "c"], str(tmp_path / "android.tflite"))
     copy = exportable(network)
+    assert input_range(copy) == ((0.0, 255.0) if make is one_in_a_dict else (0.0, 1.0))
     expected = copy.predict(IMAGES[:20].astype("float32"), verbose=0)
     for file in ("model.tflite", "android.tflite"):
         assert fidelity.difference(LiteRTClassifier(tmp_path / file).predict(IMAGES[:20]), expected) < 0.03
@@ -192,7 +195,11 @@ import keras, numpy as np
 from keras import layers
 from odn_keras import NetworkSpec, build, export_tflite
 from odn_keras.deploy import fidelity
+from odn_keras.deploy.exportable import exportable
+from odn_keras.deploy.tflite import input_range
 
+sequential = keras.Sequential([keras.Input((8, 8, 3)), layers.Rescaling(1 / 255), layers.Flatten(), layers.Dense(3)])
+assert input_range(exportable(sequential)) == (0, 1)  # else the TensorFlow process would split it otherwise
 if sys.argv[1] == "channels_first":
     keras.config.set_image_data_format("channels_first")
     network = build(NetworkSpec("resnet18", (8, 8, 3), 3, width=4), 2)
@@ -212,7 +219,6 @@ assert fidelity.difference(fidelity.file_answers(sys.argv[2], images[:50]), expe
 """
 
 
-@pytest.mark.one_backend
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
 @pytest.mark.parametrize("what", ["channels_first", "a layer of the script"])
 def test_whatever_the_backend(tmp_path, backend, what):
