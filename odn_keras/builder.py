@@ -11,6 +11,7 @@ import warnings
 import keras
 from keras import layers
 
+from odn_keras import copying
 from odn_keras.architectures import NetworkSpec
 from odn_keras.elastic import ElasticWidth
 from odn_keras.errors import InputError
@@ -42,7 +43,7 @@ def build(spec: NetworkSpec, depth: int, dtype: str | None = None, *, elastic: b
     """
     spec.check_depth(depth)
     dtype = dtype or keras.config.dtype_policy().name
-    inputs = keras.Input(spec.input_shape, name="image")
+    inputs = keras.Input(spec.input_shape, name="image", dtype="float32")
     x = layers.Rescaling(spec.input_scale, name="rescaling", dtype=dtype)(inputs)
     x = _conv_bn(x, spec.out_channels(0), 3, spec.stem_stride, "stem", "", dtype)
     x = layers.ReLU(name="stem_relu", dtype=dtype)(x)
@@ -63,6 +64,7 @@ def load(path: str | os.PathLike) -> keras.Model:
     Raises:
         InputError: where there is no such file, or it cannot be read.
     """
+    path = os.path.expanduser(path)
     if not os.path.isfile(path):
         raise InputError(f"no such file: {path}")
     try:
@@ -71,6 +73,11 @@ def load(path: str | os.PathLike) -> keras.Model:
             return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # of Keras, zipfile, json or HDF5
         reason = str(error).strip().splitlines()
+        if reason and "Could not locate" in reason[0]:
+            raise InputError(
+                f"{path} holds a class or function of its own ({reason[0].split('. ')[0]}): only Python code that has "
+                "imported it can load the network; export from there, with odn_keras.export_tflite"
+            ) from error
         raise InputError(f"{path} is not a readable .keras file ({reason[0][:200] if reason else error!r})") from error
 
 
@@ -187,15 +194,12 @@ def at_exit(network: keras.Model, spec: NetworkSpec, depth: int) -> keras.Model:
 
 
 def with_dtype(network: keras.Model, dtype: str) -> keras.Model:
-    """A copy of a functional network in plain Keras layers, under another dtype policy, with equal weights."""
+    """A copy of a functional network in plain Keras layers, under another dtype policy, with equal weights and state.
 
-    def plain(layer: keras.layers.Layer) -> keras.layers.Layer:
-        description = keras.layers.serialize(layer)
-        return keras.layers.deserialize({**description, "config": {**description["config"], "dtype": dtype}})
-
-    copy = keras.models.clone_model(network, clone_function=plain)
-    copy.set_weights(network.get_weights())
-    return copy
+    Raises:
+        InputError: where it cannot be copied (see `odn_keras.copying`).
+    """
+    return copying.copy(network, dtype)
 
 
 def _block_index(layer_name: str) -> int:
@@ -211,14 +215,15 @@ def _conv_bn(x, filters: int, kernel: int, stride: int, place: str, which: str, 
         padding="same",
         use_bias=False,
         kernel_initializer="he_normal",
+        data_format="channels_last",
         name=f"{place}_conv{which}",
         dtype=dtype,
     )(x)
-    return BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{place}_bn{which}", dtype=dtype)(x)
+    return BatchNormalization(axis=-1, momentum=0.9, epsilon=1e-5, name=f"{place}_bn{which}", dtype=dtype)(x)
 
 
 def _classify(x, classes: int, pool: str, head: str, dtype: str):
-    x = layers.GlobalAveragePooling2D(name=pool, dtype=dtype)(x)
+    x = layers.GlobalAveragePooling2D(data_format="channels_last", name=pool, dtype=dtype)(x)
     return layers.Dense(classes, activation="softmax", name=head, dtype="float32")(x)
 
 

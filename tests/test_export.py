@@ -4,7 +4,8 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from odn_keras import LiteRTClassifier, NetworkSpec, RunOptions, build, export
+from odn_keras import LiteRTClassifier, NetworkSpec, RunOptions, build, export, load, load_dataset
+from odn_keras.deploy import bundle
 from odn_keras.run_folder import RunFolder
 
 pytest.importorskip("tensorflow")
@@ -42,10 +43,27 @@ def test_a_run_becomes_files_for_every_device(run_command, run, digits, tmp_path
     assert grey["input"]["feed"] == "pixel p (0..255) as the int8 number p - 128"
     assert rgb["input"]["feed"] == "pixel p (0..255) as the uint8 number p"
     assert max(grey["input"]["largest_error_steps"], rgb["input"]["largest_error_steps"]) < 1
+    for file in (grey, rgb):
+        assert abs(file["float_accuracy"] - file["accuracy"]) < 0.05
+        assert 0 < file["difference"] < 0.05 and file["probabilities"]
     assert grey["bytes"] == (out / "model.tflite").stat().st_size
     assert f"kArenaBytes = {result['microcontroller']['arena_bytes']};" in (out / "model.h").read_text()
     assert result["ethos_u"]["cpu_operators"] == 0
     assert all(str(path) in printed for path in out.iterdir())
+
+
+def test_a_loss_of_more_than_a_point_is_said_loudly(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    network, dataset = load(run / "model.keras"), load_dataset("digits")
+    result = bundle.export(network, dataset, "~/exported", targets=())
+    assert (tmp_path / "exported" / "model.tflite").exists()
+    (row,) = result["files"]
+    row |= {"accuracy": row["float_accuracy"], "probabilities": True}
+    assert "WARNING" not in bundle.table(result)
+    row |= {"float_accuracy": 0.95, "accuracy": 0.93, "probabilities": False}
+    told = bundle.table(result)
+    assert "WARNING: model.tflite loses 2.0 points of accuracy: the float network has 0.9500" in told
+    assert "no probabilities" in told
 
 
 def test_quantisation_aware_training_and_float_files(run_command, run, digits, tmp_path):

@@ -1,17 +1,18 @@
 """The file for Android's task library and the browser: RGB pixels in, names of the classes on board."""
 
 import os
-import pathlib
-import tempfile
 from collections.abc import Sequence
 
 import keras
 import numpy as np
 
+from odn_keras.deploy.exportable import exportable, unwrapped
+from odn_keras.deploy.fidelity import Reference
 from odn_keras.deploy.metadata import with_metadata
-from odn_keras.deploy.tflite import export_tflite, exportable
+from odn_keras.deploy.tflite import checked_images, convert, without_rescaling, write_checked
 from odn_keras.errors import InputError
-from odn_keras.files import replacing
+
+LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in a grey pixel (ITU-R BT.601), as Pillow and TensorFlow have it
 
 
 def export_android(
@@ -25,12 +26,11 @@ def export_android(
 ) -> int:
     """Converts a network to a fully-integer `.tflite` file that MediaPipe's `ImageClassifier` takes.
 
-    Its input is uint8 and has three channels; that of a grey network takes their mean. The weights are the network's:
-    nothing is trained again.
+    Its input is uint8 and has three channels; a grey network sees the luma of a colour image, as in training. The
+    weights are the network's: nothing is trained again. The file is checked as by `export_tflite`.
 
     Args:
-        network: a functional classifier of one image input with 1 or 3 channels, whose first layer with weights is a
-            convolution.
+        network: as `export_tflite` takes it, of images with 1 or 3 channels.
         calibration_images: as `export_tflite` takes them.
         labels: the name of each class, in the order of the outputs.
         path: the file to write.
@@ -42,43 +42,36 @@ def export_android(
     Raises:
         InputError: as `export_tflite` does, or where the labels do not match the outputs.
     """
-    if len(labels) != network.output_shape[-1]:
-        raise InputError(f"the network has {network.output_shape[-1]} outputs, got {len(labels)} labels")
-    if network.input_shape[-1] not in (1, 3):
+    copy = exportable(network)
+    if len(labels) != copy.output_shape[-1]:
+        raise InputError(f"the network has {copy.output_shape[-1]} outputs, got {len(labels)} labels")
+    if copy.input_shape[-1] not in (1, 3):
         raise InputError(
-            f"Android's library wants grey or RGB images, the network takes {network.input_shape[-1]} channels"
+            f"Android's library wants grey or RGB images, the network takes {copy.input_shape[-1]} channels"
         )
-    if network.input_shape[-1] == 1:
-        network = with_rgb_input(network)
-        calibration_images = np.repeat(calibration_images, 3, axis=-1)
-    with tempfile.TemporaryDirectory() as folder:
-        plain = pathlib.Path(folder, "model.tflite")
-        export_tflite(network, calibration_images, plain, integer_type="uint8")
-        content = with_metadata(plain.read_bytes(), labels, name=name, description=description)
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
-    return len(content)
+    images = checked_images(calibration_images, copy.input_shape[1:])
+    reference = Reference.of(unwrapped(network), images)
+    if copy.input_shape[-1] == 1:
+        copy, images = with_rgb_input(copy), np.repeat(images, 3, axis=-1)
+    content = convert(copy, images, reference, "int8", "uint8")
+    probabilities = reference.are_probabilities
+    content = with_metadata(content, labels, name=name, description=description, probabilities=probabilities)
+    return write_checked(content, path, reference, "int8", copy, images)
 
 
 def with_rgb_input(network: keras.Model) -> keras.Model:
-    """The same network for images of three channels, of which it takes the mean: each has a third of the weights.
+    """A copy for images of three channels, of which the network takes the luma.
 
-    Raises:
-        InputError: where the first layer with weights is no convolution of one channel.
+    The channels are weighted in a convolution of one pixel in front of the network, behind a leading `Rescaling`.
     """
-    network = exportable(network)
-    first = next(layer for layer in network.layers if layer.weights)
-    if not isinstance(first, keras.layers.Conv2D) or first.kernel.shape[2] != 1:
-        raise InputError(
-            f"for Android's file the network must begin with a Conv2D of one channel, not with {first.name!r}: "
-            "leave the target android out"
-        )
-    image = keras.Input((*network.input_shape[1:-1], 3), name="image")
-    copy = keras.models.clone_model(network, input_tensors=image)
-    for layer in network.layers:
-        kernel, *others = layer.get_weights() or [None]
-        if layer is first:
-            kernel = np.repeat(kernel, 3, axis=2) / 3
-        if kernel is not None:
-            copy.get_layer(layer.name).set_weights([kernel, *others])
+    rest, rescaling = without_rescaling(exportable(network))
+    image = keras.Input((*rest.input_shape[1:-1], len(LUMA)), name="image", dtype="float32")
+    grey = keras.layers.Conv2D(
+        1, 1, use_bias=False, data_format="channels_last", trainable=False, dtype="float32", name="luma"
+    )
+    scaled = image
+    if rescaling:
+        scaled = keras.layers.Rescaling(rescaling.scale, rescaling.offset, dtype="float32", name="rgb_rescaling")(image)
+    copy = keras.Model(image, rest(grey(scaled)), name=network.name)
+    grey.set_weights([np.reshape(np.array(LUMA, np.float32), (1, 1, len(LUMA), 1))])
     return copy

@@ -14,7 +14,8 @@ from odn_keras.budget import Budget
 from odn_keras.data import Dataset
 from odn_keras.deploy.android import export_android
 from odn_keras.deploy.c_array import write_c_array
-from odn_keras.deploy.exported import ExportedFile, calibration_images, export_measured, measured
+from odn_keras.deploy.exportable import unwrapped
+from odn_keras.deploy.exported import ExportedFile, answers_of_test, calibration_images, export_measured, measured
 from odn_keras.deploy.metadata import LABELS
 from odn_keras.deploy.micro import MicroClassifier, measure_arena
 from odn_keras.deploy.qat import BATCH_SIZE
@@ -26,6 +27,7 @@ from odn_keras.files import TEMPORARY_PREFIX, write_json, write_lines
 
 MODEL, ANDROID, VELA, REPORT = "model.tflite", "android.tflite", "model_vela.tflite", "export.json"
 FILES = (MODEL, ANDROID, VELA, LABELS, "model.cc", "model.h", REPORT)
+LOUD_LOSS = 0.01  # of accuracy, against the float network
 COMPARED_IMAGES = 20  # in TFLite Micro's portable kernels, which take their time
 TARGETS = ("microcontroller", "android")
 CHOICES = (*QUANTIZATIONS, "qat")
@@ -35,7 +37,7 @@ TARGETS_OF = {"int8": TARGETS, "qat": ("microcontroller",)}  # fine-tuned weight
 def export(
     network: keras.Model,
     dataset: Dataset,
-    out: pathlib.Path,
+    out: str | os.PathLike,
     *,
     quantize: str = "int8",
     targets: tuple[str, ...] | None = None,
@@ -50,7 +52,7 @@ def export(
     Args:
         network: as `export_tflite` takes it.
         dataset: what it was trained on.
-        out: the folder, made if need be.
+        out: the folder, made if need be; a path in which `~` is the home folder.
         quantize: one of `QUANTIZATIONS`, or `"qat"` for quantisation-aware training.
         targets: `"microcontroller"` for `model.cc` and `model.h`, with the arena measured in TFLite Micro; `"android"`
             for `android.tflite`, of three channels and with metadata. Default: with `"int8"` both, with `"qat"` the
@@ -67,9 +69,11 @@ def export(
         InputError: where the network, the dataset and the choices do not fit together, or a tool is missing.
     """
     check_choices(quantize, targets, vela, budget)
-    if network.input_shape[1:] != dataset.input_shape or network.output_shape[1:] != (dataset.num_classes,):
+    out, network = pathlib.Path(out).expanduser(), unwrapped(network)
+    takes, gives = (tuple(tensors[0].shape[1:]) for tensors in (network.inputs, network.outputs))
+    if takes != dataset.input_shape or gives != (dataset.num_classes,):
         raise InputError(
-            f"the network takes images of {network.input_shape[1:]} and has {network.output_shape[-1]} outputs, "
+            f"the network takes images of {takes} and has {gives[-1]} outputs, "
             f"{dataset.name} has images of {dataset.input_shape} in {dataset.num_classes} classes"
         )
     if quantize == "qat" and len(dataset.train[1]) < BATCH_SIZE:
@@ -95,7 +99,8 @@ def _write(network, dataset, out, quantize, targets, vela, budget, name) -> dict
     write_lines(dataset.class_names, out / LABELS)
     if "android" in targets:  # the first, for not every network can be one of RGB images, and this says so at once
         export_android(network, calibration_images(dataset), dataset.class_names, out / ANDROID, name=name)
-    file = export_measured(network, dataset, out / MODEL, quantize)
+    float_answers = answers_of_test(network, dataset)
+    file = export_measured(network, dataset, out / MODEL, quantize, float_answers)
     files = [_row(file)]
     result: dict[str, Any] = {"dataset": dataset.name, "quantize": quantize, "files": files}
     arena = None
@@ -103,7 +108,7 @@ def _write(network, dataset, out, quantize, targets, vela, budget, name) -> dict
         result["microcontroller"] = _microcontroller(file.path, dataset, out)
         arena = result["microcontroller"]["arena_bytes"]
     if "android" in targets:
-        files.append(_row(measured(network, dataset, out / ANDROID)))
+        files.append(_row(measured(network, dataset, out / ANDROID, float_answers)))
     latency = None
     if vela:
         result["ethos_u"] = dataclasses.asdict(compile_for_ethos_u(file.path, vela, out / VELA))
@@ -151,7 +156,15 @@ def _row(file: ExportedFile) -> dict[str, Any]:
     fed: dict[str, Any] = {"feed": file.feed}
     if file.input_error is not None:
         fed |= {"largest_error_steps": file.input_error, **dataclasses.asdict(file.input)}
-    return {"file": file.path.name, "bytes": file.bytes, "input": fed, **dataclasses.asdict(file.measurement)}
+    return {
+        "file": file.path.name,
+        "bytes": file.bytes,
+        "input": fed,
+        "probabilities": file.probabilities,
+        **dataclasses.asdict(file.measurement),
+        "float_accuracy": file.float_accuracy,
+        "difference": file.difference,
+    }
 
 
 def _microcontroller(path: pathlib.Path, dataset: Dataset, out: pathlib.Path) -> dict[str, Any]:
@@ -165,6 +178,14 @@ def _microcontroller(path: pathlib.Path, dataset: Dataset, out: pathlib.Path) ->
     return {"arena_bytes": arena, "largest_difference_steps": int(np.abs(ours - theirs).max())}
 
 
+def _loss(file: dict[str, Any]) -> str:
+    lost = 100 * (file["float_accuracy"] - file["accuracy"])
+    return (
+        f"WARNING: {file['file']} loses {lost:.1f} points of accuracy: the float network has "
+        f"{file['float_accuracy']:.4f}; try --quantize=qat, or float16 where a device computes in float"
+    )
+
+
 def table(result: dict[str, Any]) -> str:
     """What was exported, for a person."""
     lines = [f"{'file':<20}{'bytes':>12}{'accuracy':>10}{'ms, median':>12}{'ms, 95 %':>10}"]
@@ -173,6 +194,9 @@ def table(result: dict[str, Any]) -> str:
         for file in result["files"]
     ]
     lines.append(f"accuracy of {result['files'][0]['images']:,} test images, in LiteRT on this machine, one thread")
+    lines += [_loss(file) for file in result["files"] if file["float_accuracy"] - file["accuracy"] > LOUD_LOSS]
+    if not result["files"][0]["probabilities"]:
+        lines.append("the outputs are no probabilities but other scores: the network does not end with a softmax")
     if micro := result.get("microcontroller"):
         lines.append(
             f"TFLite Micro: arena of {micro['arena_bytes']:,} bytes; outputs within "

@@ -92,6 +92,7 @@ def write_c_array(
     """
     if arena_bytes < 1:
         raise InputError(f"arena_bytes must be positive, got {arena_bytes}")
+    tflite_path = pathlib.Path(tflite_path).expanduser()
     classifier = LiteRTClassifier(tflite_path)
     if classifier.dtypes != [np.int8, np.int8]:
         found = " and ".join(dtype.__name__ for dtype in classifier.dtypes)
@@ -131,8 +132,9 @@ def write_stage_array(
 
 
 def _write(tflite_path, name, folder, arena_bytes, facts="", declarations="", definitions="") -> None:
-    content, folder = pathlib.Path(tflite_path).read_bytes(), pathlib.Path(folder)
-    file = _ascii(pathlib.Path(tflite_path).name)
+    tflite_path, folder = pathlib.Path(tflite_path).expanduser(), pathlib.Path(folder).expanduser()
+    content = tflite_path.read_bytes()
+    file = _ascii(tflite_path.name)
     arena = "" if arena_bytes is None else ARENA.format(arena_bytes=arena_bytes)
     header = HEADER.format(
         file=file,

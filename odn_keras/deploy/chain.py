@@ -7,17 +7,19 @@ that of the whole network.
 
 import os
 import pathlib
+import tempfile
 from collections.abc import Sequence
 
 import keras
 import numpy as np
 
 from odn_keras.deploy.c_array import c_string
+from odn_keras.deploy.exportable import unwrapped
 from odn_keras.deploy.memory import compact, read_model, write_model
-from odn_keras.deploy.routed import NO_INT8, PROBABILITY, int8_threshold
-from odn_keras.deploy.tflite import int8_with_exits
+from odn_keras.deploy.routed import NO_INT8, PROBABILITY, Chain, int8_threshold
+from odn_keras.deploy.tflite import as_pixels, converted_with_exits
 from odn_keras.errors import InputError
-from odn_keras.files import replacing
+from odn_keras.files import TEMPORARY_PREFIX, replacing
 
 STAGE = "stage{}.tflite"
 WITHOUT_EXITS = "the network has no exit before its end: train with --exits=all, deeper than one block"
@@ -59,11 +61,12 @@ def export_chain(
     """Writes `stage1.tflite`, `stage2.tflite` ... , each with its memory plan for TFLite Micro.
 
     Stage 1 takes int8 images as `export_tflite` has it, every other the features of the one before. All but the last
-    give int8 probabilities and int8 features, in that order; the last gives probabilities.
+    give int8 probabilities and int8 features, in that order; the last gives probabilities. They are checked together
+    as `export_tflite` checks a file.
 
     Args:
-        network: a functional classifier of one image input and, as outputs, its exits and its end, as `build` makes it
-            from a spec with exits.
+        network: a functional classifier of one image input and, as outputs, its exits and its end, the shallowest
+            first, as `build` makes it from a spec with exits; or the `OptimallyDeepNetwork` that holds it.
         calibration_images: see `export_tflite`.
         folder: an existing one.
 
@@ -74,14 +77,20 @@ def export_chain(
         InputError: for a network without exits, or one that only one tensor does not join from exit to exit, or whose
             outputs are no probabilities; and as `export_tflite`.
     """
-    if len(getattr(network, "outputs", [])) < 2:
+    network, folder = unwrapped(network), pathlib.Path(folder).expanduser()
+    if len(network.outputs) < 2:
         raise InputError(WITHOUT_EXITS)
-    whole = int8_with_exits(network, calibration_images)
-    paths = [pathlib.Path(folder, STAGE.format(number)) for number in range(1, len(network.outputs) + 1)]
-    for path, content in zip(paths, split(whole), strict=True):
-        with replacing(path) as temporary:
-            temporary.write_bytes(content)
-    return paths, end_only(whole)
+    whole, reference = converted_with_exits(network, calibration_images)
+    names = [STAGE.format(number) for number in range(1, len(network.outputs) + 1)]
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=folder) as written:
+        paths = [pathlib.Path(written, name) for name in names]
+        for path, content in zip(paths, split(whole), strict=True):
+            path.write_bytes(content)
+        reference.check_file(list(Chain(paths).predict_every_exit(as_pixels(network, reference.images))), "int8")
+        for path in paths:
+            with replacing(folder / path.name) as temporary:
+                temporary.write_bytes(path.read_bytes())
+    return [folder / name for name in names], end_only(whole)
 
 
 def split(whole: bytes) -> list[bytes]:
@@ -192,5 +201,5 @@ def write_header(
         classes=len(labels),
         labels=",\n".join(f"    {c_string(label)}" for label in labels),
     )
-    with replacing(path) as temporary:
+    with replacing(pathlib.Path(path).expanduser()) as temporary:
         temporary.write_text(text, encoding="ascii", newline="\n")

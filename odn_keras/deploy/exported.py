@@ -10,6 +10,8 @@ import numpy as np
 
 from odn_keras.budget import Budget
 from odn_keras.data import Dataset
+from odn_keras.deploy import fidelity
+from odn_keras.deploy.exportable import unwrapped
 from odn_keras.deploy.latency import measure_latencies
 from odn_keras.deploy.micro import measure_arena
 from odn_keras.deploy.qat import export_qat
@@ -25,18 +27,25 @@ class ExportedFile:
         path: where it is.
         bytes: its size.
         feed: in words, how pixels go in.
+        probabilities: whether the network's outputs are, or are other scores.
         input_error: of an integer file, how far that is from the truth at worst, in quantisation steps; else `None`.
         input, output: their quantisation; of a float file it means nothing.
         measurement: accuracy and latency on the test images.
+        float_accuracy: that of the float network on them.
+        difference: of the file's outputs from the float network's on the first of them: the mean of the largest of an
+            image's (see `odn_keras.deploy.fidelity`).
     """
 
     path: pathlib.Path
     bytes: int
     feed: str
+    probabilities: bool
     input_error: float | None
     input: Quantization
     output: Quantization
     measurement: Measurement
+    float_accuracy: float
+    difference: float
 
     def against(
         self, budget: Budget | None, arena: int | None = None, latency_ms: float | None = None
@@ -60,7 +69,13 @@ class ExportedFile:
         return budget.measured(self.bytes, arena, latency_ms)
 
 
-def export_measured(network: keras.Model, dataset: Dataset, path: pathlib.Path, quantize: str = "int8") -> ExportedFile:
+def export_measured(
+    network: keras.Model,
+    dataset: Dataset,
+    path: pathlib.Path,
+    quantize: str = "int8",
+    float_answers: np.ndarray | None = None,
+) -> ExportedFile:
     """Writes a network's file and measures it.
 
     Calibration and quantisation-aware training see training images only.
@@ -70,6 +85,7 @@ def export_measured(network: keras.Model, dataset: Dataset, path: pathlib.Path, 
         dataset: what it was trained on.
         path: the file to write.
         quantize: one of `export_tflite`'s, or `"qat"` for quantisation-aware training.
+        float_answers: see `measured`.
 
     Raises:
         InputError: as `export_tflite` and `export_qat` do.
@@ -78,22 +94,43 @@ def export_measured(network: keras.Model, dataset: Dataset, path: pathlib.Path, 
         export_qat(network, dataset.train, dataset.validation, path)
     else:
         export_tflite(network, calibration_images(dataset), path, quantize=quantize)
-    return measured(network, dataset, path)
+    return measured(network, dataset, path, float_answers)
 
 
-def measured(network: keras.Model, dataset: Dataset, path: pathlib.Path) -> ExportedFile:
-    """Measures a file of the network that is written already."""
+def measured(
+    network: keras.Model, dataset: Dataset, path: pathlib.Path, float_answers: np.ndarray | None = None
+) -> ExportedFile:
+    """Measures a file of the network that is written already.
+
+    Args:
+        network: that was exported.
+        dataset: of whose test images it is measured.
+        path: of the file.
+        float_answers: of the network for the test images, (n, classes), where they are known already.
+    """
+    images, labels = dataset.test
+    if float_answers is None:
+        float_answers = answers_of_test(network, dataset)
     classifier = LiteRTClassifier(path)
     integer = classifier.dtypes[0] != np.float32
+    some = slice(fidelity.CHECKED_IMAGES)
     return ExportedFile(
         path,
         path.stat().st_size,
         classifier.feed(),
+        fidelity.are_probabilities(float_answers),
         classifier.input_error(*input_range(network)) if integer else None,
         classifier.input,
         classifier.output,
-        measure(classifier, *dataset.test),
+        measure(classifier, images, labels),
+        float(np.mean(float_answers.argmax(axis=-1) == labels)),
+        fidelity.difference(classifier.predict(images[some]), float_answers[some]),
     )
+
+
+def answers_of_test(network: keras.Model, dataset: Dataset) -> np.ndarray:
+    """The float network's outputs for the test images, (n, classes)."""
+    return fidelity.answers(unwrapped(network), dataset.test[0])[0]
 
 
 def calibration_images(dataset: Dataset) -> np.ndarray:

@@ -20,13 +20,16 @@ IMAGE_PROPERTIES, NORMALIZATION_OPTIONS = 2, 1  # members of the schema's unions
 RGB, TENSOR_AXIS_LABELS = 1, 2
 
 
-def with_metadata(content: bytes, labels: Sequence[str], *, name: str, description: str) -> bytes:
+def with_metadata(
+    content: bytes, labels: Sequence[str], *, name: str, description: str, probabilities: bool = True
+) -> bytes:
     """Adds metadata to an image classifier of RGB images: a description, the normalisation, the labels.
 
     Args:
         content: of a `.tflite` file whose input is pixels from 0 to 255.
         labels: the name of each class, in the order of the outputs.
         name, description: of the model, for people.
+        probabilities: whether the outputs are; other scores are called so, and have no range.
 
     Returns:
         The new file's content: the model, and behind it a zip with the labels.
@@ -36,7 +39,7 @@ def with_metadata(content: bytes, labels: Sequence[str], *, name: str, descripti
     model = read_model(content)
     entry, buffer = schema.MetadataT(), schema.BufferT()
     entry.name, entry.buffer = BUFFER, len(model.buffers)
-    buffer.data = np.frombuffer(_metadata(name, description), np.uint8)
+    buffer.data = np.frombuffer(_metadata(name, description, probabilities), np.uint8)
     model.metadata = [*(model.metadata or []), entry]
     model.buffers.append(buffer)
     file = io.BytesIO(write_model(model))
@@ -46,7 +49,7 @@ def with_metadata(content: bytes, labels: Sequence[str], *, name: str, descripti
     return file.getvalue()
 
 
-def _metadata(name: str, description: str) -> bytes:
+def _metadata(name: str, description: str, probabilities: bool) -> bytes:
     import flatbuffers
 
     builder = flatbuffers.Builder(1024)
@@ -82,15 +85,11 @@ def _metadata(name: str, description: str) -> bytes:
         }
     )
     file = table({0: text(LABELS), 1: text("The names of the classes.")}, {2: TENSOR_AXIS_LABELS})
-    probabilities = table(
-        {
-            0: text("probability"),
-            1: text("The probability of each class."),
-            5: table({0: floats(1), 1: floats(0)}),
-            6: vector(file),
-        }
-    )
-    graph = table({2: vector(image), 3: vector(probabilities)})
+    what = "probability" if probabilities else "score"
+    output = {0: text(what), 1: text(f"The {what} of each class."), 6: vector(file)}
+    if probabilities:
+        output[5] = table({0: floats(1), 1: floats(0)})  # max, min
+    graph = table({2: vector(image), 3: vector(table(output))})
     whole = table({0: text(name), 1: text(description), 2: text("1"), 3: vector(graph), 7: text(PARSER_VERSION)})
     builder.Finish(whole, IDENTIFIER)
     return bytes(builder.Output())

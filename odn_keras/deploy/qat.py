@@ -4,9 +4,10 @@ tensorflow-model-optimization (tfmot) simulates that arithmetic, and takes only 
 network gets a twin there, layer by layer. Both Kerases live in one process.
 """
 
+import contextlib
+import dataclasses
 import importlib.util
 import os
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -15,17 +16,19 @@ import numpy as np
 
 from odn_keras.batches import Batches
 from odn_keras.deploy import tensorflow_process
+from odn_keras.deploy.exportable import exportable, unwrapped
+from odn_keras.deploy.fidelity import CHECKED_IMAGES, Reference
 from odn_keras.deploy.memory import compact
 from odn_keras.deploy.tflite import (
     CALIBRATION_IMAGES,
     INTEGER_TYPES,
     calibration_samples,
-    check_pixels,
-    exportable,
+    check_no_floats,
+    input_of,
     without_rescaling,
+    write_checked,
 )
 from odn_keras.errors import InputError
-from odn_keras.files import replacing
 from odn_keras.normalization import BatchNormalization
 from odn_keras.quiet import quiet
 from odn_keras.spool import Images
@@ -73,10 +76,12 @@ def export_qat(
     The file is of the same kind, operator for operator: pixel p is the int8 number p - 128. Of the states before
     fine-tuning and after each epoch the one is exported that is best on the validation images, in the simulation of
     the int8 file. The network given is left as it is. Where `export_tflite` loses nothing there is nothing to win:
-    compare the two files.
+    compare the two files. Two things are checked as in `odn_keras.deploy.fidelity`: that before training the twin
+    answers as the network, and that the file answers as the simulation.
 
     Args:
-        network: a functional classifier of one image input, made of the layers that `odn_keras.build` uses.
+        network: a functional or sequential classifier of one image input, made of the layers that `odn_keras.build`
+            uses, or the `OptimallyDeepNetwork` that holds it.
         train: training images as the network takes them, of shape (n, height, width, channels), and integer labels of
             shape (n,). They are shuffled, not augmented.
         validation: the same, of images to choose by.
@@ -102,37 +107,39 @@ def export_qat(
     for package in ("tensorflow_model_optimization", "tf_keras"):
         if importlib.util.find_spec(package) is None:
             raise InputError(f"quantisation-aware training needs {package}: pip install 'odn_keras[qat]'")
-    check_layers(network)
-    network = exportable(network)
-    train, validation = _checked(network, train, "training"), _checked(network, validation, "validation")
+    copy = exportable(network)
+    check_layers(copy)
+    train, validation = _checked(copy, train, "training"), _checked(copy, validation, "validation")
     if not 1 <= batch_size <= len(train[1]):
         raise InputError(f"batch_size must be from 1 to {len(train[1])}, the training images, got {batch_size}")
-    content = tensorflow_process.call(
-        _tune_and_convert, network, train, validation, epochs, learning_rate, batch_size, seed, integer_type, verbose
+    shown = train[0][:CHECKED_IMAGES]
+    reference = Reference.of(unwrapped(network), shown)
+    content, before, simulated = tensorflow_process.call(
+        _tune_and_convert, copy, train, validation, epochs, learning_rate, batch_size, seed, integer_type, verbose
     )
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
-    return pathlib.Path(path).stat().st_size
+    reference.check_copy([before])
+    tuned = dataclasses.replace(reference, answers=[simulated])
+    return write_checked(content, path, tuned, "qat", copy, shown)
 
 
 def check_layers(network: keras.Model) -> None:
-    """Whether every layer has a twin.
+    """Whether every layer has a twin, of a network made by `exportable`.
 
     Raises:
         InputError: naming the first that has none.
     """
-    if not hasattr(network, "operations"):
-        raise InputError(f"the network must be a functional keras.Model, got {type(network).__name__}")
     _, rescaling = without_rescaling(network)
     calls = {layer["name"]: len(layer["inbound_nodes"]) for layer in network.get_config()["layers"]}
     for layer in network.operations[1:]:
-        what = f"layer {layer.name!r} of type {type(layer).__name__}"
+        kind = "layer" if isinstance(layer, keras.layers.Layer) else "operation"
+        what = f"{kind} {layer.name!r} of type {type(layer).__name__}"
         if layer is rescaling:
             continue
         if type(layer) not in TWINS:
             known = ", ".join(dict.fromkeys(layer_type.__name__ for layer_type in TWINS))
             raise InputError(
-                f"{what} cannot be trained quantisation-aware: only {known}, and first a Rescaling to 0..1 or -1..1"
+                f"{what} cannot be trained quantisation-aware: only the layers {known}, "
+                "and first a Rescaling to 0..1 or -1..1"
             )
         if calls[layer.name] > 1:
             raise InputError(f"{what} is called {calls[layer.name]} times: give every call a layer of its own")
@@ -155,7 +162,7 @@ def _checked(network: keras.Model, split: Split, which: str) -> Split:
             f"{which} labels must be from 0 to {classes - 1}, as the network has {classes} classes, "
             f"got {labels.min()} to {labels.max()}"
         )
-    check_pixels(images[:CALIBRATION_IMAGES], without_rescaling(network)[1], which)
+    input_of(network, images[:CALIBRATION_IMAGES], which)
     on_other_backend = keras.backend.backend() != "tensorflow"  # the data go to another process, as a whole
     return images[:] if on_other_backend else images, labels
 
@@ -170,20 +177,37 @@ def _tune_and_convert(
     seed: int,
     integer_type: str,
     verbose: int,
-) -> bytes:
-    _, rescaling = without_rescaling(network)
+) -> tuple[bytes, np.ndarray, np.ndarray]:
+    """The file's content, and of the first training images the answers before training and those simulated after it."""
+    _, rescaling = input_of(network, train[0][:CALIBRATION_IMAGES], "training")
 
     def prepare(images: np.ndarray) -> np.ndarray:
         images = images.astype(np.float32)
         return images * rescaling.scale + rescaling.offset if rescaling else images
 
-    with quiet():
+    with _keras2_in_float32(), quiet():
         samples = np.concatenate([image for (image,) in calibration_samples(train[0][:CALIBRATION_IMAGES], rescaling)])
-        quantized = _quantize(build_twin(network), samples)
+        twin, shown = build_twin(network), prepare(train[0][:CHECKED_IMAGES])
+        before = twin.predict_on_batch(shown)
+        quantized = _quantize(twin, samples)
     batches = Batches(train, network.output_shape[-1], batch_size, seed)
-    _fine_tune(quantized, batches, validation, prepare, epochs, learning_rate, verbose)
-    with quiet():
-        return _convert(quantized, integer_type)
+    with _keras2_in_float32():
+        _fine_tune(quantized, batches, validation, prepare, epochs, learning_rate, verbose)
+    with _keras2_in_float32(), quiet():
+        return _convert(quantized, integer_type), before, quantized.predict_on_batch(shown)
+
+
+@contextlib.contextmanager
+def _keras2_in_float32():
+    """Whatever a user's configuration file has made of Keras 2: tfmot's layers take the global type."""
+    import tf_keras
+
+    floatx = tf_keras.backend.floatx()
+    tf_keras.backend.set_floatx("float32")
+    try:
+        yield
+    finally:
+        tf_keras.backend.set_floatx(floatx)
 
 
 def build_twin(network: keras.Model) -> Keras2Model:
@@ -194,7 +218,7 @@ def build_twin(network: keras.Model) -> Keras2Model:
     import tf_keras
 
     _, rescaling = without_rescaling(network)
-    inputs = tf_keras.Input(network.input_shape[1:], name=network.operations[0].name)
+    inputs = tf_keras.Input(network.input_shape[1:], name=network.operations[0].name, dtype="float32")
     tensors = {id(network.input): inputs}
     for layer in network.operations[1:]:
         outputs = keras.tree.map_structure(lambda tensor: tensors[id(tensor)], layer.input)
@@ -203,11 +227,11 @@ def build_twin(network: keras.Model) -> Keras2Model:
             softmax = config.get("activation") == "softmax"
             if softmax:
                 config["activation"] = "linear"
-            copy = getattr(tf_keras.layers, type(layer).__name__)(**config)
+            copy = getattr(tf_keras.layers, type(layer).__name__)(**config, dtype="float32")
             outputs = copy(outputs)
             copy.set_weights(layer.get_weights())
             if softmax:
-                outputs = tf_keras.layers.Softmax(name=f"{layer.name}_softmax")(outputs)
+                outputs = tf_keras.layers.Softmax(name=f"{layer.name}_softmax", dtype="float32")(outputs)
         tensors[id(layer.output)] = outputs
     return tf_keras.Model(inputs, tensors[id(network.output)], name=network.name)
 
@@ -318,21 +342,12 @@ def _accuracy(quantized: Keras2Model, split: Split, prepare: Callable[[np.ndarra
 def _convert(quantized: Keras2Model, integer_type: str) -> bytes:
     import tensorflow as tf
     import tf_keras
-    from ai_edge_litert.interpreter import Interpreter
 
-    single = tf_keras.Input(batch_shape=(1, *quantized.input_shape[1:]), name="image")
+    single = tf_keras.Input(batch_shape=(1, *quantized.input_shape[1:]), name="image", dtype="float32")
     converter = tf.lite.TFLiteConverter.from_keras_model(tf_keras.Model(single, quantized(single)))
     # TFLITE_BUILTINS_INT8 would ask for calibration; the ranges are in the network.
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = converter.inference_output_type = tf.dtypes.as_dtype(integer_type)
     content = converter.convert()
-    floats = [
-        tensor["name"]
-        for tensor in Interpreter(model_content=content).get_tensor_details()
-        if tensor["dtype"] == np.float32
-    ]
-    if floats:
-        raise InputError(
-            f"the converter left {len(floats)} tensors of this network in float32, the first is {floats[0]!r}"
-        )
+    check_no_floats(content)
     return compact(content)

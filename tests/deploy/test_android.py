@@ -8,8 +8,10 @@ import zipfile
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from odn_keras import InputError, LiteRTClassifier, load_dataset
+from odn_keras import InputError, LiteRTClassifier, export_tflite, load_dataset
+from odn_keras.deploy import fidelity
 from odn_keras.deploy.android import export_android, with_rgb_input
 
 pytest.importorskip("tensorflow")
@@ -53,15 +55,32 @@ def test_the_file_answers_as_the_network_and_has_the_labels(file, trained_on_dig
     assert zipfile.ZipFile(file).read("labels.txt").decode().splitlines()[3] == "Ziffer 3, ü"
 
 
-def test_labels_must_match_and_the_first_layer_be_a_convolution(trained_on_digits, digits, tmp_path):
+def test_a_grey_network_sees_the_luma_of_colour_photos(trained_on_digits, digits, tmp_path):
+    tint = np.random.default_rng(0).uniform(0.2, 1, (200, 1, 1, 3))
+    colour = (digits.train[0][:200] * tint).astype(np.uint8)
+    grey = np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in colour])[..., np.newaxis]
+    answers = with_rgb_input(trained_on_digits).predict(colour.astype("float32"), verbose=0)
+    np.testing.assert_allclose(answers, trained_on_digits.predict(grey.astype("float32"), verbose=0), atol=0.05)
+    export_android(trained_on_digits, grey, [str(n) for n in range(10)], tmp_path / "android.tflite")
+    export_tflite(trained_on_digits, grey, tmp_path / "model.tflite")
+    found = LiteRTClassifier(tmp_path / "android.tflite").predict(colour)
+    expected = LiteRTClassifier(tmp_path / "model.tflite").predict(grey)
+    assert np.mean(found.argmax(axis=-1) == expected.argmax(axis=-1)) > 0.98
+    assert fidelity.difference(found, expected) < 0.03
+
+
+def test_scores_that_are_no_probabilities_are_called_so(digits, tmp_path):
     import keras
 
+    network = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    export_android(network, digits.train[0][:100], ["a", "b"], tmp_path / "model.tflite")
+    content = (tmp_path / "model.tflite").read_bytes()
+    assert b"The score of each class." in content and b"probability" not in content
+
+
+def test_labels_must_match(trained_on_digits, digits, tmp_path):
     with pytest.raises(InputError, match="10 outputs, got 9 labels"):
         export_android(trained_on_digits, digits.train[0][:100], ["?"] * 9, tmp_path / "model.tflite")
-    inputs = keras.Input((8, 8, 1))
-    dense = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
-    with pytest.raises(InputError, match="begin with a Conv2D"):
-        export_android(dense, digits.train[0][:100], ["a", "b"], tmp_path / "model.tflite")
     assert not list(tmp_path.iterdir())
 
 
