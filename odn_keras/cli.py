@@ -12,9 +12,10 @@ from typing import Any, get_args
 
 from absl import app, flags, logging
 
+from odn_keras import console
 from odn_keras.errors import InputError
 from odn_keras.options import FREE_TO_CHANGE, DataOptions, RunOptions
-from odn_keras.quiet import quiet
+from odn_keras.quiet import command, quiet
 
 BAD_INPUT = 2
 OVER_BUDGET = 4
@@ -98,7 +99,8 @@ def run(main: Callable[[], int | None], define_flags: Callable[[], None] = lambd
         except OSError as error:  # a full disk, a folder that must not be read or written
             return fail(f"{error.strerror or error}: {error.filename or ''}")
 
-    with _manners():
+    console.never_fail()
+    with _manners(), command():
         app.run(guarded, flags_parser=_parse)
 
 
@@ -141,7 +143,7 @@ def show_step(line: str) -> None:
 
 def fail(message: str) -> int:
     """Prints the one line that says what is wrong; returns the exit status."""
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    print("error: " + console.printable(" ".join(message.split())), file=sys.stderr)
     return BAD_INPUT
 
 
