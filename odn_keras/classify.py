@@ -51,6 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
         return _classify(classifier, list(map(console.printable, labels)), values.images, values.top)
     except InputError as error:
         return _fail(error)
+    except OSError as error:  # stdout, such as a file on a full disk
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor does it fail again when Python ends
+        return _fail(f"cannot write the answers ({error.strerror})")
 
 
 def _classify(classifier: Classifier, labels: list[str], files: list[str], top: int) -> int:
@@ -84,7 +87,7 @@ def _path(text: str) -> pathlib.Path:
     return pathlib.Path(os.path.expanduser(text))
 
 
-def _fail(error: InputError) -> int:
+def _fail(error: InputError | str) -> int:
     print(f"error: {console.printable(str(error))}", file=sys.stderr)
     return BAD_INPUT
 

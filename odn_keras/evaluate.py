@@ -80,14 +80,14 @@ def _load(options: DataOptions, shape: tuple[int, ...]):
     name, size = arguments.pop("dataset"), arguments.pop("image_size")
     image_size = (size, size) if size else None
     if name != "digits" and not name.endswith(".npz"):
-        image_size = image_size or shape[:2]
+        image_size = image_size or (shape[0], shape[1])
         if not flags.FLAGS["grayscale"].present:
             arguments["grayscale"] = shape[2] == 1
     return load_dataset(name, image_size=image_size, **arguments)
 
 
 def _check_classes(path: pathlib.Path, labels: list[str] | None, dataset: str, class_names: Sequence[str]) -> None:
-    """Refuses a dataset of other classes than the file's, or of the same in another order; bare numbers are no names."""
+    """Refuses a dataset of other classes than the file's, or in another order; bare numbers are no names."""
     ours, theirs = ([_plain(name) for name in names] for names in (labels or class_names, class_names))
     numbers = [str(number) for number in range(len(theirs))]
     if ours == theirs or (numbers in (ours, theirs) and set(ours) != set(theirs)):

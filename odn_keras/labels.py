@@ -8,12 +8,23 @@ from odn_keras.deploy.metadata import BUFFER as METADATA
 from odn_keras.deploy.metadata import LABELS
 from odn_keras.errors import InputError
 
-LONGEST = 1024  # bytes of a label on average: more is no labels
-UNREADABLE = (KeyError, ValueError, EOFError, OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+MOST, MOST_EACH = 2**16, 1024  # bytes of all labels, and for each class that many more
+UNREADABLE = (
+    KeyError,
+    ValueError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def labels_of(model: pathlib.Path, classes: int, given: pathlib.Path | None = None) -> list[str] | None:
-    """The names of the classes, in the order of the outputs: given, else in the file's metadata, else in a labels.txt beside.
+    """The names of the classes, in the order of the outputs.
+
+    They are those given, else in the file's metadata, else in a labels.txt beside it.
 
     Args:
         model: the `.tflite` file.
@@ -26,7 +37,7 @@ def labels_of(model: pathlib.Path, classes: int, given: pathlib.Path | None = No
     Raises:
         InputError: where they cannot be read, or there are more or fewer of them than classes.
     """
-    beside, most = model.with_name(LABELS), LONGEST * (classes + 1)
+    beside, most = model.with_name(LABELS), MOST + MOST_EACH * classes
     if given:
         origin, content = str(given), _read(given, most)
     elif _has_labels(model):
@@ -40,7 +51,7 @@ def labels_of(model: pathlib.Path, classes: int, given: pathlib.Path | None = No
     text = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape").rstrip("\r\n")
     labels = [line.removesuffix("\r") for line in text.split("\n")]
     if len(labels) != classes:
-        raise InputError(f"{origin} has {len(labels)} labels, {model} has {classes} classes: give the right --labels")
+        raise InputError(f"{origin} has {len(labels)} labels, {model} has {classes} classes: give the right labels")
     return labels
 
 

@@ -29,7 +29,7 @@ class _Silence:
         self.blocks = 0
         _flush()
         self.saved = {number: os.dup(number) for number in DESCRIPTORS if _is_open(number)}
-        self.native = tempfile.TemporaryFile()
+        self.native = tempfile.TemporaryFile()  # noqa: SIM115 (`end` closes it)
         self.python = io.StringIO()
         with contextlib.ExitStack() as stack:
             stack.enter_context(warnings.catch_warnings())

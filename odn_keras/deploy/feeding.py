@@ -1,7 +1,11 @@
-"""How pixels go into a `.tflite` file: as its input's quantisation or its metadata's normalisation says. Needs NumPy only."""
+"""How pixels go into a `.tflite` file: as its input's quantisation or its metadata's normalisation says.
+
+Needs NumPy only.
+"""
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +14,11 @@ from odn_keras.errors import InputError
 
 RANGES = {(0.0, 255.0): "p", (0.0, 1.0): "p / 255", (-1.0, 1.0): "(p / 127.5 - 1)"}  # what pixels 0..255 can stand for
 CLOSE = 0.05  # of such a range, that the input's range may miss at either end: it was measured on some images
-SMALLEST = {np.int8: -128, np.uint8: 0, np.float32: 0}  # what stands for pixel 0 where pixels are only shifted
+SMALLEST: dict[Any, int] = {
+    np.int8: -128,
+    np.uint8: 0,
+    np.float32: 0,
+}  # stands for pixel 0, by type
 PIXELS = np.arange(256)
 
 
@@ -34,7 +42,7 @@ class Feed:
         assumption: what is taken for granted there, in words.
     """
 
-    dtype: type[np.generic]
+    dtype: Any
     words: str
     table: np.ndarray | None = None
     assumption: str | None = None
@@ -53,7 +61,7 @@ class Feed:
         return float(np.abs(numbers - truth).max())
 
 
-def integer_feed(path: str | os.PathLike, dtype: type[np.generic], quantization: Quantization) -> Feed:
+def integer_feed(path: str | os.PathLike, dtype: Any, quantization: Quantization) -> Feed:
     """For a quantised input: pixels stand for the one of `RANGES` that it covers.
 
     Where int8 p - 128, or uint8 p, is within a step of the truth, it is that, as devices do it.
@@ -73,7 +81,9 @@ def integer_feed(path: str | os.PathLike, dtype: type[np.generic], quantization:
         if shifted.error(quantization, low, high) <= 1:
             return shifted
         numbers = np.round((low + (high - low) * PIXELS / 255) / scale) + zero_point
-        words = f"round({real} / {scale:.8g}) {'-' if zero_point < 0 else '+'} {abs(zero_point)}, {smallest} to {largest}"
+        words = (
+            f"round({real} / {scale:.8g}) {'-' if zero_point < 0 else '+'} {abs(zero_point)}, {smallest} to {largest}"
+        )
         return Feed(dtype, _words(dtype, words), np.clip(numbers, smallest, largest).astype(dtype))
     raise InputError(
         f"{path} does not say how it takes pixels: its input of scale {scale:.6g} and zero point {zero_point} covers "
@@ -93,11 +103,13 @@ def float_feed(path: str | os.PathLike, channels: int) -> Feed:
         return Feed(np.float32, words, assumption=f"{path} does not say how it takes pixels: it gets {words}")
     mean, deviation = found
     if {len(mean), len(deviation)} - {1, channels} or not all(np.isfinite([*mean, *deviation])) or 0 in deviation:
-        raise InputError(f"the metadata of {path} has a normalisation that cannot be: mean {mean}, deviation {deviation}")
+        raise InputError(
+            f"the metadata of {path} has a normalisation that cannot be: mean {mean}, deviation {deviation}"
+        )
     table = np.broadcast_to((PIXELS[:, None] - np.array(mean)) / np.array(deviation), (256, channels))
     told = [" ".join(f"{number:g}" for number in numbers) for numbers in (mean, deviation)]
     return Feed(np.float32, _words(np.float32, f"(p - {told[0]}) / {told[1]}"), table.astype(np.float32))
 
 
-def _words(dtype: type[np.generic], number: str) -> str:
+def _words(dtype: Any, number: str) -> str:
     return f"pixel p (0..255) as the {np.dtype(dtype)} number {number}"

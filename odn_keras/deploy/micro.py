@@ -18,6 +18,7 @@ KIB = 1024
 PLENTY = 16  # times the activations' least memory, and as many KiB
 LARGEST = 2**30
 TOO_SMALL = re.compile(r"Requested: \d+, available \d+, missing")  # what TFLite Micro says then, if it does not crash
+FAILED_OPERATOR = re.compile(r"Node (\w+) \(number \w+\) failed")
 MISSING_OPERATOR = re.compile(r"Didn't find op for (?:builtin|custom) opcode '(\w+)'")
 
 
@@ -42,6 +43,7 @@ class MicroClassifier(TensorClassifier):
         try:
             with quiet_in_commands():
                 self._interpreter = runtime.Interpreter.from_bytes(content, arena_size=arena_bytes)
+                self._interpreter.invoke()  # some operators fail only here
         except RuntimeError as error:
             _refuse_unless_too_small(path, _tried(path, arena_bytes))
             raise InputError(f"TFLite Micro cannot run {path} in an arena of {arena_bytes} bytes ({error})") from error
@@ -112,9 +114,11 @@ def _refuse_unless_too_small(path: str | os.PathLike, tried: subprocess.Complete
         raise InputError(f"TFLite Micro has no operator {missing[1]}, which this network needs")
     if TOO_SMALL.search(said) or not tried.returncode:
         return
-    native = [line for line in said.split("Traceback (most recent call last)")[0].splitlines() if line.strip()]
-    reason = " ".join(native[0].split()) if native else f"it ends with status {tried.returncode}"
-    raise InputError(f"TFLite Micro cannot run {path} in any arena ({reason})")
+    native = said.partition("Traceback (most recent call last)")[0].split("\n")
+    reason = next((" ".join(line.split()) for line in native if line.strip()), f"status {tried.returncode}")
+    failed = FAILED_OPERATOR.search(said)
+    what = f"the operator {failed[1]} of {path}" if failed else os.fspath(path)
+    raise InputError(f"TFLite Micro cannot run {what}, in any arena ({reason})")
 
 
 if __name__ == "__main__":

@@ -113,7 +113,9 @@ class RoutedClassifier(Chain):
             ) from error
         super().__init__(stages, runtime)
         if len(self.labels) != self.classes:
-            raise InputError(f"{folder}/{ROUTING} has {len(self.labels)} labels, its stages have {self.classes} classes")
+            raise InputError(
+                f"{folder}/{ROUTING} has {len(self.labels)} labels, its stages have {self.classes} classes"
+            )
 
     def run(self, pixels: np.ndarray) -> np.ndarray:
         return probabilities(self._route(pixels)[0])
@@ -149,7 +151,7 @@ def _read_routing(path: pathlib.Path) -> tuple[list[pathlib.Path], list[int], tu
     if not files:
         raise ValueError("it has no stages")
     for file in files:
-        if not isinstance(file, str) or "\\" in file or pathlib.PurePath(file).name != file:
+        if not isinstance(file, str) or "\\" in file or file in ("", "..") or pathlib.PurePath(file).name != file:
             raise ValueError(f"a stage must be the name of a file in the folder, got {file!r}")
     for threshold in thresholds:
         if type(threshold) is not int or not LEAST_INT8 <= threshold <= NO_INT8:
@@ -240,6 +242,7 @@ def _micro(path: str | os.PathLike) -> _Stage:
     try:
         with quiet_in_commands():
             interpreter = runtime.Interpreter.from_bytes(read_file(path), arena_size=MICRO_ARENA)
+            interpreter.invoke()  # some operators fail only here
     except RuntimeError as error:
         raise InputError(f"TFLite Micro cannot run {path} in an arena of {MICRO_ARENA} bytes ({error})") from error
     count = len(_outer_tensors(path)[1])

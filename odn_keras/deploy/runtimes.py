@@ -1,7 +1,7 @@
 """Running a `.tflite` file as a device does. Needs NumPy and the runtime only.
 
-Classifiers may be opened, used and closed by many threads, as in a server, and redirect none of its output: the line with
-which a runtime greets the first time goes to stderr. Threads that share a classifier take turns.
+Classifiers may be opened, used and closed by many threads, as in a server, and redirect none of its output: the line
+with which a runtime greets the first time goes to stderr. Threads that share a classifier take turns.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ class TensorClassifier(Classifier):
         """Input of shape (1, height, width, channels) -> output of shape (1, classes), an array of its own."""
 
     def input_error(self, low: float = 0.0, high: float = 1.0) -> float:
-        """How far what pixels are fed as is from what they stand for in an integer file, at worst, in quantisation steps.
+        """How far an integer file's input is from the truth for a pixel, at worst, in quantisation steps.
 
         Pixels 0 and 255 stand for `low` and `high` there: see `odn_keras.deploy.tflite.input_range`.
         """
@@ -196,13 +196,17 @@ def open_interpreter(
         InputError: where the package is missing, or the file cannot be read.
     """
     content = read_file(path)
+    if not content:
+        raise InputError(f"{path} is not a readable .tflite file (it is empty)")
     if module == "tflite_runtime" and importlib.util.find_spec(module) and not np.__version__.startswith("1."):
         raise InputError(f'{package} needs NumPy 1, this is NumPy {np.__version__}: pip install "numpy<2"')
     try:
         with quiet_in_commands():
             runtime = importlib.import_module(f"{module}.interpreter")
     except ImportError as error:
-        raise InputError(f"running .tflite files needs {package}: pip install {package} ({first_line(error)})") from error
+        raise InputError(
+            f"running .tflite files needs {package}: pip install {package} ({first_line(error)})"
+        ) from error
     try:
         with quiet_in_commands():
             interpreter = runtime.Interpreter(

@@ -65,7 +65,10 @@ def compile_for_ethos_u(path: str | os.PathLike, configuration: str, target: str
         source.write_bytes(without_plan(path.read_bytes()))
         arguments = [source, f"--accelerator-config={configuration}", f"--output-dir={folder}"]
         result = subprocess.run(
-            [sys.executable, "-m", "ethosu.vela", *map(str, arguments)], capture_output=True, text=True, errors="replace"
+            [sys.executable, "-m", "ethosu.vela", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            errors="replace",
         )
         summaries = list(folder.glob("*_summary_*.csv"))
         if result.returncode or not summaries:
