@@ -7,6 +7,7 @@ with which a runtime greets the first time goes to stderr. Threads that share a 
 from __future__ import annotations
 
 import abc
+import functools
 import importlib.util
 import os
 import pathlib
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from odn_keras.deploy.feeding import SMALLEST as SMALLEST
 from odn_keras.deploy.feeding import Feed, Quantization, float_feed, integer_feed
 from odn_keras.errors import InputError
 from odn_keras.quiet import quiet_in_commands
@@ -40,12 +42,10 @@ class Classifier(abc.ABC):
     Attributes:
         input_shape: (height, width, channels).
         classes: how many there are.
-        assumption: in words, what the file does not say and is taken for granted; `None` where there is no such thing.
     """
 
     input_shape: tuple[int, ...]
     classes: int
-    assumption: str | None = None
     _output_step = SOFTMAX_STEP
 
     def __init__(self) -> None:
@@ -57,6 +57,11 @@ class Classifier(abc.ABC):
 
         Where `gives_probabilities` is false they are whatever the file gives, such as logits.
         """
+
+    @property
+    def assumption(self) -> str | None:
+        """In words, what the file does not say and is taken for granted; `None` where there is no such thing."""
+        return None
 
     def gives_probabilities(self) -> bool:
         """Whether the outputs of images made for this are from 0 to 1 and sum to about 1."""
@@ -112,6 +117,7 @@ class TensorClassifier(Classifier):
 
     Pixels go in as the file's own quantisation has it: the range of its input must be about 0..255, 0..1 or -1..1, for
     which pixels 0..255 then stand. A float file gets them as its metadata's normalisation says, and raw without one.
+    A file of another range can be opened, but raises `InputError` where it is to take pixels.
 
     Args:
         path: of the file, for messages and its metadata.
@@ -122,7 +128,7 @@ class TensorClassifier(Classifier):
         input, output: their `Quantization`.
 
     Raises:
-        InputError: where the file is no image classifier, or its input is quantised for another range.
+        InputError: where the file is no image classifier.
     """
 
     def __init__(self, path: str | os.PathLike, input: dict[str, Any], output: dict[str, Any]):
@@ -137,12 +143,16 @@ class TensorClassifier(Classifier):
         self.input, self.output = _quantization(input), _quantization(output)
         self._path = path
         self._output_step = 0.0 if self.dtypes[1] == np.float32 else self.output.scale
-        self._feed: Feed = (
-            float_feed(path, self.input_shape[-1])
-            if self.dtypes[0] == np.float32
-            else integer_feed(path, self.dtypes[0], self.input)
-        )
-        self.assumption = self._feed.assumption
+
+    @functools.cached_property
+    def _feed(self) -> Feed:
+        if self.dtypes[0] == np.float32:
+            return float_feed(self._path, self.input_shape[-1])
+        return integer_feed(self._path, self.dtypes[0], self.input)
+
+    @property
+    def assumption(self) -> str | None:
+        return self._feed.assumption
 
     @abc.abstractmethod
     def _invoke(self, tensor: np.ndarray) -> np.ndarray:

@@ -70,7 +70,7 @@ def test_a_foreign_file_gets_what_its_quantisation_says(tmp_path):
         np.testing.assert_array_equal(found, interpreter.get_tensor(answer["index"])[0])
     path.write_bytes(other_input(0.02, -10))
     with pytest.raises(InputError, match=r"scale 0\.02 and zero point -10"):
-        LiteRTClassifier(path)
+        LiteRTClassifier(path).run(images[0])
 
 
 @pytest.fixture(scope="module")
