@@ -5,67 +5,26 @@
 
 Needs NumPy, Pillow and LiteRT (`ai-edge-litert`) or its predecessor `tflite-runtime`, and nothing else. The names of
 the classes come from --labels, else from the file's own metadata, else from a labels.txt beside it; classes without
-names are numbered. Exit status: 0, or 2 for bad input.
+names are numbered. Outputs that are no probabilities are printed as the numbers that they are. Exit status: 0, or 2 for
+bad input: an image that cannot be read is named on stderr, and the others are classified all the same.
 """
 
 import argparse
+import os
 import pathlib
 import signal
 import sys
-import zipfile
 from typing import NoReturn
 
 import numpy as np
 
-from odn_keras.deploy.metadata import BUFFER as METADATA
-from odn_keras.deploy.metadata import LABELS
-from odn_keras.deploy.runtimes import open_classifier
+from odn_keras import console, quiet
+from odn_keras.deploy.runtimes import Classifier, open_classifier
 from odn_keras.errors import InputError
 from odn_keras.images import read_image
+from odn_keras.labels import labels_of
 
 BAD_INPUT = 2
-
-
-def labels_of(model: pathlib.Path, given: pathlib.Path | None, classes: int) -> list[str]:
-    """The names of the classes, in the order of the outputs.
-
-    Raises:
-        InputError: where there are more or fewer of them than classes.
-    """
-    beside = model.with_name(LABELS)
-    if given:
-        origin, text = str(given), _read(given)
-    elif _has_labels(model):
-        origin, text = f"the metadata of {model}", _embedded(model)
-    elif beside.is_file():
-        origin, text = str(beside), _read(beside)
-    else:
-        return [str(number) for number in range(classes)]
-    labels = text.splitlines()
-    if len(labels) != classes:
-        raise InputError(f"{origin} has {len(labels)} labels, {model} has {classes} classes: give the right --labels")
-    return labels
-
-
-def _read(path: pathlib.Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig").rstrip()
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read the labels in {path} ({error})") from error
-
-
-def _has_labels(model: pathlib.Path) -> bool:
-    """Whether labels belong to the file: metadata with files are a zip behind the model, which a cut file has lost."""
-    content = model.read_bytes()
-    return zipfile.is_zipfile(model) or (METADATA in content and LABELS.encode() in content)
-
-
-def _embedded(model: pathlib.Path) -> str:
-    try:
-        with zipfile.ZipFile(model) as files:
-            return files.read(LABELS).decode("utf-8")
-    except (KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"cannot read the labels in {model} ({error}): give --labels") from error
 
 
 class _Parser(argparse.ArgumentParser):  # absl's flags are not among the few packages this command may need
@@ -77,25 +36,60 @@ def main(arguments: list[str] | None = None) -> int:
     parser = _Parser(
         prog="python -m odn_keras.classify", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", type=pathlib.Path, help="a .tflite file that odn_keras exported")
+    parser.add_argument("model", type=_path, help="a .tflite file that odn_keras exported")
     parser.add_argument("images", nargs="+", help="image files; they are resized to what the model takes")
-    parser.add_argument("--labels", type=pathlib.Path, help="a file with the name of a class in each line")
+    parser.add_argument("--labels", type=_path, help="a file with the name of a class in each line")
     parser.add_argument("--top", type=int, default=1, help="how many of the most probable classes to print (1)")
+    console.never_fail()
     try:
         values = parser.parse_args(arguments)
         if values.top < 1:
             raise InputError(f"--top must be at least 1, got {values.top}")
-        classifier = open_classifier(values.model)
-        labels = labels_of(values.model, values.labels, classifier.classes)
-        height, width, channels = classifier.input_shape
-        for file in values.images:
-            (probabilities,) = classifier.predict(read_image(file, (height, width), channels)[np.newaxis])
-            best = np.argsort(-probabilities, kind="stable")[: values.top]
-            print(f"{file}\t" + "\t".join(f"{labels[index]} {probabilities[index]:.1%}" for index in best), flush=True)
+        with quiet.command():
+            classifier = open_classifier(values.model)
+        labels = labels_of(values.model, classifier.classes, values.labels) or map(str, range(classifier.classes))
+        return _classify(classifier, list(map(console.printable, labels)), values.images, values.top)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return BAD_INPUT
-    return 0
+        return _fail(error)
+    except OSError as error:  # stdout, such as a file on a full disk
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor does it fail again when Python ends
+        return _fail(f"cannot write the answers ({error.strerror})")
+
+
+def _classify(classifier: Classifier, labels: list[str], files: list[str], top: int) -> int:
+    """Prints a line for each image; returns the exit status."""
+    if classifier.assumption:
+        print(f"note: {console.printable(classifier.assumption)}", file=sys.stderr)
+    shown = "{:.1%}" if classifier.gives_probabilities() else "{:.4g}"
+    height, width, channels = classifier.input_shape
+    status = 0
+    for file in files:
+        try:
+            pixels = _read(file, (height, width), channels)
+        except InputError as error:
+            status = _fail(error)
+            continue
+        (outputs,) = classifier.predict(pixels[np.newaxis])
+        best = np.argsort(-outputs, kind="stable")[:top]
+        cells = [f"{labels[index]} {shown.format(outputs[index])}" for index in best]
+        print("\t".join([console.printable(file), *cells]), flush=True)
+    return status
+
+
+def _read(file: str, size: tuple[int, int], channels: int) -> np.ndarray:
+    path = os.path.expanduser(file)
+    if os.path.isdir(path):
+        raise InputError(f"{file} is a folder: give the image files that are in it")
+    return read_image(path, size, channels)
+
+
+def _path(text: str) -> pathlib.Path:
+    return pathlib.Path(os.path.expanduser(text))
+
+
+def _fail(error: InputError | str) -> int:
+    print(f"error: {console.printable(str(error))}", file=sys.stderr)
+    return BAD_INPUT
 
 
 def _end_as_filters_do() -> None:

@@ -13,10 +13,10 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from odn_keras import keras_config, run_data
+from odn_keras import console, keras_config, run_data
 from odn_keras.errors import InputError
 from odn_keras.options import PATHS, DataOptions, RunOptions, kind_of
-from odn_keras.quiet import quiet
+from odn_keras.quiet import command, quiet
 from odn_keras.run_folder import DISK_FULL
 
 BAD_INPUT = 2
@@ -111,7 +111,8 @@ def run(main: Callable[[], int | None], define_flags: Callable[[], None] = lambd
                 return fail(line)
             raise
 
-    with _manners():
+    console.never_fail()
+    with _manners(), command():
         app.run(guarded, flags_parser=_parse)
 
 
@@ -183,7 +184,7 @@ def status_of(error: BaseException) -> int:
 
 def fail(message: str) -> int:
     """Prints the one line that says what is wrong; returns the exit status."""
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    print("error: " + console.printable(" ".join(message.split())), file=sys.stderr)
     return BAD_INPUT
 
 

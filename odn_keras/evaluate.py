@@ -3,12 +3,18 @@
     python -m odn_keras.evaluate --tflite=runs/mnist/model.tflite --dataset=mnist
     python -m odn_keras.evaluate --tflite=runs/mnist/export/android.tflite --dataset=mnist --runtime=mediapipe
 
+The images of a folder or a TFDS set are made as large as the file takes them, and grey where it takes one channel,
+unless --image_size and --grayscale say otherwise.
+
 tflite_runtime cannot live beside NumPy 2, nor mediapipe beside TensorFlow Model Optimization: docs/DEPLOYING.md says
 how to install them. Exit status: 0, or 2 for bad input.
 """
 
 import dataclasses
+import os
 import pathlib
+import unicodedata
+from collections.abc import Sequence
 
 from absl import flags
 
@@ -30,20 +36,22 @@ def define_flags() -> None:
 
 
 def main() -> None:
-    from odn_keras import data
     from odn_keras.deploy.runtimes import measure, open_classifier
+    from odn_keras.labels import labels_of
 
     values = flags.FLAGS
     options = DataOptions(**cli.option_values(DataOptions))
     if not values.tflite:
         raise InputError("give --tflite, the file to measure")
-    path = pathlib.Path(values.tflite)
-    if values.report and not pathlib.Path(values.report).parent.is_dir():
-        raise InputError(f"--report cannot be written: there is no folder {pathlib.Path(values.report).parent}")
-    if values.report and pathlib.Path(values.report).is_dir():
-        raise InputError(f"--report must be a file, {values.report} is a folder")
+    path = pathlib.Path(os.path.expanduser(values.tflite))
+    report = pathlib.Path(os.path.expanduser(values.report)) if values.report else None
+    if report and not report.parent.is_dir():
+        raise InputError(f"--report cannot be written: there is no folder {report.parent}")
+    if report and report.is_dir():
+        raise InputError(f"--report must be a file, {report} is a folder")
     with open_classifier(path, values.runtime) as classifier:
-        dataset = data.load(options)
+        assumption = classifier.assumption  # where the file takes no pixels this says so, before they are read
+        dataset = _load(options, classifier.input_shape)
         images, labels = dataset.test
         if dataset.num_classes != classifier.classes:
             raise InputError(f"{path} has {classifier.classes} classes, {options.dataset} has {dataset.num_classes}")
@@ -51,15 +59,49 @@ def main() -> None:
             raise InputError(
                 f"{path} takes images of {classifier.input_shape}, {options.dataset} has {dataset.input_shape}"
             )
+        _check_classes(path, labels_of(path, classifier.classes), options.dataset, dataset.class_names)
         measured = measure(classifier, images[: values.images], labels[: values.images])
     print(
         f"{path} ({path.stat().st_size:,} bytes) in {values.runtime}\n"
         f"  accuracy  {measured.accuracy:.4f} of {measured.images:,} test images of {options.dataset}\n"
         f"  latency   {measured.median_ms:.3f} ms median, {measured.p95_ms:.3f} ms at the 95th percentile, one thread"
     )
-    if values.report:
+    if assumption:
+        print(f"  assumed   {assumption}")
+    if report:
         what = {"file": str(path), "bytes": path.stat().st_size, "runtime": values.runtime, "dataset": options.dataset}
-        write_json({**what, **dataclasses.asdict(measured)}, values.report)
+        write_json({**what, **dataclasses.asdict(measured), "assumption": assumption}, report)
+
+
+def _load(options: DataOptions, shape: tuple[int, ...]):
+    """The dataset, its images of the file's size and channels where they can be and nothing else is asked for."""
+    from odn_keras.data import load_dataset
+
+    arguments = dataclasses.asdict(options)
+    name, size = arguments.pop("dataset"), arguments.pop("image_size")
+    image_size = (size, size) if size else None
+    if name != "digits" and not name.endswith(".npz"):
+        image_size = image_size or (shape[0], shape[1])
+        if not flags.FLAGS["grayscale"].present:
+            arguments["grayscale"] = shape[2] == 1
+    return load_dataset(name, image_size=image_size, **arguments)
+
+
+def _check_classes(path: pathlib.Path, labels: list[str] | None, dataset: str, class_names: Sequence[str]) -> None:
+    """Refuses a dataset of other classes than the file's, or in another order; bare numbers are no names."""
+    ours, theirs = ([_plain(name) for name in names] for names in (labels or class_names, class_names))
+    numbers = [str(number) for number in range(len(theirs))]
+    if ours == theirs or (numbers in (ours, theirs) and set(ours) != set(theirs)):
+        return
+    place = next(place for place, (our, their) in enumerate(zip(ours, theirs, strict=True)) if our != their)
+    raise InputError(
+        f"class {place} of {path} is {ours[place]!r}, that of {dataset} is {theirs[place]!r}: "
+        "give a dataset of the same classes in the same order"
+    )
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name).strip()
 
 
 if __name__ == "__main__":

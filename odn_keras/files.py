@@ -4,9 +4,11 @@ import contextlib
 import json
 import os
 import pathlib
-import tempfile
+import secrets
 from collections.abc import Iterable, Iterator
 from typing import Any
+
+from odn_keras.errors import InputError
 
 TEMPORARY_PREFIX = ".writing-"
 
@@ -15,8 +17,10 @@ TEMPORARY_PREFIX = ".writing-"
 def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     """Yields a temporary path beside `path`, with its suffix; renames it to `path` if the block succeeds.
 
-    The file is on the disk, not only in the system's memory, before it gets its name.
+    The file is on the disk, not only in the system's memory, before it gets its name. An `OSError`, of a full disk for
+    example, names `path`.
 
+    >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with replacing(f"{folder}/labels.txt") as temporary:
     ...         _ = temporary.write_text("cat")
@@ -24,15 +28,17 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     'cat'
     """
     path = pathlib.Path(path)
-    handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    os.chmod(name, 0o666 & ~_umask())
-    temporary = pathlib.Path(name)
+    temporary = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{path.suffix}"
     try:
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # the system applies the umask
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno and error.filename in (None, str(temporary)):
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -44,12 +50,14 @@ def write_json(value: Any, path: str | os.PathLike) -> None:
 
 
 def write_lines(lines: Iterable[str], path: str | os.PathLike) -> None:
-    """Writes a text file of these lines."""
+    """Writes a text file of these lines.
+
+    Raises:
+        InputError: where one of them would be two.
+    """
+    lines = list(lines)
+    for line in lines:
+        if {"\n", "\r"} & set(line):
+            raise InputError(f"{line!r} has a line break: it cannot be a line of {path}")
     with replacing(path) as temporary:
         temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,35 +1,115 @@
-"""Keeping the chatter of converters and runtimes away from the user's terminal."""
+"""Silences stdout and stderr of native libraries.
+
+File descriptors, `sys.stdout` and the filters of warnings belong to the whole process: while one thread is in a quiet
+block, what the others print is swallowed as well. So only conversion and our own commands have such blocks; what a
+server uses, the classifiers, has none.
+"""
 
 import contextlib
 import io
 import os
 import sys
 import tempfile
+import threading
 import warnings
+from collections.abc import Iterator
 
 from odn_keras.errors import InputError
 
+DESCRIPTORS = (1, 2)
+_lock = threading.RLock()
+_silence: "_Silence | None" = None  # while any block of any thread is quiet
+_commands = 0
+
+
+class _Silence:
+    """Output redirected for all blocks that are quiet at the same time: the first redirects, the last restores."""
+
+    def __init__(self) -> None:
+        self.blocks = 0
+        _flush()
+        self.saved = {number: os.dup(number) for number in DESCRIPTORS if _is_open(number)}
+        self.native = tempfile.TemporaryFile()  # noqa: SIM115 (`end` closes it)
+        self.python = io.StringIO()
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")
+            stack.enter_context(contextlib.redirect_stdout(self.python))
+            stack.enter_context(contextlib.redirect_stderr(self.python))
+            for number in self.saved:
+                os.dup2(self.native.fileno(), number)
+            self.restore_python = stack.pop_all()
+
+    def lengths(self) -> tuple[int, int]:
+        return os.fstat(self.native.fileno()).st_size, len(self.python.getvalue())
+
+    def show(self, since: tuple[int, int]) -> None:
+        native = os.pread(self.native.fileno(), self.lengths()[0] - since[0], since[0])
+        python = self.python.getvalue()[since[1] :]
+        if 2 in self.saved:
+            os.write(self.saved[2], native + python.encode(errors="backslashreplace"))
+
+    def end(self) -> None:
+        for number, original in self.saved.items():
+            os.dup2(original, number)
+            os.close(original)
+        self.restore_python.close()
+        self.native.close()
+
 
 @contextlib.contextmanager
-def quiet(show_on_failure: bool = True):
-    """Swallows what native code and Python print or warn in the block; by default shows it if the block fails."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    saved = {number: os.dup(number) for number in (1, 2)}
-    printed = io.StringIO()
-    with tempfile.TemporaryFile() as chatter, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            for number in saved:
-                os.dup2(chatter.fileno(), number)
-            with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-                yield
-        except Exception as error:
-            chatter.seek(0)
-            if show_on_failure and not isinstance(error, InputError):
-                os.write(saved[2], chatter.read() + printed.getvalue().encode())
-            raise
-        finally:
-            for number, original in saved.items():
-                os.dup2(original, number)
-                os.close(original)
+def quiet(show_on_failure: bool = True) -> Iterator[None]:
+    """Swallows what native code and Python print or warn in the block; by default shows it if the block fails.
+
+    Blocks may be nested, and threads may be in several at a time: the last one to end restores the output.
+    """
+    global _silence
+    with _lock:
+        _silence = silence = _silence or _Silence()
+        silence.blocks += 1
+        since = silence.lengths()
+    try:
+        yield
+    except Exception as error:
+        if show_on_failure and not isinstance(error, InputError):
+            silence.show(since)
+        raise
+    finally:
+        with _lock:
+            silence.blocks -= 1
+            if not silence.blocks:
+                _silence = None
+                silence.end()
+
+
+@contextlib.contextmanager
+def command() -> Iterator[None]:
+    """In the block the process is one of our commands, whose output is ours to silence."""
+    global _commands
+    _commands += 1
+    try:
+        yield
+    finally:
+        _commands -= 1
+
+
+def quiet_in_commands() -> contextlib.AbstractContextManager[None]:
+    """`quiet` in one of our commands; in any other program nothing, for its output is not ours.
+
+    For the runtimes, which greet with a line on stderr (`Created TensorFlow Lite XNNPACK delegate for CPU`).
+    """
+    return quiet(show_on_failure=False) if _commands else contextlib.nullcontext()
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # as in a process that was started without
+            stream.flush()
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True

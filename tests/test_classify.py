@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 
 from odn_keras import LiteRTClassifier, classify
+from odn_keras.deploy.chain import cut
+from odn_keras.deploy.memory import read_model
 
 ROOT = pathlib.Path(__file__).parent.parent
 MODEL = ROOT / "tflite_models" / "digits.tflite"
@@ -129,3 +131,67 @@ def test_on_a_device_three_packages_are_enough(images, tmp_path):
         check=True,
     )
     assert [int(line.split("\t")[1].split()[0]) for line in result.stdout.splitlines()] == expected.tolist()
+
+
+def cut_off_softmax(path):
+    content = MODEL.read_bytes()
+    (graph,) = read_model(content).subgraphs
+    *others, softmax = range(len(graph.operators))
+    path.write_bytes(cut(content, others, int(graph.inputs[0]), [int(graph.operators[softmax].inputs[0])]))
+    return path
+
+
+def test_outputs_that_are_no_probabilities_are_plain_numbers(images, tmp_path, capsys):
+    files, expected = images
+    model = cut_off_softmax(tmp_path / "logits.tflite")
+    assert classify.main(["--top=10", str(model), str(files[0])]) == 0
+    printed = capsys.readouterr().out
+    numbers = [float(cell.split()[1]) for cell in printed.split("\t")[1:]]
+    assert "%" not in printed and min(numbers) < 0 and max(numbers) > 1
+    assert int(printed.split("\t")[1].split()[0]) == expected[0]
+
+
+def test_a_bad_image_does_not_end_it(images, tmp_path, capsys):
+    files, _ = images
+    assert classify.main([str(MODEL), str(files[0]), str(tmp_path), str(tmp_path / "none.png"), str(files[1])]) == 2
+    printed, error = capsys.readouterr()
+    assert [line.split("\t")[0] for line in printed.splitlines()] == [str(files[0]), str(files[1])]
+    assert error.count("\n") == error.count("error: ") == 2 and "is a folder" in error
+
+
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "cp1252", "ascii"])
+def test_every_name_and_label_is_printed_on_one_line(images, tmp_path, encoding):
+    files, _ = images
+    strange = tmp_path / "caf\udce9\n.png"
+    strange.write_bytes(files[0].read_bytes())
+    (tmp_path / "labels.txt").write_text("".join(f"猫\t{number}\x1b[31m\n" for number in range(10)))
+    result = subprocess.run(
+        [sys.executable, "-m", "odn_keras.classify", f"--labels={tmp_path / 'labels.txt'}", MODEL, strange, files[1]],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=True,
+    )
+    lines = result.stdout.splitlines()
+    assert result.stderr == b"" and len(lines) == 2 and all(line.count(b"\t") == 1 for line in lines)
+    assert rb"caf\udce9\n.png" in lines[0] and b"\x1b" not in result.stdout
+
+
+def test_home_is_where_a_tilde_says(images, tmp_path, monkeypatch, capsys):
+    files, _ = images
+    monkeypatch.setenv("HOME", str(files[0].parent))
+    labels = files[0].parent / "names.txt"
+    labels.write_text("one\n" * 10)
+    assert classify.main(["--labels=~/names.txt", str(MODEL), "~/0.png"]) == 0
+    assert capsys.readouterr().out.startswith("~/0.png\tone ")
+
+
+def test_answers_that_cannot_be_written_are_one_line(images):
+    files, _ = images
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "odn_keras.classify", MODEL, files[0]],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert (result.returncode, result.stderr) == (2, "error: cannot write the answers (No space left on device)\n")

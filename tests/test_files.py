@@ -1,6 +1,10 @@
+import errno
+import os
+
 import pytest
 
-from odn_keras.files import replacing
+from odn_keras import InputError
+from odn_keras.files import replacing, write_lines
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -20,3 +24,21 @@ def test_the_temporary_file_has_the_suffix_and_the_usual_permissions(tmp_path):
     plain = tmp_path / "plain"
     plain.touch()
     assert (tmp_path / "model.keras").stat().st_mode == plain.stat().st_mode
+
+
+def test_the_umask_of_the_process_is_never_touched(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("files of other threads would get other modes"))
+    with replacing(tmp_path / "labels.txt") as temporary:
+        temporary.write_text("cat")
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    with pytest.raises(OSError, match="No space left") as full, replacing(tmp_path / "model.keras"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert full.value.filename == str(tmp_path / "model.keras")
+
+
+def test_a_line_is_one_line(tmp_path):
+    with pytest.raises(InputError, match="line break"):
+        write_lines(["cat", "d\nog"], tmp_path / "labels.txt")
+    assert not list(tmp_path.iterdir())

@@ -5,13 +5,12 @@ It is made for photographs: it takes uint8 or float files of three channels with
 
 import importlib.util
 import os
-import pathlib
 
 import numpy as np
 
-from odn_keras.deploy.runtimes import Classifier
+from odn_keras.deploy.runtimes import Classifier, first_line, read_file
 from odn_keras.errors import InputError
-from odn_keras.quiet import quiet
+from odn_keras.quiet import quiet_in_commands
 
 
 class MediaPipeClassifier(Classifier):
@@ -25,39 +24,41 @@ class MediaPipeClassifier(Classifier):
     """
 
     def __init__(self, path: str | os.PathLike):
+        super().__init__()
         if importlib.util.find_spec("mediapipe") is None:
             raise InputError("this needs MediaPipe, in an environment of its own: pip install 'odn_keras[mediapipe]'")
-        if not pathlib.Path(path).is_file():
-            raise InputError(f"no such file: {path}")
+        content = read_file(path)
         try:
-            with quiet(show_on_failure=False):
+            with quiet_in_commands():
                 import mediapipe
                 from mediapipe.tasks import python as tasks
                 from mediapipe.tasks.python import vision
 
-                options = vision.ImageClassifierOptions(
-                    base_options=tasks.BaseOptions(model_asset_buffer=pathlib.Path(path).read_bytes())
-                )
+                options = vision.ImageClassifierOptions(base_options=tasks.BaseOptions(model_asset_buffer=content))
                 self._classifier = vision.ImageClassifier.create_from_options(options)
         except (ImportError, OSError) as error:
-            raise InputError(f"MediaPipe cannot be loaded here ({str(error).splitlines()[0]})") from error
+            raise InputError(f"MediaPipe cannot be loaded here ({first_line(error)})") from error
         except (ValueError, RuntimeError) as error:
-            raise InputError(f"MediaPipe does not take {path} ({str(error).splitlines()[0]})") from error
+            raise InputError(f"MediaPipe does not take {path} ({first_line(error)})") from error
+        self._path, self._closed = path, False
         self._mediapipe = mediapipe
-        self.input_shape = self._input_shape(path)
+        self.input_shape = self._input_shape(content)
         blank = self._categories(np.zeros(self.input_shape, np.uint8))
         self.classes = len(blank)
 
     @staticmethod
-    def _input_shape(path: str | os.PathLike) -> tuple[int, ...]:
+    def _input_shape(content: bytes) -> tuple[int, ...]:
         from mediapipe.tasks.metadata import schema_py_generated as schema
 
-        graph = schema.Model.GetRootAs(pathlib.Path(path).read_bytes(), 0).Subgraphs(0)
+        graph = schema.Model.GetRootAs(content, 0).Subgraphs(0)
         return tuple(int(n) for n in graph.Tensors(graph.Inputs(0)).ShapeAsNumpy()[1:])
 
     def _categories(self, pixels: np.ndarray):
         image = self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(pixels))
-        return self._classifier.classify(image).classifications[0].categories
+        with self._lock:
+            if self._closed:
+                raise InputError(f"the classifier of {self._path} is closed: open another")
+            return self._classifier.classify(image).classifications[0].categories
 
     def run(self, pixels: np.ndarray) -> np.ndarray:
         probabilities = np.zeros(self.classes, np.float32)
@@ -66,4 +67,7 @@ class MediaPipeClassifier(Classifier):
         return probabilities
 
     def close(self) -> None:
-        self._classifier.close()
+        with self._lock:
+            if not self._closed:
+                self._classifier.close()
+            self._closed = True

@@ -10,13 +10,15 @@ import sys
 import numpy as np
 
 from odn_keras.deploy import memory
-from odn_keras.deploy.runtimes import LiteRTClassifier, TensorClassifier, open_interpreter
+from odn_keras.deploy.runtimes import LiteRTClassifier, TensorClassifier, open_interpreter, read_file
 from odn_keras.errors import InputError
-from odn_keras.quiet import quiet
+from odn_keras.quiet import quiet_in_commands
 
 KIB = 1024
 PLENTY = 16  # times the activations' least memory, and as many KiB
 LARGEST = 2**30
+TOO_SMALL = re.compile(r"Requested: \d+, available \d+, missing")  # what TFLite Micro says then, if it does not crash
+FAILED_OPERATOR = re.compile(r"Node (\w+) \(number \w+\) failed")
 MISSING_OPERATOR = re.compile(r"Didn't find op for (?:builtin|custom) opcode '(\w+)'")
 
 
@@ -36,13 +38,14 @@ class MicroClassifier(TensorClassifier):
         LiteRTClassifier(path)
         from tflite_micro import runtime
 
-        content = pathlib.Path(path).read_bytes()
+        content = read_file(path)
         arena_bytes = arena_bytes or PLENTY * (_least(content) + KIB)
         try:
-            with quiet(show_on_failure=False):
+            with quiet_in_commands():
                 self._interpreter = runtime.Interpreter.from_bytes(content, arena_size=arena_bytes)
+                self._interpreter.invoke()  # some operators fail only here
         except RuntimeError as error:
-            _refuse_operators(_tried(path, arena_bytes))
+            _refuse_unless_too_small(path, _tried(path, arena_bytes))
             raise InputError(f"TFLite Micro cannot run {path} in an arena of {arena_bytes} bytes ({error})") from error
         details = self._interpreter.get_input_details(0), self._interpreter.get_output_details(0)
         for one in details:
@@ -53,7 +56,7 @@ class MicroClassifier(TensorClassifier):
     def _invoke(self, tensor: np.ndarray) -> np.ndarray:
         self._interpreter.set_input(tensor, 0)
         self._interpreter.invoke()
-        return self._interpreter.get_output(0)
+        return self._interpreter.get_output(0).copy()
 
 
 def measure_arena(path: str | os.PathLike) -> int:
@@ -66,13 +69,17 @@ def measure_arena(path: str | os.PathLike) -> int:
     """
     _check(path)
     step = memory.ALIGNMENT
-    too_small = _least(pathlib.Path(path).read_bytes()) // step - 1
-    enough = too_small + KIB
-    while (tried := _tried(path, enough * step)).returncode:
-        _refuse_operators(tried)
-        too_small, enough = enough, 2 * enough
-        if enough * step > LARGEST:
+    least = _least(read_file(path))
+    enough = min(PLENTY * (least + KIB), LARGEST)
+    while (tried := _tried(path, enough)).returncode:
+        _refuse_unless_too_small(path, tried)
+        if enough == LARGEST:
             raise InputError(f"TFLite Micro cannot run {path} in an arena of {LARGEST} bytes")
+        enough = min(2 * enough, LARGEST)
+    enough, too_small = -(-enough // step), least // step - 1
+    while (guess := too_small + KIB) < enough and _tried(path, guess * step).returncode:
+        too_small = guess
+    enough = min(guess, enough)
     while enough - too_small > 1:
         middle = (too_small + enough) // 2
         if _tried(path, middle * step).returncode:
@@ -87,7 +94,7 @@ def _check(path: str | os.PathLike) -> None:
     if importlib.util.find_spec("tflite_micro") is None:
         raise InputError("this needs TFLite Micro: pip install 'odn_keras[micro]'")
     open_interpreter(path)
-    memory.check_integer(memory.read_model(pathlib.Path(path).read_bytes()))
+    memory.check_integer(memory.read_model(read_file(path)))
 
 
 def _least(content: bytes) -> int:
@@ -100,9 +107,18 @@ def _tried(path: str | os.PathLike, arena_bytes: int) -> subprocess.CompletedPro
     return subprocess.run(command, capture_output=True, text=True, errors="replace")
 
 
-def _refuse_operators(tried: subprocess.CompletedProcess) -> None:
-    if missing := MISSING_OPERATOR.search(tried.stdout + tried.stderr):
+def _refuse_unless_too_small(path: str | os.PathLike, tried: subprocess.CompletedProcess) -> None:
+    """Raises `InputError` with the reason for which TFLite Micro could run the file in no arena."""
+    said = tried.stdout + tried.stderr
+    if missing := MISSING_OPERATOR.search(said):
         raise InputError(f"TFLite Micro has no operator {missing[1]}, which this network needs")
+    if TOO_SMALL.search(said) or not tried.returncode:
+        return
+    native = said.partition("Traceback (most recent call last)")[0].split("\n")
+    reason = next((" ".join(line.split()) for line in native if line.strip()), f"status {tried.returncode}")
+    failed = FAILED_OPERATOR.search(said)
+    what = f"the operator {failed[1]} of {path}" if failed else os.fspath(path)
+    raise InputError(f"TFLite Micro cannot run {what}, in any arena ({reason})")
 
 
 if __name__ == "__main__":

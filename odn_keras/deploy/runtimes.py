@@ -1,11 +1,17 @@
-"""Running a `.tflite` file as a device does. Needs NumPy and the runtime only."""
+"""Running a `.tflite` file as a device does. Needs NumPy and the runtime only.
+
+Classifiers may be opened, used and closed by many threads, as in a server, and redirect none of its output: the line
+with which a runtime greets the first time goes to stderr. Threads that share a classifier take turns.
+"""
 
 from __future__ import annotations
 
 import abc
+import functools
 import importlib.util
 import os
 import pathlib
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,28 +19,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from odn_keras.deploy.feeding import SMALLEST as SMALLEST
+from odn_keras.deploy.feeding import Feed, Quantization, float_feed, integer_feed
 from odn_keras.errors import InputError
-from odn_keras.quiet import quiet
+from odn_keras.quiet import quiet_in_commands
 
 if TYPE_CHECKING:
     from odn_keras.spool import Images
 
 READ_BATCH = 100  # images on disk come into memory so many at a time
-SMALLEST = {np.int8: -128, np.uint8: 0, np.float32: 0}  # what stands for pixel 0, by the input's type
-
-
-@dataclass(frozen=True)
-class Quantization:
-    """real = scale * (quantised - zero_point)."""
-
-    scale: float
-    zero_point: int
+KNOWN = (np.int8, np.uint8, np.float32)  # types of inputs and outputs
+PROBE_IMAGES = 8
+ROUNDING = 0.02  # how far a float softmax's sum may be from 1
+SOFTMAX_STEP = 1 / 256  # of every quantised softmax in TFLite
 
 
 class Classifier(abc.ABC):
     """A classifier in some runtime, one image at a time. One of RGB images takes grey ones as well.
 
-    Leaving its `with` block closes it.
+    Leaving its `with` block closes it. Threads may share it: they take turns.
 
     Attributes:
         input_shape: (height, width, channels).
@@ -43,10 +46,32 @@ class Classifier(abc.ABC):
 
     input_shape: tuple[int, ...]
     classes: int
+    _output_step = SOFTMAX_STEP
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
 
     @abc.abstractmethod
     def run(self, pixels: np.ndarray) -> np.ndarray:
-        """Raw uint8 pixels of shape (height, width, channels) -> class probabilities, float32 (classes,)."""
+        """Raw uint8 pixels of shape (height, width, channels) -> class probabilities, float32 (classes,).
+
+        Where `gives_probabilities` is false they are whatever the file gives, such as logits.
+        """
+
+    @property
+    def assumption(self) -> str | None:
+        """In words, what the file does not say and is taken for granted; `None` where there is no such thing."""
+        return None
+
+    def gives_probabilities(self) -> bool:
+        """Whether the outputs of images made for this are from 0 to 1 and sum to about 1."""
+        rng = np.random.default_rng(0)
+        images = rng.integers(0, 256, (PROBE_IMAGES, *self.input_shape)).astype(np.uint8)
+        images[0], images[1] = 0, 255
+        outputs = self.predict(images)
+        allowed = ROUNDING + self.classes * self._output_step / 2
+        within = np.isfinite(outputs).all() and outputs.min() >= 0 and outputs.max() <= 1
+        return bool(within and np.abs(outputs.sum(axis=-1) - 1).max() <= allowed)
 
     def close(self) -> None:  # noqa: B027 (only some runtimes hold what must be let go)
         """Lets go of what the runtime holds."""
@@ -59,7 +84,10 @@ class Classifier(abc.ABC):
 
     def predict(self, images: Images) -> np.ndarray:
         """Raw uint8 pixels of shape (n, height, width, channels) -> class probabilities, float32 (n, classes)."""
-        return np.stack([self.run(pixels) for pixels in self.one_by_one(images)])
+        return self._stacked([self.run(pixels) for pixels in self.one_by_one(images)], np.float32)
+
+    def _stacked(self, outputs: list[np.ndarray], dtype) -> np.ndarray:
+        return np.stack(outputs) if outputs else np.empty((0, self.classes), dtype)
 
     def accuracy(self, images: Images, labels: np.ndarray) -> float:
         """Fraction of the images, in memory or on disk, whose most probable class is the label."""
@@ -87,8 +115,12 @@ class Classifier(abc.ABC):
 class TensorClassifier(Classifier):
     """A classifier whose input and output tensors are at hand: of int8, uint8 or, unquantised, float32.
 
+    Pixels go in as the file's own quantisation has it: the range of its input must be about 0..255, 0..1 or -1..1, for
+    which pixels 0..255 then stand. A float file gets them as its metadata's normalisation says, and raw without one.
+    A file of another range can be opened, but raises `InputError` where it is to take pixels.
+
     Args:
-        path: of the file, for messages.
+        path: of the file, for messages and its metadata.
         input, output: the details of its one input and one output, as TFLite's interpreters give them.
 
     Attributes:
@@ -100,33 +132,42 @@ class TensorClassifier(Classifier):
     """
 
     def __init__(self, path: str | os.PathLike, input: dict[str, Any], output: dict[str, Any]):
+        super().__init__()
         shapes = [tuple(int(n) for n in details["shape"]) for details in (input, output)]
         self.dtypes = [details["dtype"] for details in (input, output)]
         if [len(shape) for shape in shapes] != [4, 2] or any(shape[0] != 1 for shape in shapes):
             raise InputError(f"{path} is no image classifier of batch 1: it takes {shapes[0]} and gives {shapes[1]}")
-        if any(dtype not in SMALLEST for dtype in self.dtypes):
+        if any(dtype not in KNOWN for dtype in self.dtypes):
             raise InputError(f"{path} takes {self.dtypes[0].__name__} and gives {self.dtypes[1].__name__}: not known")
         self.input_shape, self.classes = shapes[0][1:], shapes[1][1]
         self.input, self.output = _quantization(input), _quantization(output)
         self._path = path
+        self._output_step = 0.0 if self.dtypes[1] == np.float32 else self.output.scale
+
+    @functools.cached_property
+    def _feed(self) -> Feed:
+        if self.dtypes[0] == np.float32:
+            return float_feed(self._path, self.input_shape[-1])
+        return integer_feed(self._path, self.dtypes[0], self.input)
+
+    @property
+    def assumption(self) -> str | None:
+        return self._feed.assumption
 
     @abc.abstractmethod
     def _invoke(self, tensor: np.ndarray) -> np.ndarray:
-        """Input of shape (1, height, width, channels) -> output of shape (1, classes)."""
+        """Input of shape (1, height, width, channels) -> output of shape (1, classes), an array of its own."""
 
     def input_error(self, low: float = 0.0, high: float = 1.0) -> float:
-        """How far pixel p is from p - 128 (uint8: p) in an integer file's input, at worst, in quantisation steps.
+        """How far an integer file's input is from the truth for a pixel, at worst, in quantisation steps.
 
         Pixels 0 and 255 stand for `low` and `high` there: see `odn_keras.deploy.tflite.input_range`.
         """
-        pixels = np.arange(256)
-        real = self.input.scale * (pixels + SMALLEST[self.dtypes[0]] - self.input.zero_point)
-        return float(np.abs(real - (low + (high - low) * pixels / 255)).max() / self.input.scale)
+        return self._feed.error(self.input, low, high)
 
     def feed(self) -> str:
         """In words, how `run` feeds an image, and a device should."""
-        shift = SMALLEST[self.dtypes[0]]
-        return f"pixel p (0..255) as the {np.dtype(self.dtypes[0])} number p{f' - {-shift}' if shift else ''}"
+        return self._feed.words
 
     def run(self, pixels: np.ndarray) -> np.ndarray:
         raw = self._run(pixels)
@@ -138,11 +179,12 @@ class TensorClassifier(Classifier):
         """Raw uint8 pixels of shape (n, height, width, channels) -> integer outputs of shape (n, classes)."""
         if self.dtypes[1] == np.float32:
             raise InputError(f"{self._path} is a float file: it has no quantised outputs")
-        return np.stack([self._run(pixels) for pixels in self.one_by_one(images)])
+        return self._stacked([self._run(pixels) for pixels in self.one_by_one(images)], self.dtypes[1])
 
     def _run(self, pixels: np.ndarray) -> np.ndarray:
-        tensor = pixels[np.newaxis].astype(np.int16) + SMALLEST[self.dtypes[0]]
-        return self._invoke(tensor.astype(self.dtypes[0]))[0]
+        tensor = self._feed(pixels)[np.newaxis]
+        with self._lock:
+            return self._invoke(tensor)[0]
 
 
 def open_interpreter(
@@ -163,17 +205,22 @@ def open_interpreter(
     Raises:
         InputError: where the package is missing, or the file cannot be read.
     """
-    if not pathlib.Path(path).is_file():
-        raise InputError(f"no such file: {path}")
+    content = read_file(path)
+    if not content:
+        raise InputError(f"{path} is not a readable .tflite file (it is empty)")
+    if module == "tflite_runtime" and importlib.util.find_spec(module) and not np.__version__.startswith("1."):
+        raise InputError(f'{package} needs NumPy 1, this is NumPy {np.__version__}: pip install "numpy<2"')
     try:
-        with quiet(show_on_failure=False):  # some releases greet when they are imported
+        with quiet_in_commands():
             runtime = importlib.import_module(f"{module}.interpreter")
     except ImportError as error:
-        raise InputError(f"running .tflite files needs {package}: pip install it ({error})") from error
+        raise InputError(
+            f"running .tflite files needs {package}: pip install {package} ({first_line(error)})"
+        ) from error
     try:
-        with quiet(show_on_failure=False):
+        with quiet_in_commands():
             interpreter = runtime.Interpreter(
-                os.fspath(path),
+                model_content=content,  # a mapped file would be a crash where somebody overwrites it
                 num_threads=num_threads,
                 experimental_op_resolver_type=runtime.OpResolverType[kernels],
             )
@@ -182,8 +229,29 @@ def open_interpreter(
                 interpreter.set_tensor(details["index"], np.zeros(details["shape"], details["dtype"]))
             interpreter.invoke()  # some damage shows only here
     except (ValueError, RuntimeError) as error:
-        raise InputError(f"{path} is not a readable .tflite file ({str(error).splitlines()[0]})") from error
+        raise InputError(f"{path} is not a readable .tflite file ({first_line(error)})") from error
     return interpreter
+
+
+def read_file(path: str | os.PathLike) -> bytes:
+    """A file's content.
+
+    Raises:
+        InputError: where there is none that can be read.
+    """
+    if os.path.isdir(path):
+        raise InputError(f"{path} is a folder: give a .tflite file")
+    try:
+        return pathlib.Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(f"no such file: {path}") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path} ({first_line(error)})") from error
+
+
+def first_line(error: BaseException) -> str:
+    """Of an error's text, or what it is where it has none."""
+    return (str(error).splitlines() or [repr(error)])[0]
 
 
 class LiteRTClassifier(TensorClassifier):
@@ -242,7 +310,8 @@ def open_classifier(path: str | os.PathLike, runtime: str | None = None) -> Clas
         InputError: where the runtime is none of them or not installed, or cannot run the file.
     """
     if runtime is None:
-        runtime = "litert" if importlib.util.find_spec("ai_edge_litert") else "tflite_runtime"
+        only_old = importlib.util.find_spec("tflite_runtime") and not importlib.util.find_spec("ai_edge_litert")
+        runtime = "tflite_runtime" if only_old else "litert"
     if runtime not in RUNTIMES:
         raise InputError(f"runtime must be one of {', '.join(RUNTIMES)}, got {runtime!r}")
     module, name = RUNTIMES[runtime].split(":")

@@ -60,12 +60,15 @@ def compile_for_ethos_u(path: str | os.PathLike, configuration: str, target: str
     path = pathlib.Path(path)
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        source = folder / path.name
+        source = folder / "model.tflite"  # whatever characters the file's own name has
         # Vela would keep the memory plan of other tensors than it ends up with
         source.write_bytes(without_plan(path.read_bytes()))
         arguments = [source, f"--accelerator-config={configuration}", f"--output-dir={folder}"]
         result = subprocess.run(
-            [sys.executable, "-m", "ethosu.vela", *map(str, arguments)], capture_output=True, text=True
+            [sys.executable, "-m", "ethosu.vela", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            errors="replace",
         )
         summaries = list(folder.glob("*_summary_*.csv"))
         if result.returncode or not summaries:
@@ -75,7 +78,7 @@ def compile_for_ethos_u(path: str | os.PathLike, configuration: str, target: str
         with summaries[0].open(newline="") as file:
             (row,) = csv.DictReader(file)
         with replacing(target) as temporary:
-            temporary.write_bytes((folder / f"{path.stem}_vela.tflite").read_bytes())
+            temporary.write_bytes((folder / "model_vela.tflite").read_bytes())
     return EthosU(
         configuration,
         round(float(row["sram_memory_used"]) * KIB),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from odn_keras import InputError
-from odn_keras.deploy import memory
+from odn_keras.deploy import memory, micro
 from odn_keras.deploy.micro import MicroClassifier, measure_arena
 from odn_keras.deploy.runtimes import LiteRTReferenceClassifier
 
@@ -75,3 +75,25 @@ def test_an_operator_that_tflite_micro_lacks_is_named(tmp_path):
     for use in (MicroClassifier, measure_arena):
         with pytest.raises(InputError, match="no operator GELU"):
             use(tmp_path / "model.tflite")
+
+
+def test_an_operator_that_fails_is_told_after_one_try(tmp_path, monkeypatch):
+    """No larger arena would help."""
+    tf = pytest.importorskip("tensorflow")
+    import keras
+
+    images = keras.Input(batch_shape=(1, 8, 8, 1))
+    network = keras.Model(images, keras.layers.Dense(3)(keras.layers.Flatten()(keras.ops.sqrt(images))))
+    converter = tf.lite.TFLiteConverter.from_keras_model(network)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: [[255 * np.eye(8, dtype=np.float32).reshape(1, 8, 8, 1)]]
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    (tmp_path / "model.tflite").write_bytes(converter.convert())
+    tries, tried = [], micro._tried
+    monkeypatch.setattr(micro, "_tried", lambda *arguments: tries.append(arguments) or tried(*arguments))
+    for use in (measure_arena, MicroClassifier):
+        with pytest.raises(InputError, match=r"cannot run the operator SQRT of .* \(.*INT8 != FLOAT32\)") as refused:
+            use(tmp_path / "model.tflite")
+        assert "\n" not in str(refused.value)
+    assert len(tries) == 2

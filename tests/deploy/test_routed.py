@@ -1,10 +1,14 @@
 import json
+import re
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from odn_keras import InputError, NetworkSpec, RoutedClassifier, build
-from odn_keras.deploy.chain import export_chain
+from odn_keras.deploy.chain import cut, export_chain
+from odn_keras.deploy.memory import read_model
 from odn_keras.deploy.routed import Chain, int8_threshold
 
 pytest.importorskip("tensorflow")
@@ -82,3 +86,78 @@ def test_refuses_what_is_no_chain(folder, tmp_path):
         RoutedClassifier(folder, "abacus")
     with pytest.raises(InputError, match="uint8 of shape"):
         RoutedClassifier(folder).route(np.zeros((1, 9, 9, 1), np.uint8))
+    with pytest.raises(InputError, match="at least one stage"):
+        Chain([])
+    with pytest.raises(InputError, match=r"stage1\.tflite is not the last stage"):
+        Chain([folder / "stage1.tflite"])
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"stages": []}, "no stages"),
+        ({"stages": {}}, "no routed network"),
+        ({"stages": [{"file": "../stage1.tflite"}]}, "name of a file in the folder"),
+        ({"stages": [{"file": "/etc/passwd"}]}, "name of a file in the folder"),
+        ({"stages": [{"file": "..\\\\stage1.tflite"}]}, "name of a file in the folder"),
+        ({"stages": [{"file": ".."}]}, "name of a file in the folder"),
+        ({"stages": [{"file": ""}]}, "name of a file in the folder"),
+        ({"stages": [{"file": 1}]}, "name of a file in the folder"),
+        ({"threshold": 0.5}, "whole number from -128 to 128, got 0.5"),
+        ({"threshold": True}, "whole number from -128 to 128, got True"),
+        ({"threshold": 129}, "whole number from -128 to 128, got 129"),
+        ({"threshold": None}, "whole number from -128 to 128, got None"),
+        ({"labels": list("abc")}, "has 3 labels, its stages have 10 classes"),
+        ({"labels": list(range(10))}, "list of texts"),
+        ({"labels": "0123456789"}, "list of texts"),
+    ],
+)
+def test_a_routing_that_was_changed_is_refused(folder, tmp_path, changed, told):
+    shutil.copytree(folder, tmp_path / "routed")
+    routing = tmp_path / "routed" / "routing.json"
+    stored = json.loads(routing.read_text())
+    if "threshold" in changed:
+        stored["stages"][0]["threshold_int8"] = changed.pop("threshold")
+    routing.write_text(json.dumps({**stored, **changed}))
+    with pytest.raises(InputError, match=re.escape(told)) as refused:
+        RoutedClassifier(tmp_path / "routed")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "null", "[]", " " * 2**24 + "{}"])
+def test_what_is_no_routing_is_refused(tmp_path, text):
+    (tmp_path / "routing.json").write_text(text)
+    with pytest.raises(InputError, match="holds no routed network"):
+        RoutedClassifier(tmp_path)
+
+
+def test_logits_are_never_held_against_thresholds(folder, tmp_path):
+    last = (folder / "stage3.tflite").read_bytes()
+    (graph,) = read_model(last).subgraphs
+    *others, softmax = range(len(graph.operators))
+    logits = int(graph.operators[softmax].inputs[0])
+    (tmp_path / "logits.tflite").write_bytes(cut(last, others, int(graph.inputs[0]), [logits]))
+    with pytest.raises(InputError, match=r"logits\.tflite gives no probabilities"):
+        Chain([folder / "stage1.tflite", folder / "stage2.tflite", tmp_path / "logits.tflite"])
+
+
+def test_threads_share_a_routed_classifier(folder, digits):
+    images = digits.test[0][:100]
+    classifier = RoutedClassifier(folder)
+    answers, exits = classifier.route(images)
+
+    def work(seed):
+        order = np.random.default_rng(seed).permutation(len(images))
+        found, taken = classifier.route(images[order])
+        np.testing.assert_array_equal(found, answers[order])
+        np.testing.assert_array_equal(taken, exits[order])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(16)))
+
+
+def test_no_images_have_no_answers(folder):
+    classifier, none = RoutedClassifier(folder), np.zeros((0, 8, 8, 1), np.uint8)
+    answers, exits = classifier.route(none)
+    assert answers.shape == (0, 10) and exits.shape == (0,)
+    assert classifier.predict_every_exit(none).shape == (3, 0, 10)
