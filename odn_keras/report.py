@@ -5,6 +5,7 @@ import math
 import os
 import platform
 from importlib import metadata
+from typing import Any
 
 import numpy as np
 
@@ -70,7 +71,7 @@ def plot_growth(growth: DepthGrowth, title: str, path: str | os.PathLike) -> Non
     values = [value for stage in growth.stages for value in (*stage.values, *stage.forecasts) if value is not None]
     _use_error_scale(axes, [*values, *([] if growth.target is None else [growth.target])])
     depths = sorted({stage.depth for stage in growth.stages})
-    marks: dict[str, dict] = {}  # what a line or an area stands for -> how it looks, in the legend
+    marks: dict[str, dict[str, Any]] = {}  # what a line or an area stands for -> how it looks, in the legend
     previous: tuple[int, float] | None = None
     for number, stage in enumerate(growth.stages):
         color = f"C{depths.index(stage.depth)}"
@@ -79,7 +80,7 @@ def plot_growth(growth: DepthGrowth, title: str, path: str | os.PathLike) -> Non
         if points:
             axes.plot(*zip(*points, strict=True), color=color, marker="o", markersize=3)
         if number > 0 and growth.stages[number - 1].depth < stage.depth:
-            look = {"color": "grey", "linestyle": ":", "linewidth": 1}
+            look: dict[str, Any] = {"color": "grey", "linestyle": ":", "linewidth": 1}
             axes.axvline(stage.first_epoch + 0.5, **{**look, "color": color})
             marks["one block deeper"] = look
         span = stage.first_epoch + 0.5, stage.first_epoch + stage.epochs + 0.5
