@@ -396,6 +396,14 @@ def _is_budget(value: Any) -> bool:
     )
 
 
+def _is_ending(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and _is_text(value.get("reason"))
+        and all(_is_count(value.get(name)) or value.get(name) == 0 for name in ("deepest", "epochs_left"))
+    )
+
+
 SHOWN = {  # in the closing table
     "depth": _is_count, "max_depth": _is_count, "target_accuracy": _or_none(_is_number), "val_accuracy": _is_number,
     "target_met": _or_none(lambda value: isinstance(value, bool)), "params": _is_count, "full_params": _is_count,
@@ -413,6 +421,7 @@ _FIELDS = {
     "supernet": _or_none(_is_supernet),
     "pruning": _or_none(_is_pruning),
     "budget": _or_none(_is_budget),
+    "ended": _is_ending,
 }
 
 

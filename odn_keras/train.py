@@ -52,7 +52,7 @@ def main() -> int:
     if not values.resume and not values["dataset"].present:
         print("no --dataset is given: training on the 1,797 digits that come with scikit-learn", flush=True)
     cli.import_keras()  # heavy: only once the flags are known to be good
-    from odn_keras import distribution, report, training
+    from odn_keras import distribution, report, training, verdict
 
     if values.distribution:
         distribution.start(**several)
@@ -73,15 +73,14 @@ def main() -> int:
     print(f"\n{report.table(result)}\n")
     for name in (*RUN_FILES, *([SUPERNET] if (out / SUPERNET).exists() else [])):
         print(f"  {out / name}")
-    over_budget = result.get("budget") and result["budget"]["exceeded"]
-    if result["target_met"] is not False:
-        return cli.OVER_BUDGET if over_budget else 0
-    print(
-        f"\nThe target was not met: {result['val_accuracy']:.4f} of {result['target_accuracy']:.4f}. "
-        f"The best network is exported. Try more --epochs or --cycle_epochs, a larger --width, "
-        "a deeper --backbone, or a lower target."
-    )
-    return cli.OVER_BUDGET if over_budget else TARGET_NOT_MET
+    for line in (*verdict.describe_ending(result), *verdict.warn_of_int8(result)):
+        print(f"\n{line}")
+    print("\nnext:")
+    for command in verdict.next_commands(result, str(out)):
+        print(f"  {command}")
+    if result.get("budget") and result["budget"]["exceeded"]:
+        return cli.OVER_BUDGET
+    return 0 if result["target_met"] is not False else TARGET_NOT_MET
 
 
 def _options_and_folder() -> tuple[RunOptions, pathlib.Path]:

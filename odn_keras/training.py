@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from odn_keras import builder, cost, distribution, footprint, keras_config, report
+from odn_keras import builder, cost, distribution, footprint, keras_config, overview, report, verdict
 from odn_keras.architectures import NetworkSpec
 from odn_keras.batches import Batches, EvaluationBatches
 from odn_keras.budget import Budget
@@ -81,11 +81,11 @@ def run(
         with distribution.together():
             if share.is_chief:
                 claim.enter_context(folder.claimed(options, dtype, data_record, overwrite=overwrite, resume=resume))
-        if share.is_chief and fitted != options:
-            print(
-                f"within the budget: depth {fitted.depth or 1} to {fitted.max_depth} of {fitted.backbone} of width "
-                f"{fitted.width}, with a stem of stride {fitted.stem_stride}"
-            )
+        if share.is_chief:
+            steps = len(dataset.train[0]) // fitted.batch_size
+            print(overview.describe_data(dataset))
+            print(overview.describe_network(options, fitted, model.spec))
+            print(overview.describe_goal(fitted, steps, dtype), flush=True)
         with distribution.noticing_loss():
             growth = _grow(model, fitted, dataset, share, folder)
         if not share.is_chief:
@@ -98,6 +98,8 @@ def run(
             title = f"{fitted.dataset}, {fitted.backbone}, width {fitted.width}"
             report.plot_growth(growth, title, folder.path / "growth.png")
             result = _deploy(network, supernet, growth, model.spec, options, dtype, dataset, data_record, folder.path)
+            result["ended"] = verdict.ending(growth, fitted, fitted.depth or fitted.max_depth or model.spec.max_depth)
+            write_json(result, folder.path / "report.json")
         folder.finish()
     return result
 
