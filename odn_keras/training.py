@@ -11,6 +11,7 @@ import numpy as np
 
 from odn_keras import builder, cost, distribution, footprint, report
 from odn_keras.architectures import NetworkSpec
+from odn_keras.augmentation import Augmentation, label_smoothing, may_mirror, preset
 from odn_keras.batches import Batches, EvaluationBatches
 from odn_keras.budget import Budget
 from odn_keras.checkpoint import Checkpoint
@@ -25,7 +26,7 @@ from odn_keras.growth import CYCLE, DepthGrowth
 from odn_keras.model import OptimallyDeepNetwork
 from odn_keras.options import RunOptions
 from odn_keras.prune import ChannelPruning
-from odn_keras.recipes import Augmentation, precision, sgd
+from odn_keras.recipes import precision, sgd
 from odn_keras.run_folder import SUPERNET, RunFolder
 from odn_keras.stages import TrainingDiverged
 
@@ -141,6 +142,14 @@ def new_model(
     return model
 
 
+def augmentation_of(options: RunOptions, dataset: Dataset) -> Augmentation:
+    """The augmentation of a run: its preset, with the values that are given singly."""
+    mirror = may_mirror(dataset.class_names, dataset.input_shape[-1])
+    given = {field.name: getattr(options, field.name) for field in dataclasses.fields(Augmentation)}
+    given = {name: value for name, value in given.items() if value is not None}
+    return dataclasses.replace(preset(options.augment, dataset.input_shape, mirror=mirror), **given)
+
+
 def training_batches(options: RunOptions, dataset: Dataset, share: distribution.Share | None = None) -> Batches:
     """The training batches of a run."""
     return Batches(
@@ -148,8 +157,8 @@ def training_batches(options: RunOptions, dataset: Dataset, share: distribution.
         dataset.num_classes,
         options.batch_size,
         options.seed,
-        Augmentation(options.shift, options.rotate, options.zoom, options.flip),
-        options.label_smoothing,
+        augmentation_of(options, dataset),
+        label_smoothing(options.augment) if options.label_smoothing is None else options.label_smoothing,
         share,
     )
 

@@ -2,7 +2,7 @@ import numpy as np
 
 from odn_keras.batches import Batches, EvaluationBatches
 from odn_keras.distribution import Share
-from odn_keras.recipes import Augmentation
+from odn_keras.augmentation import Augmentation
 
 SPLIT = np.arange(100, dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 4, 1), np.uint8), np.arange(100) % 10
 
