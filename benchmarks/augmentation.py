@@ -51,7 +51,9 @@ def main() -> None:
             for seed in range(values.seeds)
         ]
         rows.append((preset, *(statistics.median(run[name] for run in runs) for name in ("val", "test", "seconds"))))
-    print(f"\n{options.dataset}, width {spec.width}, depth {values.at_depth}, {options.epochs} epochs, {values.seeds} seeds")
+    print(
+        f"\n{options.dataset}, width {spec.width}, depth {values.at_depth}, {options.epochs} epochs, {values.seeds} seeds"
+    )
     print(f"{'preset':<12}{'validation':>12}{'test':>10}{'seconds':>10}")
     for preset, val, test, seconds in rows:
         print(f"{preset:<12}{val:>12.4f}{test:>10.4f}{seconds:>10.0f}")

@@ -14,6 +14,7 @@ import numpy as np
 from odn_keras.errors import InputError
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue: ITU-R BT.601
+MOST_CHANNELS = 4  # of OpenCV's warps
 ERASED_LEAST = 0.02  # of the image's area
 ERASED_SHAPE = 3.3  # largest ratio of the sides
 ERASE_PROBABILITY = 0.5
@@ -150,12 +151,17 @@ class Augmentation:
         draws = self.draw(rng, len(images), images.shape[1:])
         changed = self.change(images, draws)
         if draws.partner is not None:
-            changed, labels = mix(changed, changed[draws.partner], draws), mix_labels(labels, labels[draws.partner], draws)
+            changed, labels = (
+                mix(changed, changed[draws.partner], draws),
+                mix_labels(labels, labels[draws.partner], draws),
+            )
         return changed if labels is None else (changed, labels)
 
     def draw(self, rng: np.random.Generator, count: int, shape: Sequence[int]) -> Draws:
         """Draws the changes of `count` images of shape (height, width, channels)."""
         height, width, channels = shape
+        if channels > MOST_CHANNELS and self != Augmentation():
+            raise InputError(f"images of at most {MOST_CHANNELS} channels can be augmented, these have {channels}")
         drawn: dict[str, np.ndarray] = {}
         if self.shift or self.rotate or self.zoom or self.flip:
             drawn["affine"] = self._draw_affine(rng, count, height, width)
@@ -221,9 +227,7 @@ class Augmentation:
             images = moved
         if draws.colour is not None:
             coloured = np.empty_like(images)
-            for image, matrix, contrast, target in zip(
-                images, draws.colour, draws.contrast, coloured, strict=True
-            ):
+            for image, matrix, contrast, target in zip(images, draws.colour, draws.contrast, coloured, strict=True):
                 mean = matrix @ np.array(cv2.mean(image)[:channels], np.float32) / contrast
                 grey = mean @ LUMA if channels == 3 else mean.mean()
                 offset = np.full((channels, 1), (1 - contrast) * grey, np.float32)

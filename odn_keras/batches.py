@@ -98,7 +98,9 @@ class Batches(keras.utils.PyDataset):
         if draws.partner is None:
             return self._augmentation.change(self._images[batch[mine]], draws.of(mine)), targets[mine]
         partners = draws.partner[mine]
-        needed, places = np.unique(np.concatenate([mine, partners]), return_inverse=True)  # partners of other shares too
+        needed, places = np.unique(
+            np.concatenate([mine, partners]), return_inverse=True
+        )  # partners of other shares too
         changed = self._augmentation.change(self._images[batch[needed]], draws.of(needed))[places]
         own, others = changed[: len(mine)], changed[len(mine) :]
         draws = draws.of(mine)
@@ -124,7 +126,7 @@ class _Order:
 
 
 class EvaluationBatches(keras.utils.PyDataset):
-    """All images in their order, the last batch being what is left.
+    """All images in their order, the last batch being what is left; the next ones are prepared in threads.
 
     Several devices need batches that can be divided among them: there the last one is filled up, and every item has
     weights as its third part, 0 for the filling. Compile with `weighted_metrics` for them to count.
@@ -140,11 +142,18 @@ class EvaluationBatches(keras.utils.PyDataset):
         super().__init__()
         self._images, self._labels = split
         self._num_classes, self._batch_size, self._share = num_classes, batch_size, share or Share()
+        self._prepared = Prefetcher(self._make, self._following, threads=THREADS, ahead=AHEAD)
 
     def __len__(self):
         return -(-len(self._labels) // self._batch_size)
 
     def __getitem__(self, index):
+        return self._prepared[index]
+
+    def _following(self, index: int) -> int | None:
+        return index + 1 if index + 1 < len(self) else None
+
+    def _make(self, index: int) -> tuple[np.ndarray, ...]:
         chosen = np.arange(len(self._labels))[index * self._batch_size : (index + 1) * self._batch_size]
         weights = np.ones(len(chosen), np.float32)
         if filling := -len(chosen) % self._share.devices:
@@ -152,7 +161,7 @@ class EvaluationBatches(keras.utils.PyDataset):
             weights = np.concatenate([weights, np.zeros(filling, np.float32)])
         mine = self._share.of(len(chosen))
         chosen, weights = chosen[mine], weights[mine]
-        images, targets = self._images[chosen].astype(np.float32), one_hot(self._labels[chosen], self._num_classes)
+        images, targets = self._images[chosen], one_hot(self._labels[chosen], self._num_classes)
         return (images, targets) if self._share.devices == 1 else (images, targets, weights)
 
 

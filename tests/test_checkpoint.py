@@ -19,10 +19,10 @@ from odn_keras import (
     OptimallyDeepNetwork,
     stages,
 )
+from odn_keras.augmentation import Augmentation
 from odn_keras.checkpoint import KEPT
 from odn_keras.elastic import elastic_layers
 from odn_keras.growth import CYCLE, PRUNE, RECOVER, SETTLE, SHRINK
-from odn_keras.augmentation import Augmentation
 from odn_keras.stages import TrainingDiverged
 
 EPOCHS = 5
