@@ -23,8 +23,8 @@ NUMERALS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eigh
 YIQ = np.array([LUMA, [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], np.float32)
 
 
-# Values of `Augmentation`, and of label smoothing; shift as a part of the image's shorter side. docs/AUGMENTATION.md has
-# the measurements.
+# Values of `Augmentation`, and of label smoothing; shift as a part of the image's shorter side. docs/AUGMENTATION.md
+# has the measurements.
 PRESETS: dict[str, dict[str, float]] = {
     "none": {},
     "light": {"shift": 1 / 8, "flip": 1},
@@ -145,8 +145,8 @@ class Augmentation:
         """
         if self.mixes and (labels is None or np.ndim(labels) != 2):
             raise InputError(
-                "mixup and cutmix mix labels as well: give one-hot labels of shape (n, classes), and the model the loss "
-                "categorical_crossentropy, not a sparse one"
+                "mixup and cutmix mix labels as well: give one-hot labels of shape (n, classes), and the model the "
+                "loss categorical_crossentropy, not a sparse one"
             )
         draws = self.draw(rng, len(images), images.shape[1:])
         changed = self.change(images, draws)

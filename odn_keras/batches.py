@@ -106,6 +106,18 @@ class Batches(keras.utils.PyDataset):
         draws = draws.of(mine)
         return mix(own, others, draws), mix_labels(targets[mine], targets[partners], draws)
 
+    def examples(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The first images of the first batch: as they are, as they are trained on, and their labels then.
+
+        Args:
+            count: how many at most.
+
+        Returns:
+            uint8 images of shape (n, height, width, channels), twice, and labels of shape (n, classes).
+        """
+        changed, targets = self.whole()._make((0, 0))
+        return self._images[self._order.of(0)[:count][: len(changed)]], changed[:count], targets[:count]
+
     def on_epoch_end(self):
         self.seek(self._epoch + 1)
 

@@ -48,7 +48,7 @@ def test_images_keep_their_labels_and_smoothing_sums_to_one():
 def test_the_number_of_threads_changes_nothing(threads):
     augmentation = Augmentation(shift=1, rotate=10, mixup=1.0)
     alone, several = (Batches(SPLIT, 10, 20, seed=3, augmentation=augmentation, threads=n) for n in (0, threads))
-    for epoch in (0, 1):
+    for _ in (0, 1):
         for index in range(len(alone)):
             for ours, theirs in zip(alone[index], several[index], strict=True):
                 np.testing.assert_array_equal(ours, theirs)
