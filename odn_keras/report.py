@@ -4,17 +4,21 @@ import csv
 import math
 import os
 import platform
+from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 
 import numpy as np
 
+from odn_keras.batches import Batches
 from odn_keras.budget import Budget
 from odn_keras.files import replacing
 from odn_keras.growth import PRUNE, SETTLE, SHRINK, DepthGrowth, Stage
 
 REPORTED_PACKAGES = ("odn_keras", "keras", "tensorflow", "jax", "torch", "numpy", "ai-edge-litert")
 NAMED_IN_PICTURE = {PRUNE: "pruning", SHRINK: "shrinking widths"}
+PAIRS, PAIRS_IN_A_ROW = 24, 4  # of images in augmentation.png
+LEAST_SHARE = 0.05  # of a class in a mixed image, to be named
 SMALLEST_ERROR = 1e-4  # shown: one image in ten thousand
 TICKS = tuple(step * 10.0**-power for power in range(5) for step in (0.7, 0.5, 0.3, 0.2, 0.1))  # errors
 
@@ -108,6 +112,33 @@ def plot_growth(growth: DepthGrowth, title: str, path: str | os.PathLike) -> Non
     axes.legend(loc="best", fontsize="small")
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120)
+
+
+def plot_augmentation(batches: Batches, class_names: Sequence[str], path: str | os.PathLike) -> None:
+    """Plots training images in pairs: as they are, and as the first batch has them, with their labels then."""
+    from matplotlib.figure import Figure
+
+    originals, changed, targets = batches.examples(PAIRS)
+    columns = 2 * PAIRS_IN_A_ROW
+    rows = -(-len(originals) // PAIRS_IN_A_ROW)
+    figure = Figure(figsize=(1.25 * columns, 1.55 * rows + 0.5), layout="constrained")
+    figure.suptitle("Training images: as they are (left), as the first batch has them (right)", fontsize="medium")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for place in grid.flat:
+        place.set_axis_off()
+    for number, images in enumerate(zip(originals, changed, strict=True)):
+        row, column = divmod(number, PAIRS_IN_A_ROW)
+        for side, image in enumerate(images):
+            place = grid[row, 2 * column + side]
+            colours = image.shape[-1] == 3
+            place.imshow(image if colours else image[..., 0], cmap="gray", vmin=0, vmax=255)
+        likely = np.argsort(-targets[number], kind="stable")[:2]
+        shown = [f"{class_names[label][:12]} {targets[number][label]:.0%}" for label in likely]
+        if targets[number][likely[1]] < LEAST_SHARE:  # smoothing
+            shown = [class_names[likely[0]][:18]]
+        place.set_title(plain_text("\n".join(shown)), fontsize="x-small")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=100)
 
 
 def plain_text(text: str) -> str:

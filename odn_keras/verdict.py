@@ -60,8 +60,8 @@ def describe_ending(report: dict[str, Any]) -> list[str]:
             helps.insert(0, "a deeper --backbone")
     if not budget:
         helps.insert(1, "a larger --width")
-    if not any(asked[name] for name in ("shift", "rotate", "zoom", "flip")):
-        helps.insert(-1, "augmentation (--shift, --rotate, --zoom, --flip)")
+    if asked.get("augment", "none") == "none" and not any(asked[name] for name in ("shift", "rotate", "zoom", "flip")):
+        helps.insert(-1, "augmentation (--augment=light)")
     return [missed, why, f"The best network is exported. What may help: {', '.join(helps)}."]
 
 
