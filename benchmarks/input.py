@@ -86,11 +86,14 @@ def _rates(rounds: int) -> None:
             given = labels if augmentation.mixes else None
             return _per_second(lambda: augmentation(images, np.random.default_rng(0), given), rounds, time.process_time)
 
-        ours, scipy = rate(_shift_and_flip(shape)), _per_second(
-            lambda images=images, shape=shape: _with_scipy(images, _shift_and_flip(shape)), rounds, time.process_time
-        )  # fmt: skip
+        def scipy(images: np.ndarray = images, shape: tuple[int, ...] = shape) -> object:
+            return _with_scipy(images, _shift_and_flip(shape))
+
+        ours, theirs = rate(_shift_and_flip(shape)), _per_second(scipy, rounds, time.process_time)
         others = "".join(f"{rate(preset(name, shape, mirror=True)):>12,.0f}" for name in PRESETS if name != "none")
-        print(f"{'x'.join(map(str, shape)):<28}{ours:>14,.0f}{scipy:>14,.0f}{ours / scipy:>14.1f}{others}", flush=True)
+        print(
+            f"{'x'.join(map(str, shape)):<28}{ours:>14,.0f}{theirs:>14,.0f}{ours / theirs:>14.1f}{others}", flush=True
+        )
 
 
 def _with_scipy(images: np.ndarray, augmentation: Augmentation) -> np.ndarray:
@@ -98,7 +101,7 @@ def _with_scipy(images: np.ndarray, augmentation: Augmentation) -> np.ndarray:
 
     draws = augmentation.draw(np.random.default_rng(0), len(images), images.shape[1:])
     changed = np.empty_like(images)
-    for image, matrix, target in zip(images, draws.affine, changed, strict=True):
+    for image, matrix, target in zip(images, draws.affine if draws.affine is not None else [], changed, strict=True):
         for channel in range(image.shape[-1]):
             ndimage.affine_transform(
                 image[..., channel],
@@ -125,11 +128,10 @@ def _keras(rounds: int) -> None:
         def change(images: np.ndarray = images, by_layers: keras.Sequential = by_layers) -> np.ndarray:
             return np.asarray(keras.ops.convert_to_numpy(by_layers(images.astype(np.float32), training=True)))
 
-        ours = _per_second(
-            lambda images=images, shape=shape: _shift_and_flip(shape)(images, np.random.default_rng(0)),
-            rounds,
-            time.perf_counter,
-        )
+        def change_ours(images: np.ndarray = images, shape: tuple[int, ...] = shape) -> object:
+            return _shift_and_flip(shape)(images, np.random.default_rng(0))
+
+        ours = _per_second(change_ours, rounds, time.perf_counter)
         theirs = _per_second(change, rounds, time.perf_counter)
         print(f"{'x'.join(map(str, shape)):<28}{ours:>14,.0f}{theirs:>14,.0f}{ours / theirs:>14.1f}", flush=True)
 

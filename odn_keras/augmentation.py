@@ -7,6 +7,7 @@ erasing, arXiv 1708.04896). The pixels are changed by OpenCV, which lets other t
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -149,7 +150,7 @@ class Augmentation:
             )
         draws = self.draw(rng, len(images), images.shape[1:])
         changed = self.change(images, draws)
-        if draws.partner is not None:
+        if draws.partner is not None and labels is not None:
             changed, labels = (
                 mix(changed, changed[draws.partner], draws),
                 mix_labels(labels, labels[draws.partner], draws),
@@ -230,7 +231,7 @@ class Augmentation:
             for image, matrix, target in zip(images, draws.affine, moved, strict=True):
                 cv2.warpAffine(image, matrix, (width, height), target, flags, cv2.BORDER_REPLICATE)
             images = moved
-        if draws.colour is not None:
+        if draws.colour is not None and draws.contrast is not None:
             coloured = np.empty_like(images)
             for image, matrix, contrast, target in zip(images, draws.colour, draws.contrast, coloured, strict=True):
                 mean = matrix @ np.array(cv2.mean(image)[:channels], np.float32) / contrast
@@ -238,7 +239,7 @@ class Augmentation:
                 offset = np.full((channels, 1), (1 - contrast) * grey, np.float32)
                 cv2.transform(image, np.concatenate([matrix, offset], axis=1), target)
             images = coloured
-        if draws.erased is not None:
+        if draws.erased is not None and draws.fill is not None:
             images = images if draws.affine is not None or draws.colour is not None else images.copy()
             for image, (top, left, bottom, right), colour in zip(images, draws.erased, draws.fill, strict=True):
                 image[top:bottom, left:right] = colour
@@ -261,7 +262,7 @@ def preset(name: str, image_shape: Sequence[int], *, mirror: bool) -> Augmentati
     """
     if name not in PRESETS:
         raise InputError(f"augment must be one of {', '.join(PRESETS)}, got {name!r}")
-    values = {key: value for key, value in PRESETS[name].items() if key != "label_smoothing"}
+    values: dict[str, Any] = {key: value for key, value in PRESETS[name].items() if key != "label_smoothing"}
     if "shift" in values:
         values["shift"] *= min(image_shape[:2])
     return Augmentation(**{**values, "flip": bool(values.get("flip")) and mirror})
@@ -286,18 +287,22 @@ def mix(images: np.ndarray, partners: np.ndarray, draws: Draws) -> np.ndarray:
     """Mixes uint8 images with their partners, both of shape (n, height, width, channels), as was drawn."""
     import cv2
 
-    mixed = np.array(images)
+    mixed, shares = np.array(images), draws.kept
     if draws.boxes is not None:
         for image, partner, (top, left, bottom, right) in zip(mixed, partners, draws.boxes, strict=True):
             image[top:bottom, left:right] = partner[top:bottom, left:right]
         return mixed
-    for image, partner, kept, target in zip(images, partners, draws.kept, mixed, strict=True):
+    if shares is None:
+        raise ValueError("no mixing was drawn")
+    for image, partner, kept, target in zip(images, partners, shares, mixed, strict=True):
         cv2.addWeighted(image, float(kept), partner, float(1 - kept), 0, target)
     return mixed
 
 
 def mix_labels(labels: np.ndarray, partners: np.ndarray, draws: Draws) -> np.ndarray:
     """Mixes probabilities of shape (n, classes) with those of their partners, as was drawn."""
+    if draws.kept is None:
+        raise ValueError("no mixing was drawn")
     kept = draws.kept[:, np.newaxis]
     return kept * labels + (1 - kept) * partners
 

@@ -44,9 +44,9 @@ class Prefetcher(Generic[Key, Item]):
         if not self._threads:
             return self._make(key)
         with self._lock:
-            wanted, place = [key], key
-            while len(wanted) <= self._ahead and (place := self._following(place)) is not None:
-                wanted.append(place)
+            wanted = [key]
+            while len(wanted) <= self._ahead and (next_key := self._following(wanted[-1])) is not None:
+                wanted.append(next_key)
             for stale in self._futures.keys() - set(wanted):
                 self._futures.pop(stale).cancel()
             self._pool = self._pool or ThreadPoolExecutor(self._threads, thread_name_prefix="batches")
