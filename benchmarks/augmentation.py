@@ -15,10 +15,10 @@ import time
 from absl import flags
 
 from odn_keras import cli
-from odn_keras.augmentation import PRESETS
 from odn_keras.errors import InputError
 from odn_keras.files import write_json
 from odn_keras.options import RunOptions
+from odn_keras.presets import PRESETS
 
 
 def define_flags() -> None:

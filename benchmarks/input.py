@@ -20,8 +20,9 @@ import numpy as np
 from absl import flags
 
 from odn_keras import cli
-from odn_keras.augmentation import PRESETS, Augmentation, preset
+from odn_keras.augmentation import Augmentation, preset
 from odn_keras.errors import InputError
+from odn_keras.presets import PRESETS
 
 SHAPES = ((28, 28, 1), (32, 32, 3), (96, 96, 3))
 BATCH = 128

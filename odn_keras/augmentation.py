@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from odn_keras.errors import InputError
+from odn_keras.presets import PRESETS
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue: ITU-R BT.601
 MOST_CHANNELS = 4  # of OpenCV's warps
@@ -21,29 +22,6 @@ ERASE_PROBABILITY = 0.5
 NUMERALS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 # RGB to luma and two colour axes (YIQ), in which a change of hue is a rotation.
 YIQ = np.array([LUMA, [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], np.float32)
-
-
-# Values of `Augmentation`, and of label smoothing; shift as a part of the image's shorter side. docs/AUGMENTATION.md
-# has the measurements.
-PRESETS: dict[str, dict[str, float]] = {
-    "none": {},
-    "light": {"shift": 1 / 8, "flip": 1},
-    "standard": {"shift": 1 / 8, "flip": 1, "zoom": 0.1, "brightness": 0.2, "contrast": 0.2, "saturation": 0.2},
-    "strong": {
-        "shift": 1 / 8,
-        "flip": 1,
-        "rotate": 10,
-        "zoom": 0.2,
-        "brightness": 0.3,
-        "contrast": 0.3,
-        "saturation": 0.3,
-        "hue": 10,
-        "erase": 0.2,
-        "mixup": 0.2,
-        "cutmix": 1.0,
-        "label_smoothing": 0.1,
-    },
-}
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from odn_keras.architectures import BACKBONES, NetworkSpec
-from odn_keras.augmentation import PRESETS
 from odn_keras.errors import InputError
 from odn_keras.footprint import parse_bytes
+from odn_keras.presets import PRESETS
 
 FREE_TO_CHANGE = ("data_dir", "in_memory")  # where a run finds things, not what it does
 PATHS = ("dataset", "data_dir", "teacher")  # in which ~ is the home folder

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from odn_keras.augmentation import PRESETS, Augmentation, may_mirror, preset
+from odn_keras.augmentation import Augmentation, may_mirror, preset
 from odn_keras.errors import InputError
+from odn_keras.presets import PRESETS
 
 RNG = np.random.default_rng(0)
 BLOCKS = np.kron(RNG.integers(0, 256, (16, 4, 4, 3)), np.ones((1, 4, 4, 1))).astype(np.uint8)  # 16 images of 16x16
