@@ -98,10 +98,11 @@ def run(
             supernet = None
             if len(model.network.outputs) > 1 or options.shrink_epochs:
                 supernet = _save(model.network, folder.path / SUPERNET)
-            title = f"{fitted.dataset}, {fitted.backbone}, width {fitted.width}"
+            title = f"{pathlib.Path(fitted.dataset).name}, {fitted.backbone}, width {fitted.width}"
             report.plot_growth(growth, title, folder.path / "growth.png")
             result = _deploy(network, supernet, growth, model.spec, options, dtype, dataset, data_record, folder.path)
             result["ended"] = verdict.ending(growth, fitted, fitted.depth or fitted.max_depth or model.spec.max_depth)
+            result["budget_changes"] = overview.budget_changes(options, fitted)
             write_json(result, folder.path / "report.json")
         folder.finish()
     return result
