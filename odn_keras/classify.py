@@ -19,6 +19,7 @@ from typing import NoReturn
 import numpy as np
 
 from odn_keras import console, quiet
+from odn_keras.deploy.resize_metadata import resize_of
 from odn_keras.deploy.runtimes import Classifier, open_classifier
 from odn_keras.errors import InputError
 from odn_keras.images import read_image
@@ -37,7 +38,11 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m odn_keras.classify", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", type=_path, help="a .tflite file that odn_keras exported")
-    parser.add_argument("images", nargs="+", help="image files; they are resized to what the model takes")
+    parser.add_argument(
+        "images",
+        nargs="+",
+        help="image files; they are resized to what the model takes, in the way it says",
+    )
     parser.add_argument("--labels", type=_path, help="a file with the name of a class in each line")
     parser.add_argument("--top", type=int, default=1, help="how many of the most probable classes to print (1)")
     console.never_fail()
@@ -48,7 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
         with quiet.command():
             classifier = open_classifier(values.model)
         labels = labels_of(values.model, classifier.classes, values.labels) or map(str, range(classifier.classes))
-        return _classify(classifier, list(map(console.printable, labels)), values.images, values.top)
+        resize = resize_of(values.model)
+        return _classify(classifier, list(map(console.printable, labels)), values.images, values.top, resize)
     except InputError as error:
         return _fail(error)
     except OSError as error:  # stdout, such as a file on a full disk
@@ -56,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(f"cannot write the answers ({error.strerror})")
 
 
-def _classify(classifier: Classifier, labels: list[str], files: list[str], top: int) -> int:
+def _classify(classifier: Classifier, labels: list[str], files: list[str], top: int, resize: str) -> int:
     """Prints a line for each image; returns the exit status."""
     if classifier.assumption:
         print(f"note: {console.printable(classifier.assumption)}", file=sys.stderr)
@@ -65,7 +71,7 @@ def _classify(classifier: Classifier, labels: list[str], files: list[str], top: 
     status = 0
     for file in files:
         try:
-            pixels = _read(file, (height, width), channels)
+            pixels = _read(file, (height, width), channels, resize)
         except InputError as error:
             status = _fail(error)
             continue
@@ -76,11 +82,11 @@ def _classify(classifier: Classifier, labels: list[str], files: list[str], top: 
     return status
 
 
-def _read(file: str, size: tuple[int, int], channels: int) -> np.ndarray:
+def _read(file: str, size: tuple[int, int], channels: int, resize: str) -> np.ndarray:
     path = os.path.expanduser(file)
     if os.path.isdir(path):
         raise InputError(f"{file} is a folder: give the image files that are in it")
-    return read_image(path, size, channels)
+    return read_image(path, size, channels, resize)
 
 
 def _path(text: str) -> pathlib.Path:

@@ -12,8 +12,6 @@ images are held. In folders and `.npz` files the content of an image decides, so
 """
 
 import dataclasses
-import numbers
-import operator
 import os
 import pathlib
 import unicodedata
@@ -28,7 +26,8 @@ from odn_keras.fingerprint import DataFingerprint
 from odn_keras.folder_dataset import open_folder
 from odn_keras.npz_dataset import MAX_CLASS_NAME, open_npz
 from odn_keras.options import DataOptions
-from odn_keras.source import Held, Part, Source, numbered
+from odn_keras.resizing import STRETCH, parse_size
+from odn_keras.source import Held, Part, Reading, Source, numbered
 from odn_keras.spool import Images
 from odn_keras.tfds_dataset import ALIASES, open_tfds
 
@@ -46,6 +45,7 @@ class Dataset:
         class_names: in the order of the labels.
         fingerprint: tells whether other data are the same; set by `load_dataset`.
         notes: what was converted, left out or is too little, one line each.
+        resize: how images of other shapes were brought to this one: one of `odn_keras.resizing.RESIZES`.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Dataset:
     class_names: tuple[str, ...]
     fingerprint: DataFingerprint | None = None
     notes: tuple[str, ...] = ()
+    resize: str = STRETCH
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -70,7 +71,8 @@ def load_dataset(
     name: str | os.PathLike,
     *,
     data_dir: str | os.PathLike | None = None,
-    image_size: int | tuple[int, int] | None = None,
+    image_size: int | str | tuple[int, int] | None = None,
+    resize: str = STRETCH,
     grayscale: bool = False,
     validation_images: int | None = None,
     train_images: int | None = None,
@@ -82,8 +84,10 @@ def load_dataset(
     Args:
         name: dataset name, folder or `.npz` file.
         data_dir: where TensorFlow Datasets keeps its data; default: its own.
-        image_size: (height, width) in pixels, or one number for both, to which the images of a folder or TFDS set are
-            resized; default: as they are, which must then be one size.
+        image_size: (height, width) in pixels, the same as "96x64", or one number for both, to which the images of a
+            folder or TFDS set are resized; default: as they are, which must then be one size.
+        resize: how: `"stretch"` changes the proportions, `"crop"` takes the middle part of the right proportions,
+            `"pad"` adds black borders.
         grayscale: whether the images of a folder or TFDS set are read as one channel.
         validation_images: how many training images to set aside; default: a sixth, at most 10,000.
         train_images: use only so many training images (a random choice, always the same).
@@ -98,8 +102,9 @@ def load_dataset(
         raise InputError(f"dataset must be a name or a path, got {name!r}")
     name = os.fspath(name)
     try:
-        source = _open(name, data_dir, _size(image_size), grayscale)
+        source = _open(name, data_dir, Reading(parse_size(image_size), resize, grayscale))
         dataset = _read(name, source, validation_images, train_images, in_memory, spool_dir)
+        dataset = dataclasses.replace(dataset, resize=resize)
     except MemoryError as error:
         hint = "" if in_memory is False else ": in_memory=False (--in_memory=false) holds its images on disk"
         raise InputError(f"{name} needs more memory than this process can have{hint}") from error
@@ -114,43 +119,29 @@ def load(options: DataOptions, spool_dir: str | os.PathLike | None = None) -> Da
     return load_dataset(arguments.pop("dataset"), spool_dir=spool_dir, **arguments)
 
 
-def _size(image_size) -> tuple[int, int] | None:
-    size = (image_size, image_size) if isinstance(image_size, numbers.Integral) else image_size
-    if size is None:
-        return None
-    try:
-        height, width = size
-        height, width = operator.index(height), operator.index(width)
-    except (TypeError, ValueError):
-        height = width = 0
-    if height > 0 and width > 0:
-        return height, width
-    raise InputError(f"image_size must be (height, width) or one number of pixels, got {image_size!r}")
-
-
-def _open(name: str, data_dir, image_size, grayscale) -> Source:
+def _open(name: str, data_dir, reading: Reading) -> Source:
     path = pathlib.Path(os.path.expanduser(name))
     try:
         path.exists()
     except OSError as error:
         raise InputError(f"cannot open {name[:200]} ({error.strerror})") from error
     is_npz = name.lower().endswith(".npz")
-    if (image_size or grayscale) and (name == "digits" or is_npz):
-        raise InputError(f"image_size and grayscale are for folders and TFDS sets, not for {name}")
+    if reading != Reading() and (name == "digits" or is_npz):
+        raise InputError(f"image_size, resize and grayscale are for folders and TFDS sets, not for {name}")
     if name == "digits" or name in ALIASES:
-        source = _open_digits() if name == "digits" else open_tfds(ALIASES[name], data_dir, image_size, grayscale)
+        source = _open_digits() if name == "digits" else open_tfds(ALIASES[name], data_dir, reading)
         if path.is_dir():
             source.notes.append(f"{name} is the dataset of that name; for the folder here give ./{name}")
         return source
     if is_npz:
         return open_npz(path)
     if path.is_dir():
-        return open_folder(path, image_size, grayscale)
+        return open_folder(path, reading)
     if path.exists():
         raise InputError(f"{name} is neither a folder of images nor an .npz file")
     if name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1 or "\\" in name:
         raise InputError(f"no such folder of images: {name}")
-    return open_tfds(name, data_dir, image_size, grayscale)
+    return open_tfds(name, data_dir, reading)
 
 
 def _open_digits() -> Source:

@@ -36,6 +36,7 @@ def define_flags() -> None:
 
 
 def main() -> None:
+    from odn_keras.deploy.resize_metadata import resize_of
     from odn_keras.deploy.runtimes import measure, open_classifier
     from odn_keras.labels import labels_of
 
@@ -51,7 +52,7 @@ def main() -> None:
         raise InputError(f"--report must be a file, {report} is a folder")
     with open_classifier(path, values.runtime) as classifier:
         assumption = classifier.assumption  # where the file takes no pixels this says so, before they are read
-        dataset = _load(options, classifier.input_shape)
+        dataset = _load(options, classifier.input_shape, resize_of(path))
         images, labels = dataset.test
         if dataset.num_classes != classifier.classes:
             raise InputError(f"{path} has {classifier.classes} classes, {options.dataset} has {dataset.num_classes}")
@@ -73,15 +74,17 @@ def main() -> None:
         write_json({**what, **dataclasses.asdict(measured), "assumption": assumption}, report)
 
 
-def _load(options: DataOptions, shape: tuple[int, ...]):
+def _load(options: DataOptions, shape: tuple[int, ...], resize: str):
     """The dataset, its images of the file's size and channels where they can be and nothing else is asked for."""
     from odn_keras.data import load_dataset
 
     arguments = dataclasses.asdict(options)
     name, size = arguments.pop("dataset"), arguments.pop("image_size")
-    image_size = (size, size) if size else None
+    image_size = size
+    if flags.FLAGS["resize"].present and options.resize != resize:
+        raise InputError(f"the file takes images resized by {resize}, not {options.resize}: leave --resize out")
     if name != "digits" and not name.endswith(".npz"):
-        image_size = image_size or (shape[0], shape[1])
+        image_size, arguments["resize"] = size or (shape[0], shape[1]), resize
         if not flags.FLAGS["grayscale"].present:
             arguments["grayscale"] = shape[2] == 1
     return load_dataset(name, image_size=image_size, **arguments)

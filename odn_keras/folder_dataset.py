@@ -15,7 +15,7 @@ import numpy as np
 from odn_keras.errors import InputError
 from odn_keras.images import UnreadableImage, image_shape, image_suffixes, read_image
 from odn_keras.progress import Progress
-from odn_keras.source import Part, Source
+from odn_keras.source import Part, Reading, Source
 
 SPLIT_FOLDERS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -53,13 +53,13 @@ class _Findings:
             raise InputError(f"{len(self.bad)} images in {self.root} cannot be read: {some}; mend or remove them")
 
 
-def open_folder(path: pathlib.Path, image_size: tuple[int, int] | None, grayscale: bool) -> Source:
+def open_folder(path: pathlib.Path, reading: Reading) -> Source:
     """Looks at all files of a folder, and decodes none.
 
     Args:
         path: the folder.
-        image_size: (height, width) in pixels to which every image is resized; default: they must be of one size.
-        grayscale: whether they are read as one channel; default: as three if any has colours.
+        reading: what every image becomes; without a size they must be of one, without `grayscale` they are read as
+            three channels if any has colours.
 
     Raises:
         InputError: where the folder cannot be used.
@@ -86,9 +86,9 @@ def open_folder(path: pathlib.Path, image_size: tuple[int, int] | None, grayscal
             f"{path} has one class only ({classes[0]!r}): a classifier needs at least 2; "
             f"if the folders in {inner} are the classes, give that one"
         )
-    channels = 1 if grayscale else max(file.shape[2] for file in every)
-    shape = (*(image_size or _only_size(every, findings)), channels)
-    parts = {split: _part(some, shape, image_size, findings) for split, some in files.items()}
+    channels = 1 if reading.grayscale else max(file.shape[2] for file in every)
+    shape = (*(reading.size or _only_size(every, findings)), channels)
+    parts = {split: _part(some, shape, reading, findings) for split, some in files.items()}
     notes = _notes(every, channels, folders, findings)
     return Source("folder", parts, dict(enumerate(classes)), notes=notes, check=findings.refuse_bad)
 
@@ -199,14 +199,14 @@ def _only_size(files: list[_ImageFile], findings: _Findings) -> tuple[int, int]:
     return files[0].shape[:2]
 
 
-def _part(files: list[_ImageFile], shape: tuple[int, ...], image_size, findings: _Findings) -> Part:
+def _part(files: list[_ImageFile], shape: tuple[int, ...], reading: Reading, findings: _Findings) -> Part:
     def chunks(_):
         for file in files:
             try:
                 with file.path.open("rb") as opened:
                     key = hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=8)).digest()
                     opened.seek(0)
-                    image = read_image(opened, image_size, shape[2])
+                    image = read_image(opened, reading.size, shape[2], reading.resize)
             except UnreadableImage as error:
                 findings.bad[findings.name(file.path)] = error.reason
             except OSError as error:

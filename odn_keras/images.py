@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from odn_keras.errors import InputError
+from odn_keras.resizing import STRETCH, scaled_size
 
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")  # others, as EPS, run programs
 MODES = {1: "L", 3: "RGB"}
@@ -35,7 +36,10 @@ class UnreadableImage(InputError):
 
 
 def read_image(
-    file: str | os.PathLike | BinaryIO, size: tuple[int, int] | None = None, channels: int | None = None
+    file: str | os.PathLike | BinaryIO,
+    size: tuple[int, int] | None = None,
+    channels: int | None = None,
+    resize: str = STRETCH,
 ) -> np.ndarray:
     """Reads an image as a person sees it: turned upright, and what is transparent on white.
 
@@ -43,6 +47,7 @@ def read_image(
         file: in one of `FORMATS`; a path, or a file that is open for reading.
         size: (height, width) in pixels to which it is resized (bilinear); default: as it is.
         channels: 1 or 3; default: 1 for a grey image, else 3.
+        resize: how: one of `odn_keras.resizing.RESIZES`.
 
     Returns:
         uint8 pixels of shape (height, width, channels).
@@ -50,7 +55,7 @@ def read_image(
     Raises:
         UnreadableImage: where the file cannot be read as an image of 8 or 16 bits a channel.
     """
-    return _opened(file, functools.partial(_decode, file=file, size=size, channels=channels))
+    return _opened(file, functools.partial(_decode, file=file, size=size, channels=channels, resize=resize))
 
 
 def image_shape(file: str | os.PathLike | BinaryIO) -> tuple[int, int, int]:
@@ -95,7 +100,7 @@ def _shape(stored: Image.Image) -> tuple[int, int, int]:
     return height, width, 1 if stored.mode in GREY_MODES else 3
 
 
-def _decode(stored: Image.Image, file, size: tuple[int, int] | None, channels: int | None) -> np.ndarray:
+def _decode(stored: Image.Image, file, size: tuple[int, int] | None, channels: int | None, resize: str) -> np.ndarray:
     upright = _upright(stored)
     if upright.mode.startswith("I;16") or (upright.mode == "I" and stored.format in SIXTEEN_BITS_AS_I):
         upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
@@ -107,9 +112,16 @@ def _decode(stored: Image.Image, file, size: tuple[int, int] | None, channels: i
         upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
     image = upright.convert(MODES[channels])
     if size:
-        image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+        image = _resized(image, size, resize)
     pixels = np.asarray(image, dtype=np.uint8)
     return pixels.reshape(*pixels.shape[:2], channels)
+
+
+def _resized(image: Image.Image, size: tuple[int, int], resize: str) -> Image.Image:
+    height, width = scaled_size((image.height, image.width), size, resize)
+    image = image.resize((width, height), Image.Resampling.BILINEAR)
+    left, above = (size[1] - width) // 2, (size[0] - height) // 2
+    return image.crop((-left, -above, size[1] - left, size[0] - above))  # what lies outside is black
 
 
 def _upright(stored: Image.Image) -> Image.Image:

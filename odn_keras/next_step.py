@@ -7,7 +7,8 @@ from typing import Any
 
 from odn_keras.options import DataOptions
 
-READING = ("dataset", "data_dir", "image_size", "grayscale")  # what tells which test images, and how they are read
+# What tells which test images, and how they are read.
+READING = ("dataset", "data_dir", "image_size", "resize", "grayscale")
 
 
 def command(module: str, **flags: Any) -> str:
@@ -29,8 +30,6 @@ def data_flags(options: DataOptions) -> dict[str, Any]:
 def evaluation_of_chain(folder: pathlib.Path, options: DataOptions) -> str:
     """Measures a routed chain on the test images, in Python: no command runs it."""
     flags = data_flags(options)
-    if "image_size" in flags:
-        flags["image_size"] = (options.image_size, options.image_size)
     arguments = ", ".join([repr(flags.pop("dataset")), *(f"{name}={value!r}" for name, value in flags.items())])
     code = (
         "import odn_keras; "

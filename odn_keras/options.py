@@ -12,6 +12,7 @@ from odn_keras.architectures import BACKBONES, NetworkSpec
 from odn_keras.errors import InputError
 from odn_keras.footprint import parse_bytes
 from odn_keras.presets import PRESETS
+from odn_keras.resizing import RESIZES, STRETCH, write_size
 
 FREE_TO_CHANGE = ("data_dir", "in_memory")  # where a run finds things, not what it does
 PATHS = ("dataset", "data_dir", "teacher")  # in which ~ is the home folder
@@ -54,8 +55,13 @@ class DataOptions:
 
     dataset: str = _option("digits", "digits, a TFDS name (or svhn, emnist), a folder of images, or an .npz file.")
     data_dir: str | None = _option(None, "Where TensorFlow Datasets keeps its data; default: its own place.")
-    image_size: int | None = _option(
-        None, "Resize the images of a folder or TFDS set to so many pixels square.", least=1, most=4096
+    image_size: str | None = _option(
+        None, "Resize the images of a folder or TFDS set to so many pixels: 96 for a square, 96x64 for height x width."
+    )
+    resize: str = _option(
+        STRETCH,
+        "How: stretch changes the proportions, crop takes the middle, pad adds black borders.",
+        choices=RESIZES,
     )
     grayscale: bool = _option(False, "Read the images of a folder or TFDS set as one channel.")
     validation_images: int | None = _option(
@@ -71,6 +77,8 @@ class DataOptions:
     def __post_init__(self):
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if field.name == "image_size":
+                value = write_size(value)
             if isinstance(value, os.PathLike):
                 value = os.fspath(value)
             if field.name in PATHS and isinstance(value, str):

@@ -146,6 +146,7 @@ def _write(network, dataset, folder: pathlib.Path, max_accuracy_drop: float) -> 
     result: dict[str, Any] = {
         "dataset": dataset.name,
         "labels": list(dataset.class_names),
+        "resize": dataset.resize,
         "stages": rows,
         "max_accuracy_drop": max_accuracy_drop,
         "validation": {

@@ -8,10 +8,33 @@ from dataclasses import dataclass
 import numpy as np
 
 from odn_keras import spool
+from odn_keras.errors import InputError
 from odn_keras.progress import Progress
+from odn_keras.resizing import RESIZES, STRETCH
 from odn_keras.spool import Images
 
 CHUNK_BYTES = 2**24  # of images read at a time
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What images become when they are read.
+
+    Attributes:
+        size: (height, width) in pixels; `None`: as they are.
+        resize: how they get there: one of `odn_keras.resizing.RESIZES`.
+        grayscale: whether they become one channel.
+    """
+
+    size: tuple[int, int] | None = None
+    resize: str = STRETCH
+    grayscale: bool = False
+
+    def __post_init__(self):
+        if self.resize not in RESIZES:
+            raise InputError(f"resize must be one of {', '.join(RESIZES)}, got {self.resize!r}")
+        if self.resize != STRETCH and self.size is None:
+            raise InputError(f"resize={self.resize} says how images come to a size: give image_size as well")
 
 
 @dataclass(frozen=True)

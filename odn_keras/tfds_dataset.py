@@ -8,21 +8,21 @@ import numpy as np
 
 from odn_keras.errors import InputError
 from odn_keras.quiet import quiet
-from odn_keras.source import Part, Source, numbered
+from odn_keras.resizing import scaled_size
+from odn_keras.source import Part, Reading, Source, numbered
 
 TFDS_HOST = "storage.googleapis.com"  # where TFDS looks first
 ALIASES = {"svhn": "svhn_cropped", "emnist": "emnist/letters"}
 EMNIST_LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
-def open_tfds(name: str, data_dir: str | os.PathLike | None, image_size, grayscale: bool) -> Source:
+def open_tfds(name: str, data_dir: str | os.PathLike | None, reading: Reading) -> Source:
     """Opens a set of TensorFlow Datasets, which is downloaded where it is missing.
 
     Args:
         name: as TFDS has it, with configuration and version as far as needed.
         data_dir: where it is; default: TFDS's own folder.
-        image_size: (height, width) in pixels to which every image is resized; default: they must be of one size.
-        grayscale: whether they are read as one channel.
+        reading: what every image becomes; without a size they must be of one.
 
     Raises:
         InputError: where there is no such set, or it cannot be used or downloaded.
@@ -59,16 +59,16 @@ def open_tfds(name: str, data_dir: str | os.PathLike | None, image_size, graysca
         raise InputError(
             f"the images of {name!r} are {np.dtype(features['image'].np_dtype)}: 8 bits a channel are needed"
         )
-    if None in features["image"].shape[:2] and not image_size:
+    if None in features["image"].shape[:2] and not reading.size:
         raise InputError(f"the images of {name!r} vary in size: give --image_size")
     splits = set(builder.info.splits) or {"train", "test"}
     if "train" not in splits:
         raise InputError(f"dataset {name!r} has no train split: it has {', '.join(sorted(splits))}")
-    train, _ = _tfds_part(builder, name, "train", image_size, grayscale)
+    train, _ = _tfds_part(builder, name, "train", reading)
     test = None
     for split in ("test", "validation"):
         if test is None and split in splits:
-            candidate, label = _tfds_part(builder, name, split, image_size, grayscale)
+            candidate, label = _tfds_part(builder, name, split, reading)
             test = candidate if label >= 0 else None  # some sets hide their test labels as -1
     names = EMNIST_LETTERS if name == "emnist/letters" else features["label"].names
     parts = {"train": train, "test": test} if test else {"train": train}
@@ -107,18 +107,18 @@ def _online() -> bool:
     return True
 
 
-def _tfds_part(builder, name: str, split: str, image_size, grayscale) -> tuple[Part, int]:
+def _tfds_part(builder, name: str, split: str, reading: Reading) -> tuple[Part, int]:
     """A split, and its first label."""
     import tensorflow as tf
 
     transposed = name.startswith("emnist")  # TFDS stores them so, as the original files do
-    size = image_size[::-1] if image_size and transposed else image_size
+    size = reading.size[::-1] if reading.size and transposed else reading.size
 
     def read(example):
         image = example["image"]
         if size:
-            image = tf.cast(tf.round(tf.image.resize(image, size, antialias=True)), tf.uint8)
-        if grayscale and image.shape[-1] == 3:
+            image = _resized(image, size, reading.resize)
+        if reading.grayscale and image.shape[-1] == 3:
             image = tf.image.rgb_to_grayscale(image)
         return image, example["label"]
 
@@ -136,6 +136,20 @@ def _tfds_part(builder, name: str, split: str, image_size, grayscale) -> tuple[P
     image, label = first
     info = builder.info.splits.get(split)  # None in mock_data
     return Part(info.num_examples if info else 0, image.shape[1:], lambda rows: numbered(chunks(rows))), int(label[0])
+
+
+def _resized(image, size: tuple[int, int], resize: str):
+    """What `read_image` does of an image file, of a uint8 tensor of shape (height, width, channels)."""
+    import tensorflow as tf
+
+    def scaled(shape) -> np.ndarray:
+        return np.array(scaled_size(tuple(shape), size, resize), np.int32)
+
+    inner = tf.ensure_shape(tf.numpy_function(scaled, [tf.shape(image)[:2]], tf.int32), (2,))
+    image = tf.cast(tf.round(tf.image.resize(image, inner, antialias=True)), tf.uint8)
+    above, left = ((size[axis] - inner[axis]) // 2 for axis in (0, 1))  # below zero where it is cut
+    image = image[tf.maximum(-above, 0) :, tf.maximum(-left, 0) :][: size[0], : size[1]]
+    return tf.image.pad_to_bounding_box(image, tf.maximum(above, 0), tf.maximum(left, 0), *size)
 
 
 def _damaged(builder, name: str, error: Exception) -> InputError:

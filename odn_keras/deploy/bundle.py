@@ -19,6 +19,7 @@ from odn_keras.deploy.exported import ExportedFile, answers_of_test, calibration
 from odn_keras.deploy.metadata import LABELS
 from odn_keras.deploy.micro import MicroClassifier, measure_arena
 from odn_keras.deploy.qat import BATCH_SIZE
+from odn_keras.deploy.resize_metadata import write_resize
 from odn_keras.deploy.runtimes import LiteRTClassifier
 from odn_keras.deploy.tflite import QUANTIZATIONS
 from odn_keras.deploy.vela import check_configuration, compile_for_ethos_u
@@ -99,10 +100,11 @@ def _write(network, dataset, out, quantize, targets, vela, budget, name) -> dict
     write_lines(dataset.class_names, out / LABELS)
     if "android" in targets:  # the first, for not every network can be one of RGB images, and this says so at once
         export_android(network, calibration_images(dataset), dataset.class_names, out / ANDROID, name=name)
+        write_resize(out / ANDROID, dataset.resize)
     float_answers = answers_of_test(network, dataset)
     file = export_measured(network, dataset, out / MODEL, quantize, float_answers)
     files = [_row(file)]
-    result: dict[str, Any] = {"dataset": dataset.name, "quantize": quantize, "files": files}
+    result: dict[str, Any] = {"dataset": dataset.name, "quantize": quantize, "resize": dataset.resize, "files": files}
     arena = None
     if "microcontroller" in targets:
         result["microcontroller"] = _microcontroller(file.path, dataset, out)

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from odn_keras.deploy.resize_metadata import resize_of
 from odn_keras.deploy.runtimes import LiteRTClassifier
 from odn_keras.errors import InputError
 from odn_keras.files import replacing
+from odn_keras.resizing import CROP, PAD, STRETCH
 
 BYTES_PER_LINE = 20
 
@@ -48,8 +50,10 @@ constexpr std::size_t kArenaBytes = {arena_bytes};
 
 """
 
+RESIZED = {STRETCH: "stretched", CROP: "cropped to the middle of", PAD: "padded with black"}
+
 CLASSIFIER = """\
-// An image is kHeight rows of kWidth pixels of kChannels values.
+// An image is kHeight rows of kWidth pixels of kChannels values; training {resized} what had another shape.
 constexpr int kHeight = {height};
 constexpr int kWidth = {width};
 constexpr int kChannels = {channels};
@@ -102,6 +106,7 @@ def write_c_array(
         raise InputError(f"{tflite_path} has {classes} outputs, got {len(labels)} labels")
     height, width, channels = classifier.input_shape
     facts = CLASSIFIER.format(
+        resized=RESIZED[resize_of(tflite_path)],
         height=height,
         width=width,
         channels=channels,

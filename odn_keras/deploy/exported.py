@@ -15,6 +15,7 @@ from odn_keras.deploy.exportable import unwrapped
 from odn_keras.deploy.latency import measure_latencies
 from odn_keras.deploy.micro import measure_arena
 from odn_keras.deploy.qat import export_qat
+from odn_keras.deploy.resize_metadata import write_resize
 from odn_keras.deploy.runtimes import LiteRTClassifier, Measurement, Quantization, measure
 from odn_keras.deploy.tflite import CALIBRATION_IMAGES, export_tflite, input_range
 
@@ -94,6 +95,7 @@ def export_measured(
         export_qat(network, dataset.train, dataset.validation, path)
     else:
         export_tflite(network, calibration_images(dataset), path, quantize=quantize)
+    write_resize(path, dataset.resize)
     return measured(network, dataset, path, float_answers)
 
 
