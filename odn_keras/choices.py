@@ -33,7 +33,7 @@ class Choices:
 
     A block's options are the combinations of the fractions in its inner layers. What goes into a block and out of it
     has the same channels in all of them, so that sizes are sums over the blocks, and the activations' peak is the
-    largest of theirs.
+    largest of theirs. Of the arena that is the least it can be, which a memory plan may miss by a little.
 
     Args:
         spec: the large network's architecture.

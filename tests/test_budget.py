@@ -49,7 +49,7 @@ def test_a_run_keeps_within_its_budget(run_command, tmp_path):
     out = tmp_path / "run"
     arguments = ["--epochs=3", "--width=32", "--max_flash=12KB", "--max_arena=9KB", "--target_accuracy=1"]
     status, printed, _ = run_command(train, f"--out={out}", *arguments)
-    assert status == 3 and "within the budget" in printed
+    assert status == 3 and "the budget asks for a smaller network" in printed
     report = json.loads((out / "report.json").read_text())
     assert report["tflite_bytes"] <= 12 * KB and report["predicted_arena_bytes"] <= 9 * KB
     wanted = NetworkSpec("resnet18", (8, 8, 1), num_classes=10, width=32)

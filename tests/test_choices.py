@@ -54,6 +54,8 @@ def test_costs_of_the_blocks_come_to_the_sizes_of_the_network(case):
             total += own
         if name == "latency_ms":
             assert networks.most(name, size) == pytest.approx(total, rel=1e-12)
+        elif name == "arena_bytes":
+            assert total <= size  # the plan of the memory may miss the least there can be; `best` plans what it finds
         else:
             assert total == size
 

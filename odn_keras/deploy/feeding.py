@@ -61,6 +61,11 @@ class Feed:
         return float(np.abs(numbers - truth).max())
 
 
+def shifted(dtype: Any) -> Feed:
+    """Pixels as a device feeds them without computing: int8 p - 128, or uint8 p."""
+    return Feed(dtype, _words(dtype, f"p - {-SMALLEST[dtype]}" if SMALLEST[dtype] else "p"))
+
+
 def integer_feed(path: str | os.PathLike, dtype: Any, quantization: Quantization) -> Feed:
     """For a quantised input: pixels stand for the one of `RANGES` that it covers.
 
@@ -69,17 +74,17 @@ def integer_feed(path: str | os.PathLike, dtype: Any, quantization: Quantization
     Raises:
         InputError: where the input covers another range.
     """
-    shifted = Feed(dtype, _words(dtype, f"p - {-SMALLEST[dtype]}" if SMALLEST[dtype] else "p"))
+    plain = shifted(dtype)
     scale, zero_point = quantization.scale, quantization.zero_point
     if dtype == np.uint8 and not scale:
-        return shifted  # not quantised: pixels as they are
+        return plain  # not quantised: pixels as they are
     smallest, largest = np.iinfo(dtype).min, np.iinfo(dtype).max
     covered = scale * (smallest - zero_point), scale * (largest - zero_point)
     for (low, high), real in RANGES.items():
         if max(abs(covered[0] - low), abs(covered[1] - high)) > CLOSE * (high - low):
             continue
-        if shifted.error(quantization, low, high) <= 1:
-            return shifted
+        if plain.error(quantization, low, high) <= 1:
+            return plain
         numbers = np.round((low + (high - low) * PIXELS / 255) / scale) + zero_point
         words = (
             f"round({real} / {scale:.8g}) {'-' if zero_point < 0 else '+'} {abs(zero_point)}, {smallest} to {largest}"

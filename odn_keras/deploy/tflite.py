@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
-from odn_keras.deploy import fidelity, tensorflow_process
+from odn_keras.deploy import feeding, fidelity, tensorflow_process
 from odn_keras.deploy.exportable import exportable, unwrapped
 from odn_keras.deploy.fidelity import CHECKED_IMAGES, Answers, Reference
 from odn_keras.deploy.memory import compact, read_model
@@ -120,7 +120,8 @@ def write_checked(
     with replacing(pathlib.Path(path).expanduser()) as temporary:
         temporary.write_bytes(content)
         if fed.dtype.kind in "iu":
-            error = LiteRTClassifier(temporary).input_error(*input_range(copy))
+            classifier = LiteRTClassifier(temporary)
+            error = feeding.shifted(classifier.dtypes[0]).error(classifier.input, *input_range(copy))
             if error > INPUT_ERROR:
                 raise InputError(
                     f"nothing is exported: TensorFlow's converter gives the input another scale than that of pixels, "
