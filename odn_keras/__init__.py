@@ -27,6 +27,7 @@ _HOMES = {
     "ChannelPruning": "prune",
     "OptimallyDeepNetwork": "model",
     "Checkpoint": "checkpoint",
+    "Augmentation": "augmentation",
     "Batches": "batches",
     "EvaluationBatches": "batches",
     "InputError": "errors",

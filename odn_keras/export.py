@@ -15,7 +15,7 @@ from typing import Any
 
 from absl import flags
 
-from odn_keras import cli
+from odn_keras import cli, next_step
 from odn_keras.budget import Budget
 from odn_keras.errors import InputError
 from odn_keras.options import DataOptions
@@ -79,6 +79,8 @@ def _export(model: pathlib.Path, report: dict[str, Any] | None) -> int:
         )
         print(f"\n{bundle.table(result)}\n")
         cli.show_files(out)
+    measuring = next_step.command("evaluate", tflite=out / bundle.MODEL, **next_step.data_flags(options))
+    print(f"\nnext: {measuring}")
     return cli.OVER_BUDGET if result["budget"] and result["budget"]["exceeded"] else 0
 
 

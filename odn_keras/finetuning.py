@@ -68,7 +68,7 @@ def train_alone(
     model.compile(sgd(options.learning_rate, options.weight_decay), loss="categorical_crossentropy")
     callbacks = [growth := DepthGrowth(1.0, max_depth=depth, cycle_epochs=epochs, verbose=0)]
     if checkpoints:
-        callbacks.append(Checkpoint(checkpoints / _identity(spec, options, epochs, dtype, start)))
+        callbacks.append(Checkpoint(checkpoints / _identity(spec, dataset, options, epochs, dtype, start)))
     model.fit(
         training_batches(options, dataset),
         epochs=epochs,
@@ -125,9 +125,12 @@ def finetuned(
     return replace(found, network=network, val_accuracy=accuracy, finetuning=finetuning)
 
 
-def _identity(spec: NetworkSpec, options: RunOptions, epochs: int, dtype: str, start: keras.Model | None) -> str:
+def _identity(
+    spec: NetworkSpec, dataset: Dataset, options: RunOptions, epochs: int, dtype: str, start: keras.Model | None
+) -> str:
     """A name for what is trained how: BatchNorm's statistics, which a GPU may measure otherwise, are left out."""
     recipe = {"spec": asdict(spec), "options": asdict(options), "epochs": epochs, "dtype": dtype}
+    recipe["data"] = asdict(dataset.fingerprint) if dataset.fingerprint else None
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
     for variable in start.trainable_variables if start else ():
         digest.update(keras.ops.convert_to_numpy(variable).tobytes())

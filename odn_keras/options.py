@@ -11,6 +11,7 @@ from typing import Any, get_args
 from odn_keras.architectures import BACKBONES, NetworkSpec
 from odn_keras.errors import InputError
 from odn_keras.footprint import parse_bytes
+from odn_keras.presets import PRESETS
 
 FREE_TO_CHANGE = ("data_dir", "in_memory")  # where a run finds things, not what it does
 PATHS = ("dataset", "data_dir", "teacher")  # in which ~ is the home folder
@@ -157,11 +158,28 @@ class RunOptions(DataOptions):
     batch_size: int = _option(128, "Images of a training step.", least=1)
     learning_rate: float = _option(0.1, "Peak learning rate of SGD with Nesterov momentum 0.9.", above=0)
     weight_decay: float = _option(0.005, "Decoupled weight decay (each step: times the learning rate).", least=0)
-    label_smoothing: float = _option(0.0, "Probability spread over all classes.", least=0, below=1)
-    shift: float = _option(0.0, "Augmentation: largest shift, in pixels.", least=0)
-    rotate: float = _option(0.0, "Augmentation: largest rotation, in degrees.", least=0, most=180)
-    zoom: float = _option(0.0, "Augmentation: largest relative change of size.", least=0, below=1)
-    flip: bool = _option(False, "Augmentation: mirror left and right.")
+    label_smoothing: float | None = _option(
+        None, "Probability spread over all classes; default: as --augment says.", least=0, below=1
+    )
+    augment: str = _option(
+        "none",
+        "Random changes of the training images; the options below override single ones. Digits and letters are never "
+        "mirrored.",
+        choices=tuple(PRESETS),
+    )
+    shift: float | None = _option(None, "Augmentation: largest shift, in pixels.", least=0)
+    rotate: float | None = _option(None, "Augmentation: largest rotation, in degrees.", least=0, most=180)
+    zoom: float | None = _option(None, "Augmentation: largest relative change of size.", least=0, below=1)
+    flip: bool | None = _option(None, "Augmentation: mirror left and right.")
+    brightness: float | None = _option(None, "Augmentation: largest relative change of brightness.", least=0, most=1)
+    contrast: float | None = _option(None, "Augmentation: largest relative change of contrast.", least=0, most=1)
+    saturation: float | None = _option(None, "Augmentation: largest relative change of saturation.", least=0, most=1)
+    hue: float | None = _option(None, "Augmentation: largest turn of the colours, in degrees.", least=0, most=180)
+    erase: float | None = _option(
+        None, "Augmentation: largest part of the area that is erased, in half of the images.", least=0, most=1
+    )
+    mixup: float | None = _option(None, "Augmentation: alpha of mix-up, which blends two images.", least=0)
+    cutmix: float | None = _option(None, "Augmentation: alpha of cut-mix, which pastes a part of another.", least=0)
     seed: int = _option(0, "Of initial weights, shuffling and augmentation.", least=0, most=2**32 - 1)
     precision: str = _option(
         "auto",

@@ -1,12 +1,8 @@
-"""How a run trains: learning-rate schedules of the stages, augmentation, precision and compilation."""
+"""How a run trains: learning-rate schedules of the stages, precision and compilation."""
 
 import pathlib
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import keras
-import numpy as np
-from scipy import ndimage
 
 WARMUP_FRACTION = 0.1
 
@@ -51,42 +47,6 @@ class ContinuedSchedule(keras.optimizers.schedules.LearningRateSchedule):
     @classmethod
     def from_config(cls, config):
         return cls(**{**config, "schedule": keras.optimizers.schedules.deserialize(config["schedule"])})
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Random affine changes of training images; the default changes nothing.
-
-    Attributes:
-        shift: largest shift in each direction, in pixels.
-        rotate: largest rotation, in degrees.
-        zoom: largest relative change of size in each direction (0.1: 90 % to 110 %).
-        flip: whether to mirror left and right, each with probability one half.
-    """
-
-    shift: float = 0.0
-    rotate: float = 0.0
-    zoom: float = 0.0
-    flip: bool = False
-
-    def __call__(self, images: np.ndarray, generators: Sequence[np.random.Generator]) -> np.ndarray:
-        """Images of shape (n, height, width, channels) -> as many of the same type, each changed by its generator."""
-        return np.stack([self._change(image, rng) for image, rng in zip(images, generators, strict=True)])
-
-    def _change(self, image, rng):
-        angle = np.deg2rad(rng.uniform(-self.rotate, self.rotate))
-        scale = 1 + rng.uniform(-self.zoom, self.zoom, size=2)
-        shift = rng.uniform(-self.shift, self.shift, size=2)
-        mirror = -1 if self.flip and rng.random() < 0.5 else 1
-        rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        matrix = rotation @ np.diag([1.0, mirror]) / scale
-        center = (np.array(image.shape[:2]) - 1) / 2
-        offset = center - matrix @ (center + shift)
-        planes = [
-            ndimage.affine_transform(image[..., channel], matrix, offset, order=1, mode="nearest")
-            for channel in range(image.shape[-1])
-        ]
-        return np.stack(planes, axis=-1)
 
 
 def precision(wanted: str = "auto") -> str:

@@ -4,17 +4,23 @@ import csv
 import math
 import os
 import platform
+from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 
 import numpy as np
 
+from odn_keras.batches import Batches
 from odn_keras.budget import Budget
 from odn_keras.files import replacing
 from odn_keras.growth import PRUNE, SETTLE, SHRINK, DepthGrowth, Stage
+from odn_keras.plain_text import missing_glyphs_allowed, shown
 
 REPORTED_PACKAGES = ("odn_keras", "keras", "tensorflow", "jax", "torch", "numpy", "ai-edge-litert")
 NAMED_IN_PICTURE = {PRUNE: "pruning", SHRINK: "shrinking widths"}
+TITLE_LENGTH, NAME_LENGTH = 90, 14  # characters
+PAIRS, PAIRS_IN_A_ROW = 24, 4  # of images in augmentation.png
+LEAST_SHARE = 0.05  # of a class in a mixed image, to be named
 SMALLEST_ERROR = 1e-4  # shown: one image in ten thousand
 TICKS = tuple(step * 10.0**-power for power in range(5) for step in (0.7, 0.5, 0.3, 0.2, 0.1))  # errors
 
@@ -104,19 +110,38 @@ def plot_growth(growth: DepthGrowth, title: str, path: str | os.PathLike) -> Non
     if growth.target is not None:
         axes.axhline(growth.target, color="black", linestyle="--", linewidth=1, label=f"target {growth.target:.2%}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="epoch", ylabel="validation accuracy", title=plain_text(title))
+    axes.set(xlabel="epoch", ylabel="validation accuracy")
+    axes.set_title(shown(title, TITLE_LENGTH), parse_math=False)
     axes.legend(loc="best", fontsize="small")
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, missing_glyphs_allowed():
         figure.savefig(temporary, dpi=120)
 
 
-def plain_text(text: str) -> str:
-    """A user's text as a picture shows it letter by letter: matplotlib takes what stands between dollars for a formula.
+def plot_augmentation(batches: Batches, class_names: Sequence[str], path: str | os.PathLike) -> None:
+    """Plots training images in pairs: as they are, and as the first batch has them, with their labels then."""
+    from matplotlib.figure import Figure
 
-    >>> plain_text("50$ and 60$")
-    '50\\\\$ and 60\\\\$'
-    """
-    return text.replace("$", r"\$")
+    originals, changed, targets = batches.examples(PAIRS)
+    columns = 2 * PAIRS_IN_A_ROW
+    rows = -(-len(originals) // PAIRS_IN_A_ROW)
+    figure = Figure(figsize=(1.25 * columns, 1.55 * rows + 0.5), layout="constrained")
+    figure.suptitle("Training images: as they are (left), as the first batch has them (right)", fontsize="medium")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for place in grid.flat:
+        place.set_axis_off()
+    for number, images in enumerate(zip(originals, changed, strict=True)):
+        row, column = divmod(number, PAIRS_IN_A_ROW)
+        for side, image in enumerate(images):
+            place = grid[row, 2 * column + side]
+            colours = image.shape[-1] == 3
+            place.imshow(image if colours else image[..., 0], cmap="gray", vmin=0, vmax=255)
+        likely = np.argsort(-targets[number], kind="stable")[:2]
+        names = [shown(class_names[label], NAME_LENGTH) for label in likely]
+        mixed = targets[number][likely[1]] >= LEAST_SHARE  # not only smoothed
+        lines = [f"{name} {targets[number][label]:.0%}" for name, label in zip(names, likely, strict=True)]
+        place.set_title("\n".join(lines) if mixed else names[0], fontsize="x-small", parse_math=False)
+    with replacing(path) as temporary, missing_glyphs_allowed():
+        figure.savefig(temporary, dpi=100)
 
 
 def _use_error_scale(axes, values: list[float]) -> None:
@@ -185,6 +210,8 @@ def table(report: dict) -> str:
         exits = ", ".join(f"{value:.4f} at {depth}" for depth, value in report["supernet"]["val_accuracy"].items())
         lines.append(f"exits (validation)  {exits}")
     lines.append(f"training            {report['epochs']} epochs, {report['training_macs']:.3g} MACs")
+    if report.get("budget_changes"):  # not in reports of earlier versions
+        lines.append(f"made smaller        {report['budget_changes']}, to keep the budget")
     if report.get("budget"):
         lines.append(Budget.told(report["budget"]))
     return "\n".join(lines)

@@ -25,7 +25,15 @@ from odn_keras.options import FREE_TO_CHANGE, RunOptions
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # for which the system does not say where
 
-RUN_FILES = ("model.tflite", "model.keras", "labels.txt", "history.csv", "growth.png", "report.json")
+RUN_FILES = (
+    "model.tflite",
+    "model.keras",
+    "labels.txt",
+    "history.csv",
+    "growth.png",
+    "augmentation.png",
+    "report.json",
+)
 SUPERNET = "supernet.keras"  # of a run with exits or shrunk widths only: the network that holds the smaller ones
 EXPORT, ROUTED, LATENCY = "export", "routed", "latency.json"  # where other commands leave what they make of the run
 

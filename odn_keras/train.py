@@ -71,8 +71,9 @@ def main() -> int:
     if result is None:  # another process than the chief
         return 0
     print(f"\n{report.table(result)}\n")
-    for name in (*RUN_FILES, *([SUPERNET] if (out / SUPERNET).exists() else [])):
-        print(f"  {out / name}")
+    for name in (*RUN_FILES, SUPERNET):
+        if (out / name).exists():
+            print(f"  {out / name}")
     for line in (*verdict.describe_ending(result), *verdict.warn_of_int8(result)):
         print(f"\n{line}")
     print("\nnext:")

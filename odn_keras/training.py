@@ -13,6 +13,7 @@ import numpy as np
 
 from odn_keras import builder, cost, distribution, footprint, keras_config, overview, report, verdict
 from odn_keras.architectures import NetworkSpec
+from odn_keras.augmentation import Augmentation, label_smoothing, may_mirror, preset
 from odn_keras.batches import Batches, EvaluationBatches
 from odn_keras.budget import Budget
 from odn_keras.checkpoint import Checkpoint
@@ -27,7 +28,7 @@ from odn_keras.growth import CYCLE, DepthGrowth
 from odn_keras.model import OptimallyDeepNetwork
 from odn_keras.options import DataOptions, RunOptions
 from odn_keras.prune import ChannelPruning
-from odn_keras.recipes import Augmentation, precision, sgd
+from odn_keras.recipes import precision, sgd
 from odn_keras.run_data import data_options, load_data, record_of
 from odn_keras.run_folder import SHOWN, SUPERNET, RunFolder
 from odn_keras.stages import TrainingDiverged
@@ -69,6 +70,7 @@ def run(
     with distribution.together(), distribution.local():
         dataset, data_record = _load(options, share, folder, resumed)
         fitted = _within_budget(options, dataset)
+        batches = training_batches(fitted, dataset, share)
         if pruning := _pruning(fitted):
             spec = dataclasses.replace(network_spec(fitted, dataset), exits=fitted.exit_depths)
             pruning.check(spec, fitted.depth or 1, fitted.max_depth or spec.max_depth)
@@ -86,8 +88,9 @@ def run(
             print(overview.describe_data(dataset))
             print(overview.describe_network(options, fitted, model.spec))
             print(overview.describe_goal(fitted, steps, dtype), flush=True)
+            report.plot_augmentation(batches, dataset.class_names, folder.path / "augmentation.png")
         with distribution.noticing_loss():
-            growth = _grow(model, fitted, dataset, share, folder)
+            growth = _grow(model, fitted, dataset, batches, share, folder)
         if not share.is_chief:
             return None
         with distribution.local():
@@ -95,10 +98,11 @@ def run(
             supernet = None
             if len(model.network.outputs) > 1 or options.shrink_epochs:
                 supernet = _save(model.network, folder.path / SUPERNET)
-            title = f"{fitted.dataset}, {fitted.backbone}, width {fitted.width}"
+            title = f"{pathlib.Path(fitted.dataset).name}, {fitted.backbone}, width {fitted.width}"
             report.plot_growth(growth, title, folder.path / "growth.png")
             result = _deploy(network, supernet, growth, model.spec, options, dtype, dataset, data_record, folder.path)
             result["ended"] = verdict.ending(growth, fitted, fitted.depth or fitted.max_depth or model.spec.max_depth)
+            result["budget_changes"] = overview.budget_changes(options, fitted)
             write_json(result, folder.path / "report.json")
         folder.finish()
     return result
@@ -157,6 +161,14 @@ def new_model(
     return model
 
 
+def augmentation_of(options: RunOptions, dataset: Dataset) -> Augmentation:
+    """The augmentation of a run: its preset, with the values that are given singly."""
+    mirror = may_mirror(dataset.class_names, dataset.input_shape[-1])
+    given = {field.name: getattr(options, field.name) for field in dataclasses.fields(Augmentation)}
+    given = {name: value for name, value in given.items() if value is not None}
+    return dataclasses.replace(preset(options.augment, dataset.input_shape, mirror=mirror), **given)
+
+
 def training_batches(options: RunOptions, dataset: Dataset, share: distribution.Share | None = None) -> Batches:
     """The training batches of a run."""
     return Batches(
@@ -164,8 +176,8 @@ def training_batches(options: RunOptions, dataset: Dataset, share: distribution.
         dataset.num_classes,
         options.batch_size,
         options.seed,
-        Augmentation(options.shift, options.rotate, options.zoom, options.flip),
-        options.label_smoothing,
+        augmentation_of(options, dataset),
+        label_smoothing(options.augment) if options.label_smoothing is None else options.label_smoothing,
         share,
     )
 
@@ -209,7 +221,12 @@ def _load(
 
 
 def _grow(
-    model: OptimallyDeepNetwork, options: RunOptions, dataset: Dataset, share: distribution.Share, folder: RunFolder
+    model: OptimallyDeepNetwork,
+    options: RunOptions,
+    dataset: Dataset,
+    batches: Batches,
+    share: distribution.Share,
+    folder: RunFolder,
 ) -> DepthGrowth:
     """Trains the model, from the folder's checkpoint if there is one."""
     growth = DepthGrowth(
@@ -229,7 +246,7 @@ def _grow(
     callbacks.append(_Recorder(growth, model.spec, dataset.class_names, folder.path))
     try:
         model.fit(
-            training_batches(options, dataset, share),
+            batches,
             epochs=options.epochs,
             validation_data=EvaluationBatches(dataset.validation, dataset.num_classes, evaluation_batch, share),
             verbose=shown if share.is_chief else 0,

@@ -3,6 +3,7 @@
 import shlex
 from typing import Any
 
+from odn_keras import next_step
 from odn_keras.growth import DepthGrowth
 from odn_keras.options import RunOptions
 
@@ -60,8 +61,8 @@ def describe_ending(report: dict[str, Any]) -> list[str]:
             helps.insert(0, "a deeper --backbone")
     if not budget:
         helps.insert(1, "a larger --width")
-    if not any(asked[name] for name in ("shift", "rotate", "zoom", "flip")):
-        helps.insert(-1, "augmentation (--shift, --rotate, --zoom, --flip)")
+    if asked.get("augment", "none") == "none" and not any(asked[name] for name in ("shift", "rotate", "zoom", "flip")):
+        helps.insert(-1, "augmentation (--augment=light)")
     return [missed, why, f"The best network is exported. What may help: {', '.join(helps)}."]
 
 
@@ -78,13 +79,12 @@ def warn_of_int8(report: dict[str, Any]) -> list[str]:
 
 def next_commands(report: dict[str, Any], out: str) -> list[str]:
     """The commands that go on from a finished run in the folder `out`, ready to paste."""
-    run = shlex.quote(out)
     commands = [
         f"python -m odn_keras.classify {shlex.quote(f'{out}/model.tflite')} IMAGE ...",
-        f"python -m odn_keras.export --run={run}",
+        next_step.command("export", run=out),
     ]
     if report.get("supernet"):
-        commands.append(f"python -m odn_keras.specialize --run={run} --frontier")
+        commands.append(next_step.command("specialize", run=out, frontier=True))
         if len(report["supernet"]["val_accuracy"]) > 1:
-            commands.append(f"python -m odn_keras.route --run={run}")
+            commands.append(next_step.command("route", run=out))
     return commands

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from odn_keras import Batches, NetworkSpec, averaging, build
-from odn_keras.recipes import Augmentation
+from odn_keras.augmentation import Augmentation
 
 
 def test_the_average_is_over_about_half_an_epoch():

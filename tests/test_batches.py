@@ -1,8 +1,9 @@
 import numpy as np
+import pytest
 
+from odn_keras.augmentation import Augmentation
 from odn_keras.batches import Batches, EvaluationBatches
 from odn_keras.distribution import Share
-from odn_keras.recipes import Augmentation
 
 SPLIT = np.arange(100, dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 4, 1), np.uint8), np.arange(100) % 10
 
@@ -37,20 +38,44 @@ def test_seed_epoch_and_step_decide_everything():
 
 def test_images_keep_their_labels_and_smoothing_sums_to_one():
     images, labels = Batches(SPLIT, 10, 20, label_smoothing=0.1)[0]
-    assert images.dtype == labels.dtype == np.float32
+    assert (images.dtype, labels.dtype) == (np.uint8, np.float32)
     np.testing.assert_array_equal(labels.argmax(axis=-1), images[:, 0, 0, 0] % 10)
     np.testing.assert_allclose(labels.max(axis=-1), 0.91, rtol=1e-6)
     np.testing.assert_allclose(labels.sum(axis=-1), 1, rtol=1e-6)
 
 
-def test_the_shares_of_all_processes_make_up_the_batch():
-    augmentation = Augmentation(shift=1)
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_the_number_of_threads_changes_nothing(threads):
+    augmentation = Augmentation(shift=1, rotate=10, mixup=1.0)
+    alone, several = (Batches(SPLIT, 10, 20, seed=3, augmentation=augmentation, threads=n) for n in (0, threads))
+    for _ in (0, 1):
+        for index in range(len(alone)):
+            for ours, theirs in zip(alone[index], several[index], strict=True):
+                np.testing.assert_array_equal(ours, theirs)
+        alone.on_epoch_end()
+        several.on_epoch_end()
+
+
+@pytest.mark.parametrize(
+    "augmentation",
+    [Augmentation(shift=1), Augmentation(flip=True, brightness=0.5, erase=0.5), Augmentation(mixup=1, cutmix=1)],
+)
+def test_the_shares_of_all_processes_make_up_the_batch(augmentation):
     whole = Batches(SPLIT, 10, 20, augmentation=augmentation)[1]
     parts = [Batches(SPLIT, 10, 20, augmentation=augmentation, share=Share(n, 2, 4))[1] for n in range(2)]
     for index in range(2):
         np.testing.assert_array_equal(whole[index], np.concatenate([part[index] for part in parts]))
         shared = Batches(SPLIT, 10, 20, augmentation=augmentation, share=Share(1, 2, 4))
         np.testing.assert_array_equal(whole[index], shared.whole()[1][index])
+
+
+def test_mixed_images_have_the_labels_of_both():
+    images, labels = Batches(SPLIT, 10, 20, augmentation=Augmentation(mixup=1.0))[0]
+    np.testing.assert_allclose(labels.sum(axis=-1), 1, rtol=1e-6)
+    mixed = (labels > 0).sum(axis=-1) == 2
+    assert mixed.sum() > 10
+    # every image is of one grey level, which says where it comes from: so does the blend of two
+    assert len(np.unique(images)) > 10
 
 
 def test_evaluation_takes_every_image_once_in_order():

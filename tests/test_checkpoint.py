@@ -21,10 +21,10 @@ from odn_keras import (
     elastic,
     stages,
 )
+from odn_keras.augmentation import Augmentation
 from odn_keras.checkpoint import KEPT
 from odn_keras.elastic import elastic_layers
 from odn_keras.growth import CYCLE, PRUNE, RECOVER, SETTLE, SHRINK
-from odn_keras.recipes import Augmentation
 from odn_keras.stages import TrainingDiverged
 
 EPOCHS = 5

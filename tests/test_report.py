@@ -83,12 +83,11 @@ def test_any_accuracies_can_be_plotted(picture, values):
     assert low < min(values) + 1e-3 and max(values) - 1e-3 < high and low < high
 
 
-@pytest.mark.parametrize("title", ["$x^2$", r"a $\frac{", "50$ or 60$"])
-def test_a_title_is_no_formula(stages, picture, title):
-    axes, _ = picture(stages, title=title)
-    from matplotlib.cbook import is_math_text
-
-    assert not is_math_text(axes.get_title())
+@pytest.mark.parametrize("title", ["$x^2$", r"a $\\frac{", "50$ or 60$", "猫 and\n犬"])
+def test_a_title_is_text_and_no_formula(stages, picture, title, recwarn):
+    axes, path = picture(stages, title=title)
+    assert not axes.title.get_parse_math() and "\n" not in axes.get_title()
+    assert path.stat().st_size > 1000 and not recwarn.list
 
 
 def test_versions_name_what_computed():

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from odn_keras import InputError, load_dataset, spool
+from odn_keras.augmentation import Augmentation
 from odn_keras.batches import Batches, EvaluationBatches
-from odn_keras.recipes import Augmentation
 from odn_keras.spool import ImagesOnDisk
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (50, 5, 7, 3)).astype(np.uint8)
