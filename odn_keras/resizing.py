@@ -24,14 +24,16 @@ def parse_size(size) -> Size | None:
     """
     if size is None:
         return None
-    parts = size.lower().split("x") if isinstance(size, str) else size
-    if isinstance(parts, numbers.Integral):
-        parts = (parts, parts)
+    parts = size
+    if isinstance(size, str):
+        words = size.lower().split("x")
+        parts = [int(word) for word in words * (3 - len(words)) if word.isdecimal()]
+    elif isinstance(size, numbers.Integral):
+        parts = (size, size)
     try:
-        sides = [int(part) if isinstance(part, str) else operator.index(part) for part in parts]
+        height, width = map(operator.index, parts)
     except (TypeError, ValueError):
-        sides = []
-    height, width = sides * 2 if len(sides) == 1 else sides if len(sides) == 2 else (0, 0)
+        height = width = 0
     if 1 <= height <= LARGEST and 1 <= width <= LARGEST:
         return height, width
     raise InputError(f"image_size must be pixels from 1 to {LARGEST}, as 96 or 96x64 (height x width), got {size!r}")

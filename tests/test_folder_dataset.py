@@ -248,9 +248,9 @@ def test_a_size_is_square_or_height_and_width(folder, size):
     assert load_dataset(folder, image_size=size).input_shape == (4, 4, 1)
 
 
-@pytest.mark.parametrize("size", [0, -1, "96", (4,), (4, 0), 4.5, (4, 4, 3)])
+@pytest.mark.parametrize("size", [0, -1, "96x", (4,), (4, 0), 4.5, (4, 4, 3)])
 def test_a_bad_size_is_refused(folder, size):
-    assert "image_size must be (height, width) or one number" in refusal(folder, image_size=size)
+    assert "image_size must be pixels" in refusal(folder, image_size=size)
 
 
 def test_an_interrupt_leaves_nothing_behind(folder, tmp_path, monkeypatch):

@@ -42,7 +42,7 @@ def test_the_defaults_are_good():
         ("exit_weight", 0.0, "above 0, got 0.0"),
         ("slack", -0.1, "at least 0, got -0.1"),
         ("seed", 2**32, "at most"),
-        ("image_size", 0, "at least 1, got 0"),
+        ("image_size", 0, r"from 1 to 4096, as 96 or 96x64 \(height x width\), got 0"),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_name(name, value, message):
