@@ -8,7 +8,7 @@ import shlex
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
-DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"python -m odn_keras\.(train|export|evaluate|specialize|route|latency)\b([^`\n#;]*)")
 
