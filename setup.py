@@ -16,6 +16,7 @@ EXTRAS = {
         "importlib_resources",  # imported by tensorflow-datasets 4.9.10, which does not declare it
         "ai-edge-litert==2.3.0",
         "flatbuffers>=25",
+        "cloudpickle>=3",
     ],
     "jax": ["jax>=0.10,<0.12"],
     "torch": ["torch==2.13.0"],
@@ -53,6 +54,7 @@ setup(
         "absl-py>=1.4",
         "filelock>=3.20",
         "numpy>=1.26",
+        "opencv-python-headless>=4.10,<6",
         "scipy>=1.14",
         "pillow>=11",
         "matplotlib>=3.10",

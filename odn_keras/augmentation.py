@@ -5,6 +5,7 @@ erasing, arXiv 1708.04896). The pixels are changed by OpenCV, which lets other t
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -199,8 +200,7 @@ class Augmentation:
 
     def change(self, images: np.ndarray, draws: Draws) -> np.ndarray:
         """Changes uint8 images of shape (n, height, width, channels), but for mixing, as was drawn for each of them."""
-        import cv2  # only where images are changed: what measures files on a small board has no need of it
-
+        cv2 = _opencv()
         _, height, width, channels = images.shape
         images = np.ascontiguousarray(images)
         if draws.affine is not None:
@@ -261,10 +261,22 @@ def may_mirror(class_names: Sequence[str], channels: int) -> bool:
     return channels == 3 and not signs
 
 
-def mix(images: np.ndarray, partners: np.ndarray, draws: Draws) -> np.ndarray:
-    """Mixes uint8 images with their partners, both of shape (n, height, width, channels), as was drawn."""
+@functools.cache
+def _opencv():
+    """OpenCV, for what changes images only: what measures files on a small board has no need of it.
+
+    Its own threads are switched off, in the whole process: batches are made by several threads already, and more would
+    get in the way of the training.
+    """
     import cv2
 
+    cv2.setNumThreads(1)
+    return cv2
+
+
+def mix(images: np.ndarray, partners: np.ndarray, draws: Draws) -> np.ndarray:
+    """Mixes uint8 images with their partners, both of shape (n, height, width, channels), as was drawn."""
+    cv2 = _opencv()
     mixed, shares = np.array(images), draws.kept
     if draws.boxes is not None:
         for image, partner, (top, left, bottom, right) in zip(mixed, partners, draws.boxes, strict=True):
