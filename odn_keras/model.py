@@ -10,6 +10,7 @@ import keras
 from odn_keras import builder, recipes
 from odn_keras.architectures import NetworkSpec
 from odn_keras.averaging import training_samples
+from odn_keras.batches import Batches
 from odn_keras.checkpoint import Checkpoint
 from odn_keras.distillation import Distillation, check_teacher, trained_model
 from odn_keras.errors import InputError
@@ -187,8 +188,8 @@ class OptimallyDeepNetwork:
             InputError: without validation data after every epoch, where the monitored metric is not logged, with a
                 callback that cannot work beside growth: one that sets the learning rate, or `BackupAndRestore`; for
                 settings of the optimizer or the network that would be lost on the way, data that say neither how many
-                batches they have nor get `steps_per_epoch`, or an iterator that ends too early; and where the
-                `Checkpoint` is that of a complete training of this model.
+                batches they have nor get `steps_per_epoch`, or an iterator that ends too early; for a sparse loss beside
+                `Batches`; and where the `Checkpoint` is that of a complete training of this model.
             TrainingDiverged: where the loss explodes or becomes NaN, and does so again from the epoch before at a tenth
                 of the learning rate; the best weights so far are restored.
         """
@@ -198,6 +199,8 @@ class OptimallyDeepNetwork:
         prunings = [callback for callback in callbacks if isinstance(callback, ChannelPruning)]
         data = {"x": x, "y": y, "batch_size": batch_size, "steps_per_epoch": steps_per_epoch, **kwargs}
         data |= {"validation_data": validation_data, "validation_split": validation_split}
+        if isinstance(x, Batches) and self._compile_arguments is not None:
+            _check_takes_probabilities(self._compile_arguments["loss"])
         if not growths:
             return self._fitted.fit(
                 **data, epochs=epochs, initial_epoch=initial_epoch, callbacks=callbacks, verbose=verbose
@@ -276,6 +279,16 @@ def _check_plain(network: keras.Model) -> None:
                     f"{variable.path} has a regularizer or constraint, which deeper networks would not have: "
                     "take weight_decay of the optimizer, or fit without DepthGrowth"
                 )
+
+
+def _check_takes_probabilities(loss) -> None:
+    """Refuses a loss of class numbers beside batches of one-hot, smoothed or mixed labels."""
+    name = loss if isinstance(loss, str) else getattr(loss, "name", getattr(loss, "__name__", ""))
+    if "sparse" in str(name).lower():
+        raise InputError(
+            f"Batches have one probability for each class as labels, and the loss {name} takes class numbers: "
+            'compile with loss="categorical_crossentropy"'
+        )
 
 
 def _is_endless(data) -> bool:

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from odn_keras import Budget, ChannelPruning, DepthGrowth, InputError, OptimallyDeepNetwork, build
+from odn_keras import Augmentation, Batches, Budget, ChannelPruning, DepthGrowth, InputError, OptimallyDeepNetwork, build
 from odn_keras.cost import params
 from odn_keras.growth import CYCLE, PRUNE, RECOVER, SETTLE, SHRINK, Stage, forecast
 from odn_keras.prune import compact, saliencies
@@ -789,3 +789,13 @@ def test_mixed_precision_grows_and_ends_in_float32_probabilities(arrays):
     assert len({stage.depth for stage in growth.stages}) > 1 and growth.best > 0.2  # guessing: 0.1
     assert keras.backend.standardize_dtype(model(images[:2]).dtype) == "float32"
     assert model.network.get_layer("stem_conv").compute_dtype == "bfloat16"
+
+
+@pytest.mark.parametrize("loss", ["sparse_categorical_crossentropy", keras.losses.SparseCategoricalCrossentropy()])
+@pytest.mark.parametrize("callbacks", [[], [DepthGrowth(0.9, cycle_epochs=1, verbose=0)]])
+def test_a_sparse_loss_beside_batches_of_mixed_labels_is_refused(digits, loss, callbacks):
+    model = small_model()
+    model.compile("sgd", loss)
+    batches = Batches(digits.train, 10, 64, augmentation=Augmentation(mixup=0.2))
+    with pytest.raises(InputError, match=r'loss="categorical_crossentropy"'):
+        model.fit(batches, epochs=3, callbacks=callbacks, verbose=0)
