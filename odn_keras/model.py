@@ -188,8 +188,8 @@ class OptimallyDeepNetwork:
             InputError: without validation data after every epoch, where the monitored metric is not logged, with a
                 callback that cannot work beside growth: one that sets the learning rate, or `BackupAndRestore`; for
                 settings of the optimizer or the network that would be lost on the way, data that say neither how many
-                batches they have nor get `steps_per_epoch`, or an iterator that ends too early; for a sparse loss beside
-                `Batches`; and where the `Checkpoint` is that of a complete training of this model.
+                batches they have nor get `steps_per_epoch`, or an iterator that ends too early; a sparse loss
+                beside `Batches`; and where the `Checkpoint` is that of a complete training of this model.
             TrainingDiverged: where the loss explodes or becomes NaN, and does so again from the epoch before at a tenth
                 of the learning rate; the best weights so far are restored.
         """

@@ -4,7 +4,16 @@ import keras
 import numpy as np
 import pytest
 
-from odn_keras import Augmentation, Batches, Budget, ChannelPruning, DepthGrowth, InputError, OptimallyDeepNetwork, build
+from odn_keras import (
+    Augmentation,
+    Batches,
+    Budget,
+    ChannelPruning,
+    DepthGrowth,
+    InputError,
+    OptimallyDeepNetwork,
+    build,
+)
 from odn_keras.cost import params
 from odn_keras.growth import CYCLE, PRUNE, RECOVER, SETTLE, SHRINK, Stage, forecast
 from odn_keras.prune import compact, saliencies
