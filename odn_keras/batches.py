@@ -163,6 +163,11 @@ class EvaluationBatches(keras.utils.PyDataset):
     def __getitem__(self, index):
         return self._prepared[index]
 
+    def spread(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """So many of the images, at equal distances, or all of them, and their labels of shape (n,)."""
+        rows = spread_rows(len(self._labels), count)
+        return self._images[rows], self._labels[rows]
+
     def _following(self, index: int) -> int | None:
         return index + 1 if index + 1 < len(self) else None
 
@@ -176,6 +181,11 @@ class EvaluationBatches(keras.utils.PyDataset):
         chosen, weights = chosen[mine], weights[mine]
         images, targets = self._images[chosen], one_hot(self._labels[chosen], self._num_classes)
         return (images, targets) if self._share.devices == 1 else (images, targets, weights)
+
+
+def spread_rows(rows: int, count: int) -> np.ndarray:
+    """Indices of so many rows, at equal distances; of all, where there are no more."""
+    return np.linspace(0, rows - 1, min(rows, count)).round().astype(int)
 
 
 def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:

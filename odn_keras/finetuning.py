@@ -13,7 +13,7 @@ from odn_keras.architectures import NetworkSpec
 from odn_keras.batches import EvaluationBatches
 from odn_keras.checkpoint import Checkpoint
 from odn_keras.data import Dataset
-from odn_keras.growth import DepthGrowth
+from odn_keras.growing.depth_growth import DepthGrowth
 from odn_keras.model import OptimallyDeepNetwork
 from odn_keras.options import RunOptions
 from odn_keras.recipes import sgd

@@ -24,8 +24,8 @@ from odn_keras import (
 from odn_keras.augmentation import Augmentation
 from odn_keras.checkpoint import KEPT
 from odn_keras.elastic import elastic_layers
-from odn_keras.growth import CYCLE, PRUNE, RECOVER, SETTLE, SHRINK
-from odn_keras.stages import TrainingDiverged
+from odn_keras.growing.depth_growth import CYCLE, PRUNE, RECOVER, SETTLE, SHRINK
+from odn_keras.growing.growing_fit import TrainingDiverged
 
 EPOCHS = 5
 STEPS = 6

@@ -3,7 +3,7 @@ import csv
 import pytest
 
 from odn_keras import DepthGrowth, report
-from odn_keras.growth import CYCLE, SETTLE, Stage
+from odn_keras.growing.depth_growth import CYCLE, SETTLE, Stage
 
 
 @pytest.fixture

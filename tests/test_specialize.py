@@ -25,7 +25,7 @@ from odn_keras.errors import InputError
 from odn_keras.footprint import flash_bytes
 from odn_keras.latency_table import parts
 from odn_keras.specialization import Specialization
-from odn_keras.stages import TrainingDiverged
+from odn_keras.growing.growing_fit import TrainingDiverged
 
 
 @pytest.fixture(scope="module")
