@@ -16,7 +16,9 @@ AHEAD = 4  # batches
 class Batches(keras.utils.PyDataset):
     """Shuffled, augmented training batches: what is in them depends on seed, epoch and step only, on any backend.
 
-    The next batches are prepared in threads while one is trained on; how many changes nothing but the speed.
+    The next batches are prepared in threads while one is trained on; how many changes nothing but the speed. Keras's
+    `fit` takes the batches of an epoch in an order of its own, of which nobody knows what comes next: give it
+    `shuffle=False`. The images are shuffled all the same, and an `OptimallyDeepNetwork` does so by itself.
 
     Args:
         split: uint8 images of shape (n, height, width, channels), in memory or on disk, and integer labels.
@@ -68,6 +70,10 @@ class Batches(keras.utils.PyDataset):
         batches._share, batches._threads = Share(), 0
         batches._prepare()
         return batches
+
+    def rest(self) -> None:
+        """Forgets the batches that are prepared, and lets the threads end until the next one is asked for."""
+        self._prepared.stop()
 
     @property
     def augmentation(self) -> Augmentation:

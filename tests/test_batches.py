@@ -1,6 +1,11 @@
+import threading
+import time
+
+import keras
 import numpy as np
 import pytest
 
+from odn_keras import DepthGrowth, OptimallyDeepNetwork
 from odn_keras.augmentation import Augmentation
 from odn_keras.batches import Batches, EvaluationBatches
 from odn_keras.distribution import Share
@@ -76,6 +81,29 @@ def test_mixed_images_have_the_labels_of_both():
     assert mixed.sum() > 10
     # every image is of one grey level, which says where it comes from: so does the blend of two
     assert len(np.unique(images)) > 10
+
+
+def _threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
+
+
+@pytest.mark.parametrize(
+    "callbacks", [[], [DepthGrowth(1.0, max_depth=1, cycle_epochs=3, verbose=0)]], ids=["plain", "growing"]
+)
+def test_a_training_makes_each_batch_about_once_in_order_and_leaves_no_thread_behind(callbacks, monkeypatch):
+    made, make = [], Batches._make
+    monkeypatch.setattr(Batches, "_make", lambda self, place: made.append(place) or make(self, place))
+    model = OptimallyDeepNetwork("resnet18", (4, 4, 1), 10, width=2)
+    model.compile("sgd", loss="categorical_crossentropy")
+    batches, validation = Batches(SPLIT, 10, batch_size=5), EvaluationBatches(SPLIT, 10, 20)
+    model.fit(batches, epochs=3, validation_data=validation, callbacks=callbacks, verbose=0)
+    for _ in range(3):  # TensorFlow keeps what it has read from
+        keras.Sequential([keras.layers.Flatten()]).predict(EvaluationBatches(SPLIT, 10, 20), verbose=0)
+    assert 60 <= len(made) <= 90  # Keras looks at some batches before it trains
+    deadline = time.monotonic() + 5
+    while _threads() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not _threads()
 
 
 def test_evaluation_takes_every_image_once_in_order():
