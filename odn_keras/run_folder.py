@@ -95,7 +95,7 @@ class RunFolder:
         return None if run is None else _run_options(run["options"], self.path)
 
     def record(self) -> dict[str, Any]:
-        """What is known of the unfinished run: `options`, `precision`, and of later versions `data`, `dataset_path`.
+        """What is known of the unfinished run: `options`, `precision`, and of later versions what `run_data` keeps.
 
         Raises:
             InputError: where it cannot be read.
@@ -123,6 +123,10 @@ class RunFolder:
         check_place(self.path, options.dataset)
         if resume and overwrite:
             raise InputError("--resume goes on with a run, --overwrite replaces it: give one of them")
+        if overwrite and options.teacher and self._holds(options.teacher):
+            raise InputError(
+                f"--overwrite would remove the teacher, {options.teacher}: copy it, or choose another --out"
+            )
         if overwrite or not self.holds_run:
             return
         if resume:
@@ -132,6 +136,9 @@ class RunFolder:
             if before:
                 return
         raise InputError(self._taken(options))
+
+    def _holds(self, file: str) -> bool:
+        return pathlib.Path(file).resolve().is_relative_to(self.path.resolve())
 
     def _taken(self, options: RunOptions) -> str:
         """The line for a folder that another run holds."""
@@ -442,6 +449,9 @@ _FIELDS = {
     "precision": _is_text,
     "data": _or_none(_is_object),
     "dataset_path": _or_none(_is_text),
+    "data_dir_path": _or_none(_is_text),
+    "teacher_path": _or_none(_is_text),
+    "teacher_digest": _or_none(_is_text),
     "supernet": _or_none(_is_supernet),
     "pruning": _or_none(_is_pruning),
     "budget": _or_none(_is_budget),
