@@ -6,6 +6,7 @@ erasing, arXiv 1708.04896). The pixels are changed by OpenCV, which lets other t
 
 import dataclasses
 import functools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ MOST_CHANNELS = 4  # of OpenCV's warps
 ERASED_LEAST = 0.02  # of the image's area
 ERASED_SHAPE = 3.3  # largest ratio of the sides
 ERASE_PROBABILITY = 0.5
+KINDS_OF_SIGNS = ("digit", "digits", "number", "letter", "character", "char", "numeral", "class", "label", "sign")
+SIDES = {"left", "right"}
 NUMERALS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 # RGB to luma and two colour axes (YIQ), in which a change of hue is a rotation.
 YIQ = np.array([LUMA, [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], np.float32)
@@ -252,13 +255,22 @@ def label_smoothing(name: str) -> float:
 
 
 def may_mirror(class_names: Sequence[str], channels: int) -> bool:
-    """Whether images of these classes may be mirrored: colour images whose classes are no letters and digits.
+    """Whether images of these classes may be mirrored: colour images, and no class is a letter, a digit or a side.
 
-    >>> may_mirror(["cat", "dog"], 3), may_mirror(["0", "1"], 3), may_mirror(["A", "b"], 3), may_mirror(["bag"], 1)
-    (True, False, False, False)
+    >>> may_mirror(["cat", "dog"], 3), may_mirror(["0", "1", "none"], 3), may_mirror(["bag"], 1)
+    (True, False, False)
+    >>> may_mirror(["digit_0", "digit_1"], 3), may_mirror(["Letter A"], 3), may_mirror(["turn left", "stop"], 3)
+    (False, False, False)
     """
-    signs = all(len(name.strip()) == 1 or name.strip().isdecimal() or name.lower() in NUMERALS for name in class_names)
-    return channels == 3 and not signs
+    return channels == 3 and not any(map(_changes_in_a_mirror, class_names))
+
+
+def _changes_in_a_mirror(class_name: str) -> bool:
+    """Whether images of a class of that name are others in a mirror."""
+    words = re.findall(r"[^\W\d_]+|\d+", class_name.lower())
+    signs = [word for word in words if word not in KINDS_OF_SIGNS]
+    only_signs = all(len(word) == 1 or word.isdecimal() or word in NUMERALS for word in signs)
+    return only_signs or not SIDES.isdisjoint(words)
 
 
 @functools.cache

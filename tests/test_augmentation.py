@@ -137,6 +137,17 @@ def test_presets_never_mirror_letters_and_digits():
     assert preset("standard", (32, 32, 3), mirror=True).flip
     assert not may_mirror([str(n) for n in range(10)], 3)
     assert not may_mirror(["seven", "Eight"], 3)
+    for names in (
+        ["0", "1", "background"],
+        ["digit0", "digit1"],
+        ["letter_A", "Letter B"],
+        [" 3 "],
+        ["3 - three"],
+        ["あ"],
+    ):
+        assert not may_mirror(names, 3), names
+    assert not may_mirror(["arrow-left", "arrow-right"], 3)
+    assert may_mirror(["copyright", "T-shirt", "boeing 747", "A380 plane"], 3)
     assert may_mirror(["cat", "dog"], 3) and not may_mirror(["cat", "dog"], 1)
 
 
