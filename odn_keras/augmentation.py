@@ -99,6 +99,8 @@ class Augmentation:
         limits = {"shift": np.inf, "rotate": 180, "hue": 180, "mixup": np.inf, "cutmix": np.inf}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if not isinstance(value, int | float | np.number | np.bool_):
+                raise InputError(f"{field.name} must be a number, got {value!r}")
             if not 0 <= value <= limits.get(field.name, 1) or not np.isfinite(value):
                 raise InputError(f"{field.name} must be from 0 to {limits.get(field.name, 1):g}, got {value}")
         if self.zoom == 1:
@@ -123,13 +125,14 @@ class Augmentation:
             As many images, and with `labels` those too.
 
         Raises:
-            InputError: for images that are mixed without labels of that shape.
+            InputError: for images of another type than uint8, or that are mixed without labels of that shape.
         """
         if self.mixes and (labels is None or np.ndim(labels) != 2):
             raise InputError(
                 "mixup and cutmix mix labels as well: give one-hot labels of shape (n, classes), and the model the "
                 "loss categorical_crossentropy, not a sparse one"
             )
+        self.check(images.shape[1:], images.dtype)
         draws = self.draw(rng, len(images), images.shape[1:])
         changed = self.change(images, draws)
         if draws.partner is not None and labels is not None:
@@ -139,9 +142,13 @@ class Augmentation:
             )
         return changed if labels is None else (changed, labels)
 
-    def check(self, shape: Sequence[int]) -> None:
-        """Raises `InputError` for images of a shape (height, width, channels) that it cannot change."""
-        if shape[-1] > MOST_CHANNELS and self != Augmentation():
+    def check(self, shape: Sequence[int], dtype: Any = np.uint8) -> None:
+        """Raises `InputError` for images of a shape (height, width, channels) or type that it cannot change."""
+        if self == Augmentation():
+            return
+        if dtype != np.uint8:
+            raise InputError(f"images that are augmented must be pixels of type uint8, 0 to 255, got {dtype}")
+        if shape[-1] > MOST_CHANNELS:
             raise InputError(f"images of at most {MOST_CHANNELS} channels can be augmented, these have {shape[-1]}")
 
     def draw(self, rng: np.random.Generator, count: int, shape: Sequence[int]) -> Draws:
