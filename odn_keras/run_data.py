@@ -26,7 +26,8 @@ def data_options(run: dict[str, Any], given: dict[str, Any]) -> DataOptions:
             makes sure.
 
     Raises:
-        InputError: where the user sets an option otherwise than the run, or those of the run cannot be read.
+        InputError: where the user sets an option otherwise than the run, those of the run cannot be read, or its
+            folder or file is gone: TFDS is not asked for a set that happens to have its name.
     """
     stored = run["options"]
     ran_on = DataOptions(**{field.name: stored[field.name] for field in fields(DataOptions) if field.name in stored})
@@ -36,6 +37,9 @@ def data_options(run: dict[str, Any], given: dict[str, Any]) -> DataOptions:
             raise InputError(f"the run has --{name}={then[name]}, not {now}: leave --{name} out")
     for name in ("dataset", "data_dir"):
         then[name] = then[name] and _where(then[name], run.get(f"{name}_path"))
+    path = run.get("dataset_path")
+    if path and "dataset" not in given and not os.path.exists(then["dataset"]):
+        raise InputError(f"the data of the run are no longer in {path}: say with --dataset where they are now")
     return DataOptions(**{**then, **given})
 
 

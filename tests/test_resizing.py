@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from odn_keras import InputError, RunOptions, classify, evaluate, export, load_dataset, train
+from odn_keras import InputError, RunOptions, classify, evaluate, export, load_dataset, route, train
 from odn_keras.deploy.resize_metadata import resize_of, write_resize
 from odn_keras.images import read_image
 from odn_keras.resizing import RESIZES, parse_size, write_size
@@ -101,7 +101,15 @@ def test_a_run_that_pads_is_padded_everywhere(run_command, tmp_path, wide):
             image[:, :4, colour] = 255
             Image.fromarray(image).save(tmp_path / "images" / name / f"{number}.png")
     out = tmp_path / "run"
-    options = ["--image_size=12x16", "--resize=pad", "--width=4", "--max_depth=1", "--batch_size=16", "--epochs=2"]
+    options = [
+        "--image_size=12x16",
+        "--resize=pad",
+        "--width=4",
+        "--depth=2",
+        "--exits=1",
+        "--batch_size=16",
+        "--epochs=2",
+    ]
     status, _, error = run_command(
         train, f"--dataset={tmp_path / 'images'}", f"--out={out}", *options, "--cycle_epochs=2", "--target_accuracy=0.1"
     )
@@ -110,7 +118,11 @@ def test_a_run_that_pads_is_padded_everywhere(run_command, tmp_path, wide):
     assert report["options"]["resize"] == "pad" and report["images"]["shape"] == [12, 16, 3]
     assert resize_of(out / "model.tflite") == "pad"
 
-    assert run_command(export, f"--run={out}")[0] == 0
+    status, printed, _ = run_command(export, f"--run={out}")
+    assert status == 0 and "training padded with black a picture of other proportions: do so before" in printed
+    assert run_command(route, f"--run={out}", "--max_accuracy_drop=0.5")[0] == 0
+    assert resize_of(out / "routed" / "stage1.tflite") == "pad"
+    assert "training padded" in (out / "routed" / "routing.h").read_text()
     for name in ("model.tflite", "android.tflite"):
         assert resize_of(out / "export" / name) == "pad"
     assert "padded" in (out / "export" / "model.h").read_text()

@@ -145,6 +145,14 @@ def test_a_teacher_that_overwriting_would_remove_is_refused(tmp_path, run_comman
     assert status == 2 and "--overwrite would remove the teacher" in error and (out / "model.keras").exists()
 
 
+def test_data_that_are_gone_are_not_asked_of_tfds(trained, images, tmp_path):
+    """Of the name mnist it would download another set."""
+    images.rename(tmp_path / "photos")
+    with pytest.raises(InputError, match=f"the data of the run are no longer in {images}: say with --dataset"):
+        loaded(trained)
+    assert loaded(trained, dataset=str(tmp_path / "photos")).num_classes == 3
+
+
 def test_options_of_the_data_are_those_of_the_run(trained):
     with pytest.raises(InputError, match="the run has --image_size=None, not 4: leave --image_size out"):
         data_options(trained, {"image_size": 4})
