@@ -56,7 +56,7 @@ def _route(model: pathlib.Path, report: dict[str, Any] | None) -> None:
     values = flags.FLAGS
     options = cli.data_options(report) if report else DataOptions(**cli.option_values(DataOptions))
     out = pathlib.Path(values.out) if values.out else model.parent / ROUTED
-    check_output(out, options.dataset)
+    check_output(out, options.dataset, "routing.json")
     check_not_of_a_run(out, EXPORT, CHECKPOINT)
     cli.import_keras()
     from odn_keras import data

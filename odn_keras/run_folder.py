@@ -338,11 +338,25 @@ def _naming(path: pathlib.Path) -> Iterator[None]:
         raise
 
 
-def check_output(path: pathlib.Path, dataset: str | None = None) -> None:
-    """Raises `InputError` for a folder that a command must not write to; see `output`."""
+def check_output(path: pathlib.Path, dataset: str | None = None, *markers: str) -> None:
+    """Raises `InputError` for a folder that a command must not write to.
+
+    Args:
+        path, dataset: see `output`.
+        markers: the files, keys of `_DERIVED`, that tell what may be replaced: without one of them in the folder it
+            must not hold what the command would replace.
+    """
     check_place(path, dataset)
     if RunFolder(path).unfinished or (path / "report.json").exists():
         raise InputError(f"--out must be a folder of its own, {path} holds a run")
+    if any((path / marker).exists() for marker in markers):
+        return
+    patterns = {pattern for marker in markers for pattern in _DERIVED[marker] if not pattern.startswith(".")}
+    if found := sorted(file.name for pattern in patterns for file in path.glob(pattern)):
+        raise InputError(
+            f"{path} holds {', '.join(found[:3])}, which this would replace, and no {markers[0]} that says it may: "
+            "choose another --out, or take them away"
+        )
 
 
 def check_place(path: pathlib.Path, dataset: str | None = None) -> None:

@@ -277,6 +277,20 @@ def test_two_do_not_write_into_one_folder_and_nothing_empty_is_left(tmp_path):
     assert [path.name for path in out.iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize("marker, theirs", [("export.json", "model.h"), ("routing.json", "stage1.cc")])
+def test_what_no_command_has_written_is_not_replaced(tmp_path, marker, theirs):
+    """Such as the model.h of a firmware."""
+    run_folder.check_output(tmp_path / "new", None, marker)
+    (tmp_path / "main.cc").write_text("")
+    (tmp_path / ".finetuning").mkdir()
+    run_folder.check_output(tmp_path, None, marker)
+    (tmp_path / theirs).write_text("of a user")
+    with pytest.raises(InputError, match=f"holds {theirs}, which this would replace, and no {marker}"):
+        run_folder.check_output(tmp_path, None, marker)
+    (tmp_path / marker).write_text("{}")
+    run_folder.check_output(tmp_path, None, marker)
+
+
 def test_an_output_is_no_run_no_file_and_no_class_of_the_dataset(tmp_path):
     finish(RunFolder(tmp_path / "run"))
     (tmp_path / "images" / "cat").mkdir(parents=True)
