@@ -34,6 +34,20 @@ def test_crop_takes_the_middle(wide):
     assert image.shape == (30, 30, 3) and image[:, 3:-3].min() == 255
 
 
+def test_of_a_long_strip_only_the_middle_is_scaled(tmp_path, monkeypatch):
+    """Scaled whole, one of 2x60,000 pixels would take gigabytes."""
+    strip = np.zeros((2, 1000, 3), np.uint8)
+    strip[:, 490:510, 1] = np.linspace(0, 255, 20)
+    Image.fromarray(strip).save(tmp_path / "strip.png")
+    cut = read_image(tmp_path / "strip.png", (40, 40), resize="crop").astype(int)
+    monkeypatch.setattr("odn_keras.images.MOST_CUT", 1e9)
+    whole = read_image(tmp_path / "strip.png", (40, 40), resize="crop").astype(int)
+    assert np.abs(cut - whole).max() <= 2 and whole[..., 1].max() > 100
+    monkeypatch.undo()
+    Image.new("RGB", (60_000, 1)).save(tmp_path / "strip.png")
+    assert read_image(tmp_path / "strip.png", (4000, 4000), resize="crop").shape == (4000, 4000, 3)
+
+
 def test_pad_keeps_all_in_proportion(wide):
     image = read_image(wide, (30, 30), resize="pad")
     assert image.shape == (30, 30, 3) and image[:8].max() == image[-8:].max() == 0
