@@ -17,6 +17,7 @@ def report(reason, deepest=4, left=0, **options):
         "val_accuracy": 0.9,
         "target_accuracy": 0.95,
         "depth": 3,
+        "epochs": 60,
         "max_depth": 8,
         "backbone": "resnet18",
         "width": 16,
@@ -35,6 +36,14 @@ def test_where_the_deepest_network_was_tried_a_deeper_one_helps_and_epochs_are_n
     said = advice(DEEPEST, left=20, max_depth=4)
     assert "--max_depth=4 allows" in said and "20 epochs left" in said and "a larger --max_depth" in said
     assert "more --epochs," not in said
+
+
+def test_a_given_depth_is_no_deepest_one_tried():
+    said = advice(DEEPEST, depth=4)
+    assert (
+        "the only one that --depth allows" in said and "a larger --depth, or none" in said and "more --epochs" in said
+    )
+    assert "--max_depth" not in said and "--cycle_epochs" not in said
 
 
 def test_under_a_budget_a_larger_width_is_no_advice():
