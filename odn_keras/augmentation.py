@@ -6,6 +6,7 @@ erasing, arXiv 1708.04896). The pixels are changed by OpenCV, which lets other t
 
 import dataclasses
 import functools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ MOST_CHANNELS = 4  # of OpenCV's warps
 ERASED_LEAST = 0.02  # of the image's area
 ERASED_SHAPE = 3.3  # largest ratio of the sides
 ERASE_PROBABILITY = 0.5
+KINDS_OF_SIGNS = ("digit", "digits", "number", "letter", "character", "char", "numeral", "class", "label", "sign")
+SIDES = {"left", "right"}
 NUMERALS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 # RGB to luma and two colour axes (YIQ), in which a change of hue is a rotation.
 YIQ = np.array([LUMA, [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], np.float32)
@@ -96,6 +99,8 @@ class Augmentation:
         limits = {"shift": np.inf, "rotate": 180, "hue": 180, "mixup": np.inf, "cutmix": np.inf}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if not isinstance(value, int | float | np.number | np.bool_):
+                raise InputError(f"{field.name} must be a number, got {value!r}")
             if not 0 <= value <= limits.get(field.name, 1) or not np.isfinite(value):
                 raise InputError(f"{field.name} must be from 0 to {limits.get(field.name, 1):g}, got {value}")
         if self.zoom == 1:
@@ -120,13 +125,14 @@ class Augmentation:
             As many images, and with `labels` those too.
 
         Raises:
-            InputError: for images that are mixed without labels of that shape.
+            InputError: for images of another type than uint8, or that are mixed without labels of that shape.
         """
         if self.mixes and (labels is None or np.ndim(labels) != 2):
             raise InputError(
                 "mixup and cutmix mix labels as well: give one-hot labels of shape (n, classes), and the model the "
                 "loss categorical_crossentropy, not a sparse one"
             )
+        self.check(images.shape[1:], images.dtype)
         draws = self.draw(rng, len(images), images.shape[1:])
         changed = self.change(images, draws)
         if draws.partner is not None and labels is not None:
@@ -136,9 +142,13 @@ class Augmentation:
             )
         return changed if labels is None else (changed, labels)
 
-    def check(self, shape: Sequence[int]) -> None:
-        """Raises `InputError` for images of a shape (height, width, channels) that it cannot change."""
-        if shape[-1] > MOST_CHANNELS and self != Augmentation():
+    def check(self, shape: Sequence[int], dtype: Any = np.uint8) -> None:
+        """Raises `InputError` for images of a shape (height, width, channels) or type that it cannot change."""
+        if self == Augmentation():
+            return
+        if dtype != np.uint8:
+            raise InputError(f"images that are augmented must be pixels of type uint8, 0 to 255, got {dtype}")
+        if shape[-1] > MOST_CHANNELS:
             raise InputError(f"images of at most {MOST_CHANNELS} channels can be augmented, these have {shape[-1]}")
 
     def draw(self, rng: np.random.Generator, count: int, shape: Sequence[int]) -> Draws:
@@ -252,13 +262,22 @@ def label_smoothing(name: str) -> float:
 
 
 def may_mirror(class_names: Sequence[str], channels: int) -> bool:
-    """Whether images of these classes may be mirrored: colour images whose classes are no letters and digits.
+    """Whether images of these classes may be mirrored: colour images, and no class is a letter, a digit or a side.
 
-    >>> may_mirror(["cat", "dog"], 3), may_mirror(["0", "1"], 3), may_mirror(["A", "b"], 3), may_mirror(["bag"], 1)
-    (True, False, False, False)
+    >>> may_mirror(["cat", "dog"], 3), may_mirror(["0", "1", "none"], 3), may_mirror(["bag"], 1)
+    (True, False, False)
+    >>> may_mirror(["digit_0", "digit_1"], 3), may_mirror(["Letter A"], 3), may_mirror(["turn left", "stop"], 3)
+    (False, False, False)
     """
-    signs = all(len(name.strip()) == 1 or name.strip().isdecimal() or name.lower() in NUMERALS for name in class_names)
-    return channels == 3 and not signs
+    return channels == 3 and not any(map(_changes_in_a_mirror, class_names))
+
+
+def _changes_in_a_mirror(class_name: str) -> bool:
+    """Whether images of a class of that name are others in a mirror."""
+    words = re.findall(r"[^\W\d_]+|\d+", class_name.lower())
+    signs = [word for word in words if word not in KINDS_OF_SIGNS]
+    only_signs = all(len(word) == 1 or word.isdecimal() or word in NUMERALS for word in signs)
+    return only_signs or not SIDES.isdisjoint(words)
 
 
 @functools.cache

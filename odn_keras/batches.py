@@ -7,6 +7,7 @@ import numpy as np
 
 from odn_keras.augmentation import Augmentation, mix, mix_labels
 from odn_keras.distribution import Share
+from odn_keras.errors import InputError
 from odn_keras.prefetch import Prefetcher
 
 THREADS = 2  # that prepare batches: more take the processor from the training
@@ -16,7 +17,9 @@ AHEAD = 4  # batches
 class Batches(keras.utils.PyDataset):
     """Shuffled, augmented training batches: what is in them depends on seed, epoch and step only, on any backend.
 
-    The next batches are prepared in threads while one is trained on; how many changes nothing but the speed.
+    The next batches are prepared in threads while one is trained on; how many changes nothing but the speed. Keras's
+    `fit` takes the batches of an epoch in an order of its own, of which nobody knows what comes next: give it
+    `shuffle=False`. The images are shuffled all the same, and an `OptimallyDeepNetwork` does so by itself.
 
     Args:
         split: uint8 images of shape (n, height, width, channels), in memory or on disk, and integer labels.
@@ -29,6 +32,10 @@ class Batches(keras.utils.PyDataset):
         threads: that prepare the next batches; 0 prepares each when it is asked for.
 
     Each item is (images uint8 of shape (batch, height, width, channels), labels float32 (batch, classes)).
+
+    Raises:
+        InputError: for labels that are not 0 .. num_classes - 1, as many as images; for fewer images than a batch; for
+            images that the augmentation cannot change; for a value out of range.
     """
 
     def __init__(
@@ -44,10 +51,14 @@ class Batches(keras.utils.PyDataset):
         threads: int = THREADS,
     ):
         super().__init__()
-        self._images, self._labels = split
+        self._images, self._labels = _checked(split, num_classes, batch_size)
+        if batch_size > len(self._labels):
+            raise InputError(f"a batch of {batch_size} needs as many images, there are {len(self._labels)}")
+        if not 0 <= label_smoothing < 1:
+            raise InputError(f"label_smoothing must be at least 0 and below 1, got {label_smoothing}")
         self._batch_size, self._seed, self._share = batch_size, seed, share or Share()
         self._augmentation = augmentation or Augmentation()
-        self._augmentation.check(self._images.shape[1:])
+        self._augmentation.check(self._images.shape[1:], self._images.dtype)
         self._targets = one_hot(np.arange(num_classes), num_classes) * (1 - label_smoothing)
         self._targets += label_smoothing / num_classes
         self._threads = threads
@@ -68,6 +79,10 @@ class Batches(keras.utils.PyDataset):
         batches._share, batches._threads = Share(), 0
         batches._prepare()
         return batches
+
+    def rest(self) -> None:
+        """Forgets the batches that are prepared, and lets the threads end until the next one is asked for."""
+        self._prepared.stop()
 
     @property
     def augmentation(self) -> Augmentation:
@@ -149,11 +164,14 @@ class EvaluationBatches(keras.utils.PyDataset):
         num_classes: length of the one-hot labels.
         batch_size: images of a batch, divisible by the number of devices.
         share: the part of every batch that this process feeds to its devices; default: all of it.
+
+    Raises:
+        InputError: for labels that are not 0 .. num_classes - 1, as many as images.
     """
 
     def __init__(self, split, num_classes: int, batch_size: int, share: Share | None = None):
         super().__init__()
-        self._images, self._labels = split
+        self._images, self._labels = _checked(split, num_classes, batch_size)
         self._num_classes, self._batch_size, self._share = num_classes, batch_size, share or Share()
         self._prepared = Prefetcher(self._make, self._following, threads=THREADS, ahead=AHEAD)
 
@@ -186,6 +204,21 @@ class EvaluationBatches(keras.utils.PyDataset):
 def spread_rows(rows: int, count: int) -> np.ndarray:
     """Indices of so many rows, at equal distances; of all, where there are no more."""
     return np.linspace(0, rows - 1, min(rows, count)).round().astype(int)
+
+
+def _checked(split, num_classes: int, batch_size: int):
+    """The images and their labels, as an array of integers."""
+    images, labels = split
+    labels = np.asarray(labels)
+    if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
+        raise InputError(
+            f"labels must be integers of shape ({len(images)},), one for each image, got {labels.dtype} {labels.shape}"
+        )
+    if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
+        raise InputError(f"labels must be from 0 to {num_classes - 1}, these go from {labels.min()} to {labels.max()}")
+    if batch_size < 1:
+        raise InputError(f"batch_size must be at least 1, got {batch_size}")
+    return images, labels
 
 
 def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:

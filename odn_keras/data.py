@@ -171,7 +171,7 @@ def _read(name: str, source: Source, validation_images, train_images, in_memory,
         )
     held = _divide(held, source.fixed, validation_images, train_images)
     _check_counts(name, held)
-    notes = [*source.notes, *remarks.on_classes(held, class_names), *remarks.on_numbers(held)]
+    notes = [*source.notes, *remarks.on_classes(held, class_names), *remarks.on_numbers(held), *remarks.on_pixels(held)]
     if not source.fixed:
         notes += remarks.on_copies(held, class_names)
     keys_and_labels = {split: (part.keys, part.labels) for split, part in held.items()}

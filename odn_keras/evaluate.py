@@ -83,7 +83,7 @@ def _load(options: DataOptions, shape: tuple[int, ...], resize: str):
     image_size = size
     if flags.FLAGS["resize"].present and options.resize != resize:
         raise InputError(f"the file takes images resized by {resize}, not {options.resize}: leave --resize out")
-    if name != "digits" and not name.endswith(".npz"):
+    if name != "digits" and not name.lower().endswith(".npz"):
         image_size, arguments["resize"] = size or (shape[0], shape[1]), resize
         if not flags.FLAGS["grayscale"].present:
             arguments["grayscale"] = shape[2] == 1

@@ -53,7 +53,7 @@ def _export(model: pathlib.Path, report: dict[str, Any] | None) -> int:
     options = cli.data_options(report) if report else DataOptions(**cli.option_values(DataOptions))
     out = pathlib.Path(values.out) if values.out else model.parent / EXPORT
     budget = Budget.parse(values.max_flash, values.max_arena)
-    check_output(out, options.dataset)
+    check_output(out, options.dataset, "export.json")
 
     cli.import_keras()  # heavy: only once the flags are known to be good
     from odn_keras import data

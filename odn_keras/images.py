@@ -19,6 +19,8 @@ SIXTEEN_BITS_AS_I = ("PNG", "PPM")  # formats without 32-bit pixels, of which Pi
 ORIENTATION = 0x0112  # EXIF
 TURNED = (5, 6, 7, 8)  # orientations that swap height and width
 
+MOST_CUT = 16  # times the area that is kept of an image that is cut to its middle, and scaled whole
+
 T = TypeVar("T")
 
 
@@ -119,6 +121,11 @@ def _decode(stored: Image.Image, file, size: tuple[int, int] | None, channels: i
 
 def _resized(image: Image.Image, size: tuple[int, int], resize: str) -> Image.Image:
     height, width = scaled_size((image.height, image.width), size, resize)
+    if height * width > MOST_CUT * size[0] * size[1]:  # of a long strip: only what is kept is scaled
+        high, wide = (kept / side for kept, side in zip(size, (height, width), strict=True))
+        left, above = image.width * (1 - wide) / 2, image.height * (1 - high) / 2
+        box = left, above, image.width - left, image.height - above
+        return image.resize(size[::-1], Image.Resampling.BILINEAR, box)
     image = image.resize((width, height), Image.Resampling.BILINEAR)
     left, above = (size[1] - width) // 2, (size[0] - height) // 2
     return image.crop((-left, -above, size[1] - left, size[0] - above))  # what lies outside is black

@@ -1,8 +1,9 @@
 """`OptimallyDeepNetwork`: what a Keras user compiles and fits."""
 
+import contextlib
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import keras
@@ -199,12 +200,15 @@ class OptimallyDeepNetwork:
         prunings = [callback for callback in callbacks if isinstance(callback, ChannelPruning)]
         data = {"x": x, "y": y, "batch_size": batch_size, "steps_per_epoch": steps_per_epoch, **kwargs}
         data |= {"validation_data": validation_data, "validation_split": validation_split}
-        if isinstance(x, Batches) and self._compile_arguments is not None:
-            _check_takes_probabilities(self._compile_arguments["loss"])
+        if isinstance(x, Batches):
+            data.setdefault("shuffle", False)  # they shuffle the images, and are prepared in their order
+            if self._compile_arguments is not None:
+                _check_takes_probabilities(self._compile_arguments["loss"])
         if not growths:
-            return self._fitted.fit(
-                **data, epochs=epochs, initial_epoch=initial_epoch, callbacks=callbacks, verbose=verbose
-            )
+            with _resting_after(x):
+                return self._fitted.fit(
+                    **data, epochs=epochs, initial_epoch=initial_epoch, callbacks=callbacks, verbose=verbose
+                )
         if max(len(growths), len(checkpoints), len(prunings)) > 1:
             raise InputError(
                 "fit takes one DepthGrowth and at most one Checkpoint and one ChannelPruning, "
@@ -257,12 +261,23 @@ class OptimallyDeepNetwork:
             trained_before=self._trained,
             changed=self._hold,
         )
-        history = growing.run()
+        with _resting_after(x):
+            history = growing.run()
         self._trained = True
         return history
 
     def _hold(self, network: keras.Model, fitted: keras.Model, spec: NetworkSpec) -> None:
         self._network, self._fitted, self.spec = network, fitted, spec
+
+
+@contextlib.contextmanager
+def _resting_after(x) -> Iterator[None]:
+    """Context manager: batches that are prepared in threads leave none behind, on whatever way the block ends."""
+    try:
+        yield
+    finally:
+        if isinstance(x, Batches):
+            x.rest()
 
 
 def _check_plain(network: keras.Model) -> None:

@@ -15,6 +15,7 @@ from odn_keras.source import CHUNK_BYTES, Part, Source
 
 MAX_CLASS_NAME = 200
 FAINTEST_WHITE = 32  # the highest value of floats from 0 to 255 is at least this
+MOST_APART = 16  # how many times brighter one array may be than another of its kind of numbers
 Conversion = Callable[[np.ndarray], np.ndarray]
 VALIDATION_SUFFIXES = ("validation", "val", "valid")
 
@@ -137,7 +138,9 @@ def _conversion(arrays: list[StoredArray]) -> tuple[Conversion, str]:
         return (lambda pixels: pixels * np.uint8(255)), "read as 0 and 255"
     if first.dtype.kind not in "iuf":
         raise InputError(f"{first.key} in {first.path} must be uint8, got {first.dtype}")
-    least, most = _range(arrays)
+    ranges = [_range(stored) for stored in arrays if stored.shape[0]] or [(0.0, 0.0)]
+    tops = [top for _, top in ranges]
+    least, most = float(np.min([low for low, _ in ranges])), float(np.max(tops))  # NaN stays
     said = f"from {least:g} to {most:g}"
     wrong = f"{first.key} in {first.path} must be uint8, or numbers from 0 to 255: it is {first.dtype} {said}"
     if not (least >= 0 and most <= 65535):  # neither is NaN
@@ -145,6 +148,9 @@ def _conversion(arrays: list[StoredArray]) -> tuple[Conversion, str]:
             "np.rint((x + 1) * 127.5).astype(np.uint8)" if -1 <= least < 0 and most <= 1 else "the pixels as they were"
         )
         raise InputError(f"{wrong}; store {undo}")
+    if most > MOST_APART * min(tops):
+        goes = ", ".join(f"{s.key} to {top:g}" for s, top in zip((s for s in arrays if s.shape[0]), tops, strict=True))
+        raise InputError(f"{wrong}, but {goes}: they are not scaled alike")
     if first.dtype.kind == "f":
         if most <= 1:
             return (lambda pixels: np.rint(pixels * np.float32(255)).astype(np.uint8)), f"{said} read as 0 to 255"
@@ -160,13 +166,13 @@ def _conversion(arrays: list[StoredArray]) -> tuple[Conversion, str]:
     return (lambda pixels: (pixels >> 8).astype(np.uint8)), f"{said} read as 16 bits a pixel"
 
 
-def _range(arrays: list[StoredArray]) -> tuple[float, float]:
+def _range(stored: StoredArray) -> tuple[float, float]:
+    """The least and the highest number of an array that is not empty; NaN where it has one."""
     least, most = math.inf, -math.inf
-    for stored in arrays:
-        rows = max(1, CHUNK_BYTES // (math.prod(stored.shape[1:]) * stored.dtype.itemsize))
-        for some in stored.chunks(rows):
-            least, most = np.minimum(least, some.min()), np.maximum(most, some.max())  # NaN stays
-    return (float(least), float(most)) if any(stored.shape[0] for stored in arrays) else (0.0, 0.0)
+    rows = max(1, CHUNK_BYTES // (math.prod(stored.shape[1:]) * stored.dtype.itemsize))
+    for some in stored.chunks(rows):
+        least, most = np.minimum(least, some.min()), np.maximum(most, some.max())
+    return float(least), float(most)
 
 
 def _class_names(stored: StoredArray, labels: dict[str, np.ndarray]) -> dict[int, str]:

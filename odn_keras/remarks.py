@@ -6,6 +6,8 @@ from odn_keras.source import Held
 
 FEW_IMAGES = 10
 NAMED = 3
+LOOKED_AT = 50  # images of each split
+FAINTEST = 1  # of 255
 PURPOSES = {"train": "train on", "validation": "validate on", "test": "test on"}
 
 
@@ -30,6 +32,17 @@ def on_numbers(held: dict[str, Held]) -> list[str]:
     described = ", ".join(f"{count} to {PURPOSES[split]}" for split, count in counts.items())
     fewest = min(counts["validation"], counts["test"])
     return [f"few images: {described}; an accuracy on {fewest} moves in steps of {100 / fewest:.3g} points"]
+
+
+def on_pixels(held: dict[str, Held]) -> list[str]:
+    """Images that are black, as those whose numbers go from 0 to 1 are when they have become bytes."""
+    images = np.concatenate([held[split].images[:LOOKED_AT] for split in PURPOSES])
+    if images.max() > FAINTEST:
+        return []
+    return [
+        f"no pixel of {len(images)} images is above {FAINTEST}, where 255 is white: if {FAINTEST} is white, store them "
+        "times 255"
+    ]
 
 
 def on_copies(held: dict[str, Held], class_names: list[str]) -> list[str]:

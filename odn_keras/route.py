@@ -56,7 +56,7 @@ def _route(model: pathlib.Path, report: dict[str, Any] | None) -> None:
     values = flags.FLAGS
     options = cli.data_options(report) if report else DataOptions(**cli.option_values(DataOptions))
     out = pathlib.Path(values.out) if values.out else model.parent / ROUTED
-    check_output(out, options.dataset)
+    check_output(out, options.dataset, "routing.json")
     check_not_of_a_run(out, EXPORT, CHECKPOINT)
     cli.import_keras()
     from odn_keras import data
@@ -123,6 +123,7 @@ def _write(network, dataset, folder: pathlib.Path, max_accuracy_drop: float) -> 
     from odn_keras.deploy.chain import export_chain, write_header
     from odn_keras.deploy.metadata import LABELS
     from odn_keras.deploy.micro import measure_arena
+    from odn_keras.deploy.resize_metadata import write_resize
     from odn_keras.deploy.routed import ROUTING, Chain, RoutedClassifier, int8_threshold
     from odn_keras.deploy.runtimes import LiteRTClassifier, measure
     from odn_keras.deploy.tflite import CALIBRATION_IMAGES
@@ -130,6 +131,7 @@ def _write(network, dataset, folder: pathlib.Path, max_accuracy_drop: float) -> 
     from odn_keras.routing_picture import plot_routing
 
     stages, end = export_chain(network, dataset.train[0][:CALIBRATION_IMAGES], folder)
+    write_resize(stages[0], dataset.resize)
     images, labels = dataset.validation
     routing = calibrate(
         list(Chain(stages).predict_every_exit(images)), labels, cost.macs_per_output(network), max_accuracy_drop

@@ -1,5 +1,6 @@
-"""The data of a run, loaded again: the same images in the same splits, or an error."""
+"""The data of a run, and its teacher, found again: the same ones, or an error."""
 
+import hashlib
 import os
 import pathlib
 import warnings
@@ -25,7 +26,8 @@ def data_options(run: dict[str, Any], given: dict[str, Any]) -> DataOptions:
             makes sure.
 
     Raises:
-        InputError: where the user sets an option otherwise than the run, or those of the run cannot be read.
+        InputError: where the user sets an option otherwise than the run, those of the run cannot be read, or its
+            folder or file is gone: TFDS is not asked for a set that happens to have its name.
     """
     stored = run["options"]
     ran_on = DataOptions(**{field.name: stored[field.name] for field in fields(DataOptions) if field.name in stored})
@@ -33,9 +35,11 @@ def data_options(run: dict[str, Any], given: dict[str, Any]) -> DataOptions:
     for name, now in given.items():
         if now != then[name] and name not in (*FREE_TO_CHANGE, "dataset"):
             raise InputError(f"the run has --{name}={then[name]}, not {now}: leave --{name} out")
+    for name in ("dataset", "data_dir"):
+        then[name] = then[name] and _where(then[name], run.get(f"{name}_path"))
     path = run.get("dataset_path")
-    if path and os.path.exists(path) and os.path.abspath(then["dataset"]) != path:  # used from another folder
-        then["dataset"] = path
+    if path and "dataset" not in given and not os.path.exists(then["dataset"]):
+        raise InputError(f"the data of the run are no longer in {path}: say with --dataset where they are now")
     return DataOptions(**{**then, **given})
 
 
@@ -77,9 +81,44 @@ def load_data(run: dict[str, Any], options: DataOptions, folder: str | pathlib.P
 
 
 def record_of(dataset: "Dataset", options: DataOptions) -> dict[str, Any]:
-    """What a run keeps, as JSON, to know its data again: `data`, and where they are paths `dataset_path`."""
+    """What a run keeps, as JSON, to know its data again: `data`, `dataset_path` and `data_dir_path`."""
     now = _fingerprint(dataset)
-    return {"data": asdict(now), "dataset_path": None if now.kind in FIXED else os.path.abspath(options.dataset)}
+    return {
+        "data": asdict(now),
+        "dataset_path": None if now.kind in FIXED else os.path.abspath(options.dataset),
+        "data_dir_path": options.data_dir and os.path.abspath(options.data_dir),
+    }
+
+
+def teacher_record(teacher: str | None, run: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What a run keeps, as JSON, to know its teacher again: `teacher_path`, and `teacher_digest` of the file there.
+
+    Args:
+        teacher: the path that the user has given; `None` without a teacher.
+        run: the record of a run that is resumed.
+
+    Raises:
+        InputError: where there is no such file, or another than the run was begun with.
+    """
+    if teacher is None:
+        return {"teacher_path": None, "teacher_digest": None}
+    path = os.path.abspath(_where(teacher, (run or {}).get("teacher_path")))
+    try:
+        digest = hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+    except FileNotFoundError as error:
+        raise InputError(f"no such file: {path}") from error
+    except OSError as error:
+        raise InputError(f"cannot read the teacher {path} ({error.strerror})") from error
+    if (run or {}).get("teacher_digest") not in (None, digest):
+        raise InputError(
+            f"the teacher {path} is not the one that the run was begun with: put that one back, or train anew"
+        )
+    return {"teacher_path": path, "teacher_digest": digest}
+
+
+def _where(given: str, path: str | None) -> str:
+    """The path that a run was given, or, where it is used from another folder, the same one as it was then."""
+    return path if path and os.path.exists(path) and os.path.abspath(given) != path else given
 
 
 def _fingerprint(dataset: "Dataset") -> "DataFingerprint":

@@ -34,6 +34,7 @@ RUN_FILES = (
     "augmentation.png",
     "report.json",
 )
+SNAPSHOTS = "epoch[0-9]*-step[0-9]*.npz"  # what `odn_keras.Checkpoint` writes
 SUPERNET = "supernet.keras"  # of a run with exits or shrunk widths only: the network that holds the smaller ones
 EXPORT, ROUTED, LATENCY = "export", "routed", "latency.json"  # where other commands leave what they make of the run
 
@@ -72,8 +73,12 @@ class RunFolder:
 
     @property
     def holds_run(self) -> bool:
-        """Whether there is a run, finished or not, or a part of one."""
-        return self.unfinished or any((self.path / name).exists() for name in (*RUN_FILES, SUPERNET))
+        """Whether there is a run, finished or not, a part of one, or what a `Checkpoint` of Python has left."""
+        return (
+            self.unfinished
+            or any((self.path / name).exists() for name in (*RUN_FILES, SUPERNET))
+            or any(self.checkpoint.glob(SNAPSHOTS))
+        )
 
     @property
     def how_to_resume(self) -> str:
@@ -90,7 +95,7 @@ class RunFolder:
         return None if run is None else _run_options(run["options"], self.path)
 
     def record(self) -> dict[str, Any]:
-        """What is known of the unfinished run: `options`, `precision`, and of later versions `data`, `dataset_path`.
+        """What is known of the unfinished run: `options`, `precision`, and of later versions what `run_data` keeps.
 
         Raises:
             InputError: where it cannot be read.
@@ -118,15 +123,22 @@ class RunFolder:
         check_place(self.path, options.dataset)
         if resume and overwrite:
             raise InputError("--resume goes on with a run, --overwrite replaces it: give one of them")
+        if overwrite and options.teacher and self._holds(options.teacher):
+            raise InputError(
+                f"--overwrite would remove the teacher, {options.teacher}: copy it, or choose another --out"
+            )
         if overwrite or not self.holds_run:
             return
         if resume:
             before = self.options()
             if before and (differing := self._differing(before, options)):
                 raise InputError(f"the run in {self.path} has {differing}: --resume changes nothing")
-            if before or not (self.path / "report.json").exists():
+            if before:
                 return
         raise InputError(self._taken(options))
+
+    def _holds(self, file: str) -> bool:
+        return pathlib.Path(file).resolve().is_relative_to(self.path.resolve())
 
     def _taken(self, options: RunOptions) -> str:
         """The line for a folder that another run holds."""
@@ -135,7 +147,9 @@ class RunFolder:
         except InputError:  # no more is known
             before = None
         if before is None:
-            return f"{self.path} holds another run: choose another --out, or replace it with --overwrite"
+            return (
+                f"{self.path} holds another run, or a part of one: choose another --out, or replace it with --overwrite"
+            )
         differing = self._differing(before, options)
         if self.unfinished:
             with_which = f"with {differing}" if differing else "with these options"
@@ -186,7 +200,8 @@ class RunFolder:
             overwrite, resume: as in `check`.
 
         Raises:
-            InputError: where another process works there, it cannot be written, or `check` refuses.
+            InputError: where another process works there or has just finished the run that is to be resumed, it cannot
+                be written, or `check` refuses.
         """
         with contextlib.ExitStack() as stack:
             try:
@@ -197,6 +212,8 @@ class RunFolder:
             except OSError as error:
                 raise InputError(f"cannot write to {self.path} ({error.strerror}): choose another --out") from error
             self.check(options, overwrite=overwrite, resume=resume)
+            if resume and self.report() is not None:
+                raise InputError(f"another process has just finished the run in {self.path}: --resume shows it")
             for file in (*self.path.glob(f"{TEMPORARY_PREFIX}*"), *self.checkpoint.glob(f"{TEMPORARY_PREFIX}*")):
                 _remove(file)  # of a process that was killed
             if not (resume and self.unfinished):
@@ -210,21 +227,27 @@ class RunFolder:
     def finish(self) -> None:
         """Ends the run: there is nothing to resume any more."""
         self._record.unlink()
-        shutil.rmtree(self.checkpoint)
+        self._remove_snapshots()
+        with contextlib.suppress(OSError):  # where somebody else has put something there
+            self.checkpoint.rmdir()
         (self.path / LOCK).unlink(missing_ok=True)
 
     def _begin(self, record: dict[str, Any]) -> None:
         """From the first line on it is the new run that is here; `clearing` until nothing of an earlier one is."""
         write_json({**record, "clearing": True}, self._record)
-        for file in self.checkpoint.iterdir():
-            if file != self._record:
-                _remove(file)
+        self._remove_snapshots()
         if (self.path / "report.json").exists():  # there was a run, and these are of it
             _remove_derived(self.path)
             (self.path / LATENCY).unlink(missing_ok=True)
         for name in (SUPERNET, *RUN_FILES):  # the report last
             (self.path / name).unlink(missing_ok=True)
         write_json(record, self._record)
+
+    def _remove_snapshots(self) -> None:
+        """Removes what a training has left in the folder of checkpoints, and nothing that somebody else put there."""
+        for pattern in (SNAPSHOTS, f"{TEMPORARY_PREFIX}*"):
+            for file in self.checkpoint.glob(pattern):
+                _remove(file)
 
 
 def finished_report(path: str | pathlib.Path, *needed: str) -> dict[str, Any]:
@@ -315,11 +338,25 @@ def _naming(path: pathlib.Path) -> Iterator[None]:
         raise
 
 
-def check_output(path: pathlib.Path, dataset: str | None = None) -> None:
-    """Raises `InputError` for a folder that a command must not write to; see `output`."""
+def check_output(path: pathlib.Path, dataset: str | None = None, *markers: str) -> None:
+    """Raises `InputError` for a folder that a command must not write to.
+
+    Args:
+        path, dataset: see `output`.
+        markers: the files, keys of `_DERIVED`, that tell what may be replaced: without one of them in the folder it
+            must not hold what the command would replace.
+    """
     check_place(path, dataset)
     if RunFolder(path).unfinished or (path / "report.json").exists():
         raise InputError(f"--out must be a folder of its own, {path} holds a run")
+    if any((path / marker).exists() for marker in markers):
+        return
+    patterns = {pattern for marker in markers for pattern in _DERIVED[marker] if not pattern.startswith(".")}
+    if found := sorted(file.name for pattern in patterns for file in path.glob(pattern)):
+        raise InputError(
+            f"{path} holds {', '.join(found[:3])}, which this would replace, and no {markers[0]} that says it may: "
+            "choose another --out, or take them away"
+        )
 
 
 def check_place(path: pathlib.Path, dataset: str | None = None) -> None:
@@ -426,6 +463,9 @@ _FIELDS = {
     "precision": _is_text,
     "data": _or_none(_is_object),
     "dataset_path": _or_none(_is_text),
+    "data_dir_path": _or_none(_is_text),
+    "teacher_path": _or_none(_is_text),
+    "teacher_digest": _or_none(_is_text),
     "supernet": _or_none(_is_supernet),
     "pruning": _or_none(_is_pruning),
     "budget": _or_none(_is_budget),

@@ -94,7 +94,7 @@ def _specialize(run: pathlib.Path, out: pathlib.Path, limits: Budget) -> int:
     report = finished_supernet(run, "precision")
     latencies = _latencies(run)
     options = cli.data_options(report)
-    check_output(out, options.dataset)
+    check_output(out, options.dataset, *(["frontier.json"] if values.frontier else ["specialize.json", "export.json"]))
     check_not_of_a_run(out, EXPORT, ROUTED, CHECKPOINT)
     recipe = RunFolder(run).options() if values.finetune_epochs else None
 

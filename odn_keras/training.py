@@ -29,7 +29,7 @@ from odn_keras.model import OptimallyDeepNetwork
 from odn_keras.options import DataOptions, RunOptions
 from odn_keras.prune import ChannelPruning
 from odn_keras.recipes import precision, sgd
-from odn_keras.run_data import data_options, load_data, record_of
+from odn_keras.run_data import data_options, load_data, record_of, teacher_record
 from odn_keras.run_folder import SHOWN, SUPERNET, RunFolder
 from odn_keras.growing.growing_fit import TrainingDiverged
 
@@ -55,7 +55,8 @@ def run(
 
     Raises:
         InputError: for data, a folder or a configuration of Keras that cannot be used, for data that are no longer
-            those of the run to resume, or without TensorFlow, which exports under any backend; nothing is written then.
+            those of the run to resume, or another teacher, or without TensorFlow, which exports under any backend;
+            nothing is written then.
         TrainingDiverged: where the loss becomes NaN or explodes, twice; `model.keras` then holds the best weights from
             before that.
     """
@@ -68,15 +69,17 @@ def run(
     dtype, resumed = found["precision"], found["resumed"]
     # All that can be checked is checked before anything of an earlier run is removed.
     with distribution.together(), distribution.local():
+        taught = teacher_record(options.teacher, resumed)
         dataset, data_record = _load(options, share, folder, resumed)
+        data_record |= taught
         fitted = _within_budget(options, dataset)
         batches = training_batches(fitted, dataset, share)
         if pruning := _pruning(fitted):
             spec = dataclasses.replace(network_spec(fitted, dataset), exits=fitted.exit_depths)
             pruning.check(spec, fitted.depth or 1, fitted.max_depth or spec.max_depth)
         if share.processes > 1:
-            _teacher(fitted, dataset)  # which one of them may lack
-    teacher = _teacher(fitted, dataset)
+            _teacher(taught["teacher_path"], dataset)  # which one of them may lack
+    teacher = _teacher(taught["teacher_path"], dataset)
     keras.utils.set_random_seed(fitted.seed)  # only now: a teacher draws numbers too
     model = new_model(fitted, dataset, dtype, depth=fitted.depth or 1, teacher=teacher)
     with contextlib.ExitStack() as claim:
@@ -128,10 +131,10 @@ def _pruning(options: RunOptions) -> ChannelPruning | None:
     return ChannelPruning(options.prune, streams=options.prune_streams) if options.prune else None
 
 
-def _teacher(options: RunOptions, dataset: Dataset) -> keras.Model | None:
-    if options.teacher is None:
+def _teacher(path: str | None, dataset: Dataset) -> keras.Model | None:
+    if path is None:
         return None
-    teacher = builder.load(options.teacher)
+    teacher = builder.load(path)
     check_teacher(teacher, dataset.input_shape, dataset.num_classes)
     return teacher
 

@@ -38,7 +38,13 @@ def describe_ending(report: dict[str, Any]) -> list[str]:
     budget = asked["max_flash"] or asked["max_arena"]
     deepest = ended["deepest"]
     helps = ["a lower --target_accuracy"]
-    if ended["reason"] == EPOCHS:
+    if asked.get("depth"):  # not in reports of earlier versions
+        why = f"The network of depth {deepest}, the only one that --depth allows, had {report['epochs']} epochs."
+        deeper = "a larger --depth, or none" if deepest < report["max_depth"] else "a deeper --backbone"
+        helps[:0] = ["more --epochs", deeper]
+        if budget:
+            helps.insert(0, "a larger budget")
+    elif ended["reason"] == EPOCHS:
         why = f"The {asked['epochs']} epochs did not suffice for a deeper network than depth {report['depth']}."
         helps.insert(0, "more --epochs")
     else:

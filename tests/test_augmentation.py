@@ -137,6 +137,17 @@ def test_presets_never_mirror_letters_and_digits():
     assert preset("standard", (32, 32, 3), mirror=True).flip
     assert not may_mirror([str(n) for n in range(10)], 3)
     assert not may_mirror(["seven", "Eight"], 3)
+    for names in (
+        ["0", "1", "background"],
+        ["digit0", "digit1"],
+        ["letter_A", "Letter B"],
+        [" 3 "],
+        ["3 - three"],
+        ["あ"],
+    ):
+        assert not may_mirror(names, 3), names
+    assert not may_mirror(["arrow-left", "arrow-right"], 3)
+    assert may_mirror(["copyright", "T-shirt", "boeing 747", "A380 plane"], 3)
     assert may_mirror(["cat", "dog"], 3) and not may_mirror(["cat", "dog"], 1)
 
 
@@ -150,3 +161,12 @@ def test_presets_scale_with_the_image():
 def test_presets_are_of_what_there_is():
     names = {field.name for field in dataclasses.fields(Augmentation)} | {"label_smoothing"}
     assert all(values.keys() <= names for values in PRESETS.values())
+
+
+def test_other_numbers_than_pixels_are_refused():
+    for images in (np.random.default_rng(0).random((2, 8, 8, 3)), np.zeros((2, 8, 8, 3), int)):
+        with pytest.raises(InputError, match="must be pixels of type uint8, 0 to 255, got"):
+            Augmentation(brightness=0.1)(images, np.random.default_rng(0))
+    for value in ("2", None, [1]):
+        with pytest.raises(InputError, match="rotate must be a number, got"):
+            Augmentation(rotate=value)

@@ -1,6 +1,11 @@
+import threading
+import time
+
+import keras
 import numpy as np
 import pytest
 
+from odn_keras import DepthGrowth, InputError, OptimallyDeepNetwork
 from odn_keras.augmentation import Augmentation
 from odn_keras.batches import Batches, EvaluationBatches
 from odn_keras.distribution import Share
@@ -76,6 +81,51 @@ def test_mixed_images_have_the_labels_of_both():
     assert mixed.sum() > 10
     # every image is of one grey level, which says where it comes from: so does the blend of two
     assert len(np.unique(images)) > 10
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"split": (SPLIT[0], SPLIT[1][:-1])}, r"integers of shape \(100,\), one for each image, got int64 \(99,\)"),
+        ({"split": (SPLIT[0], np.eye(10)[SPLIT[1]])}, "labels must be integers"),
+        ({"split": (SPLIT[0], SPLIT[1] - 1)}, "labels must be from 0 to 9, these go from -1 to 8"),
+        ({"num_classes": 5}, "labels must be from 0 to 4"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"batch_size": 101}, "a batch of 101 needs as many images, there are 100"),
+        ({"label_smoothing": 1.0}, "label_smoothing must be"),
+        ({"split": (SPLIT[0] / 255, SPLIT[1]), "augmentation": Augmentation(erase=0.1)}, "type uint8, .*got float64"),
+    ],
+    ids=str,
+)
+def test_what_would_train_on_something_else_in_silence_is_refused(change, words):
+    with pytest.raises(InputError, match=words):
+        Batches(**{"split": SPLIT, "num_classes": 10, "batch_size": 20, **change})
+    if not change.keys() & {"augmentation", "label_smoothing"} and change.get("batch_size") != 101:
+        with pytest.raises(InputError, match=words):
+            EvaluationBatches(**{"split": SPLIT, "num_classes": 10, "batch_size": 20, **change})
+
+
+def _threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
+
+
+@pytest.mark.parametrize(
+    "callbacks", [[], [DepthGrowth(1.0, max_depth=1, cycle_epochs=3, verbose=0)]], ids=["plain", "growing"]
+)
+def test_a_training_makes_each_batch_about_once_in_order_and_leaves_no_thread_behind(callbacks, monkeypatch):
+    made, make = [], Batches._make
+    monkeypatch.setattr(Batches, "_make", lambda self, place: made.append(place) or make(self, place))
+    model = OptimallyDeepNetwork("resnet18", (4, 4, 1), 10, width=2)
+    model.compile("sgd", loss="categorical_crossentropy")
+    batches, validation = Batches(SPLIT, 10, batch_size=5), EvaluationBatches(SPLIT, 10, 20)
+    model.fit(batches, epochs=3, validation_data=validation, callbacks=callbacks, verbose=0)
+    for _ in range(3):  # TensorFlow keeps what it has read from
+        keras.Sequential([keras.layers.Flatten()]).predict(EvaluationBatches(SPLIT, 10, 20), verbose=0)
+    assert 60 <= len(made) <= 120  # some are looked at before, and by the averaged weights after every epoch
+    deadline = time.monotonic() + 5
+    while _threads() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not _threads()
 
 
 def test_evaluation_takes_every_image_once_in_order():

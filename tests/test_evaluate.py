@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zipfile
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -79,6 +80,18 @@ def photos(digits, tmp_path, monkeypatch):
 def test_photos_become_as_the_file_takes_them(run_command, photos, model):
     status, printed, _ = run_command(evaluate, f"--tflite={MODELS / model}", "--dataset=photos")
     assert status == 0 and float(printed.split("accuracy")[1].split()[0]) > 0.9
+
+
+def test_an_npz_file_may_be_spelt_in_capitals(run_command, digits, tmp_path):
+    arrays = {
+        f"{xy}_{split}": getattr(digits, split)[place] for split in ("train", "test") for place, xy in enumerate("xy")
+    }
+    with (tmp_path / "DIGITS.NPZ").open("wb") as file:
+        np.savez(file, **arrays)
+    status, printed, error = run_command(
+        evaluate, f"--tflite={MODELS / 'digits.tflite'}", f"--dataset={tmp_path / 'DIGITS.NPZ'}"
+    )
+    assert (status, error) == (0, "") and "270 test images" in printed
 
 
 def test_what_is_asked_for_goes_before_what_the_file_takes(run_command, photos):

@@ -71,6 +71,7 @@ def test_quantisation_aware_training_and_float_files(run_command, run, digits, t
     accuracies, out = {}, tmp_path / "out"
     out.mkdir()
     (out / "model.cc").write_text("of an earlier export")
+    (out / "export.json").write_text("{}")
     for quantize in ("qat", "float16"):
         arguments = [f"--run={run}", f"--quantize={quantize}", "--targets=", f"--out={out}"]
         assert run_command(export, *arguments)[0] == 0

@@ -53,8 +53,8 @@ def test_boolean_pixels_are_black_and_white(npz):
 
 def test_floats_of_a_dark_test_split_are_scaled_as_the_training_split(npz):
     with pytest.warns(UserWarning):
-        dark = {"x_train": PIXELS["x_train"].astype(float), "x_test": (PIXELS["x_test"] > 128).astype(float)}
-        assert load_dataset(npz(**LABELS, **dark)).test[0].max() == 1
+        dark = {"x_train": PIXELS["x_train"].astype(float), "x_test": PIXELS["x_test"] / 15}
+        assert load_dataset(npz(**LABELS, **dark)).test[0].max() == 17
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,17 @@ def test_floats_of_a_dark_test_split_are_scaled_as_the_training_split(npz):
 def test_pixels_that_may_mean_several_things_are_refused(npz, convert, said):
     with pytest.raises(InputError, match=said):
         load_dataset(npz(**LABELS, **changed(PIXELS, convert)))
+
+
+@pytest.mark.parametrize("dtype, one, other", [("f4", 1 / 255, 1), ("f8", 1, 1 / 255), ("u2", 257, 1), ("i8", 1, 257)])
+def test_arrays_of_other_scales_are_refused(npz, dtype, one, other):
+    """Rounded alike, the fainter one would be black."""
+    scaled = {
+        name: (PIXELS[name].astype(float) * scale).astype(dtype)
+        for name, scale in (("x_train", one), ("x_test", other))
+    }
+    with pytest.raises(InputError, match=r"x_train to .*, x_test to .*: they are not scaled alike"):
+        load_dataset(npz(**LABELS, **scaled))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -161,3 +172,10 @@ def test_validation_images_may_be_given(npz, suffix):
 def test_arrays_that_are_not_used_are_told(npz):
     with pytest.warns(UserWarning, match="not used: x_extra, notes"):
         load_dataset(npz(x_extra=np.zeros(3), notes=np.zeros(3)))
+
+
+def test_pixels_of_which_none_is_bright_are_told(npz):
+    """As `(x / 255).astype(np.uint8)` leaves them."""
+    faint = changed(PIXELS, lambda x: (x / 255).astype(np.uint8))
+    with pytest.warns(UserWarning, match="no pixel of [0-9]+ images is above 1, where 255 is white"):
+        load_dataset(npz(**LABELS, **faint))

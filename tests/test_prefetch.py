@@ -32,6 +32,15 @@ def test_it_can_jump():
     assert [items[n] for n in (0, 1, 5, 2, 9, 0)] == [0, 1, 25, 4, 81, 0]
 
 
+def test_in_another_order_than_theirs_no_item_is_made_for_nothing():
+    made = []
+    items = numbers(made, ahead=4)
+    order = [7, 2, 9, 4, 0, 8, 3, 6, 1, 5]
+    assert [items[n] for n in order] == [n * n for n in order]
+    assert len(made) <= len(order) + 5  # the first may have been a beginning
+    assert [items[n] for n in (6, 7, 8, 9)] == [36, 49, 64, 81]
+
+
 def test_without_threads_each_is_made_when_asked_for():
     made = []
     assert numbers(made, threads=0)[3] == 9 and made == [3]
@@ -45,13 +54,28 @@ def test_what_making_raises_is_raised_to_whoever_asks():
         Prefetcher(make, lambda n: n + 1, threads=2)[0]
 
 
+def _all_end(before):
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return threading.active_count() <= before
+
+
 def test_no_thread_is_left_behind():
     before = threading.active_count()
     items = numbers()
     assert items[0] == 0
     del items
     gc.collect()
-    deadline = time.monotonic() + 5
-    while threading.active_count() > before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert threading.active_count() <= before
+    assert _all_end(before)
+
+
+def test_the_threads_end_with_the_sequence_and_when_stopped_although_somebody_refers_to_it():
+    before = threading.active_count()
+    items = numbers()
+    assert [items[n] for n in range(10)] == [n * n for n in range(10)]
+    assert _all_end(before)
+    assert items[0] == 0
+    items.stop()
+    assert _all_end(before)
+    assert items[1] == 1  # whoever goes on gets what follows

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from odn_keras import InputError, RunOptions, classify, evaluate, export, load_dataset, train
+from odn_keras import InputError, RunOptions, classify, evaluate, export, load_dataset, route, train
 from odn_keras.deploy.resize_metadata import resize_of, write_resize
 from odn_keras.images import read_image
 from odn_keras.resizing import RESIZES, parse_size, write_size
@@ -32,6 +32,20 @@ def test_stretch_keeps_all_and_changes_the_proportions(wide):
 def test_crop_takes_the_middle(wide):
     image = read_image(wide, (30, 30), resize="crop")
     assert image.shape == (30, 30, 3) and image[:, 3:-3].min() == 255
+
+
+def test_of_a_long_strip_only_the_middle_is_scaled(tmp_path, monkeypatch):
+    """Scaled whole, one of 2x60,000 pixels would take gigabytes."""
+    strip = np.zeros((2, 1000, 3), np.uint8)
+    strip[:, 490:510, 1] = np.linspace(0, 255, 20)
+    Image.fromarray(strip).save(tmp_path / "strip.png")
+    cut = read_image(tmp_path / "strip.png", (40, 40), resize="crop").astype(int)
+    monkeypatch.setattr("odn_keras.images.MOST_CUT", 1e9)
+    whole = read_image(tmp_path / "strip.png", (40, 40), resize="crop").astype(int)
+    assert np.abs(cut - whole).max() <= 2 and whole[..., 1].max() > 100
+    monkeypatch.undo()
+    Image.new("RGB", (60_000, 1)).save(tmp_path / "strip.png")
+    assert read_image(tmp_path / "strip.png", (4000, 4000), resize="crop").shape == (4000, 4000, 3)
 
 
 def test_pad_keeps_all_in_proportion(wide):
@@ -101,7 +115,15 @@ def test_a_run_that_pads_is_padded_everywhere(run_command, tmp_path, wide):
             image[:, :4, colour] = 255
             Image.fromarray(image).save(tmp_path / "images" / name / f"{number}.png")
     out = tmp_path / "run"
-    options = ["--image_size=12x16", "--resize=pad", "--width=4", "--max_depth=1", "--batch_size=16", "--epochs=2"]
+    options = [
+        "--image_size=12x16",
+        "--resize=pad",
+        "--width=4",
+        "--depth=2",
+        "--exits=1",
+        "--batch_size=16",
+        "--epochs=2",
+    ]
     status, _, error = run_command(
         train, f"--dataset={tmp_path / 'images'}", f"--out={out}", *options, "--cycle_epochs=2", "--target_accuracy=0.1"
     )
@@ -110,7 +132,11 @@ def test_a_run_that_pads_is_padded_everywhere(run_command, tmp_path, wide):
     assert report["options"]["resize"] == "pad" and report["images"]["shape"] == [12, 16, 3]
     assert resize_of(out / "model.tflite") == "pad"
 
-    assert run_command(export, f"--run={out}")[0] == 0
+    status, printed, _ = run_command(export, f"--run={out}")
+    assert status == 0 and "training padded with black a picture of other proportions: do so before" in printed
+    assert run_command(route, f"--run={out}", "--max_accuracy_drop=0.5")[0] == 0
+    assert resize_of(out / "routed" / "stage1.tflite") == "pad"
+    assert "training padded" in (out / "routed" / "routing.h").read_text()
     for name in ("model.tflite", "android.tflite"):
         assert resize_of(out / "export" / name) == "pad"
     assert "padded" in (out / "export" / "model.h").read_text()

@@ -34,6 +34,7 @@ def test_a_run_becomes_a_chain_that_keeps_what_its_report_says(run_command, run,
     out.mkdir()
     for kind in ("tflite", "cc", "h"):
         (out / f"stage9.{kind}").write_text("of an earlier chain")
+    (out / "routing.json").write_text("{}")
     status, printed, error = run_command(route, f"--run={run}", f"--out={out}", "--max_accuracy_drop=0.2")
     assert status == 0, error
     assert {path.name for path in out.iterdir()} == {

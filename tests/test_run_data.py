@@ -10,7 +10,7 @@ from PIL import Image
 
 from odn_keras import InputError, RunOptions, export, run, train
 from odn_keras.options import DataOptions
-from odn_keras.run_data import data_options, load_data, record_of
+from odn_keras.run_data import data_options, load_data, record_of, teacher_record
 from odn_keras.run_folder import RunFolder
 
 pytestmark = pytest.mark.one_backend
@@ -96,6 +96,61 @@ def test_a_relative_path_is_found_from_another_folder(images, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert data_options(record, {}).dataset == str(images)
     assert load_data(record, data_options(record, {}), "runs/x").class_names == ("one", "two", "zero")
+
+
+def test_a_relative_data_dir_is_found_from_another_folder(tmp_path, monkeypatch):
+    """Else TFDS would download the set once more, into the folder where the user happens to be."""
+    from odn_keras.data import load
+
+    (tmp_path / "tfds").mkdir()
+    monkeypatch.chdir(tmp_path)
+    options = RunOptions(dataset="digits", data_dir="tfds")
+    record = {"options": asdict(options), **record_of(load(options), options)}
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert data_options(record, {}).data_dir == str(tmp_path / "tfds")
+    assert data_options(record, {"data_dir": "other"}).data_dir == "other"
+
+
+def test_a_teacher_is_known_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "teacher.keras").write_bytes(b"weights")
+    record = teacher_record("teacher.keras")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert teacher_record("teacher.keras", record) == record
+    with pytest.raises(InputError, match=r"no such file: .*elsewhere/teacher.keras"):
+        teacher_record("teacher.keras")
+    (tmp_path / "teacher.keras").write_bytes(b"others")
+    with pytest.raises(InputError, match="is not the one that the run was begun with"):
+        teacher_record("teacher.keras", record)
+
+
+def test_a_run_goes_on_with_its_own_teacher_only(tmp_path, run_command):
+    out, path = tmp_path / "run", tmp_path / "teacher.keras"
+    path.write_bytes(b"of the run")
+    options = RunOptions(teacher=str(path), **TINY)
+    with RunFolder(out).claimed(options, "float32", teacher_record(str(path)), overwrite=False, resume=False):
+        pass
+    path.write_bytes(b"of another")
+    status, _, error = run_command(train, "--resume", f"--out={out}")
+    assert status == 2 and error.count("\n") == 1 and "is not the one that the run was begun with" in error
+
+
+def test_a_teacher_that_overwriting_would_remove_is_refused(tmp_path, run_command):
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "model.keras").write_bytes(b"the teacher")
+    status, _, error = run_command(train, f"--out={out}", f"--teacher={out / 'model.keras'}", "--overwrite")
+    assert status == 2 and "--overwrite would remove the teacher" in error and (out / "model.keras").exists()
+
+
+def test_data_that_are_gone_are_not_asked_of_tfds(trained, images, tmp_path):
+    """Of the name mnist it would download another set."""
+    images.rename(tmp_path / "photos")
+    with pytest.raises(InputError, match=f"the data of the run are no longer in {images}: say with --dataset"):
+        loaded(trained)
+    assert loaded(trained, dataset=str(tmp_path / "photos")).num_classes == 3
 
 
 def test_options_of_the_data_are_those_of_the_run(trained):

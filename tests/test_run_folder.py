@@ -6,10 +6,12 @@ import multiprocessing
 import pytest
 
 from odn_keras import InputError, RunOptions, run_folder
+from odn_keras.checkpoint import Checkpoint, Snapshot
 from odn_keras.run_folder import RUN_FILES, RunFolder, finished_report, finished_supernet, in_use, output
 
 pytestmark = pytest.mark.one_backend
 
+SNAPSHOT = "epoch000001-step00000000-0123456789abcdef.npz"
 SPEC = {"backbone": "resnet18", "input_shape": [8, 8, 1], "num_classes": 10, "width": 4, "exits": [1]}
 SUPERNET = {"options": {}, "depth": 2, "precision": "float32", "supernet": {"spec": SPEC, "widths": False}}
 
@@ -142,7 +144,7 @@ def test_whatever_interrupts_the_beginning_leaves_the_old_run_or_a_clean_new_one
         for name in ("export.json", "model.cc"):
             (folder.path / "export" / name).write_text("of the old run")
         folder.checkpoint.mkdir()
-        (folder.checkpoint / "epoch000001").write_text("of an older one")
+        (folder.checkpoint / SNAPSHOT).write_text("of an older one")
         old = sorted(str(path) for path in folder.path.rglob("*"))
         changes = 0
 
@@ -190,6 +192,45 @@ def test_overwriting_removes_what_was_made_of_the_run_and_nothing_else(tmp_path)
     assert not (tmp_path / "export").exists() and not (tmp_path / "devices" / "watch").exists()
 
 
+def test_what_python_or_another_program_has_put_into_checkpoint_is_not_lost(tmp_path):
+    """`odn_keras.Checkpoint("runs/mine/checkpoint")` is what the documentation shows."""
+    folder = RunFolder(tmp_path)
+    folder.checkpoint.mkdir()
+    (folder.checkpoint / SNAPSHOT).write_text("of a fit in Python")
+    for resume in (False, True):
+        with pytest.raises(InputError, match="holds another run, or a part of one: choose another --out"):
+            begin(folder, resume=resume)
+    assert (folder.checkpoint / SNAPSHOT).exists()
+
+    (folder.checkpoint / "weights.pt").write_text("of another program")
+    begin(folder, overwrite=True, resume=False)
+    assert {file.name for file in folder.checkpoint.iterdir()} == {"run.json", "weights.pt"}
+    with folder.claimed(RunOptions(), "float32", overwrite=False, resume=True):
+        folder.finish()
+    assert [file.name for file in folder.checkpoint.iterdir()] == ["weights.pt"]
+
+
+def test_resuming_begins_no_run_over_files_of_another(tmp_path):
+    """As `export --model=my.keras --out=exported` leaves them."""
+    (tmp_path / "model.tflite").write_text("exported")
+    with pytest.raises(InputError, match="choose another --out"):
+        begin(RunFolder(tmp_path))
+    assert (tmp_path / "model.tflite").exists()
+
+
+def test_a_run_that_another_process_has_finished_meanwhile_is_not_begun_anew(tmp_path):
+    """It was unfinished, and in use, when this process began to load the data."""
+    finish(RunFolder(tmp_path))
+    with pytest.raises(InputError, match=r"another process has just finished the run in .*: --resume shows it"):
+        begin(RunFolder(tmp_path))
+    assert finished_report(tmp_path)
+
+
+def test_the_snapshots_that_a_run_knows_are_those_of_a_checkpoint(tmp_path):
+    Checkpoint(tmp_path).save(Snapshot(3, 7, {}, {}))
+    assert list(tmp_path.glob(run_folder.SNAPSHOTS)) == list(tmp_path.iterdir())
+
+
 def _try(context, path, answers):
     try:
         with context(path):
@@ -234,6 +275,20 @@ def test_two_do_not_write_into_one_folder_and_nothing_empty_is_left(tmp_path):
         (out / "file").write_text("")
         1 / 0  # noqa: B018
     assert [path.name for path in out.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("marker, theirs", [("export.json", "model.h"), ("routing.json", "stage1.cc")])
+def test_what_no_command_has_written_is_not_replaced(tmp_path, marker, theirs):
+    """Such as the model.h of a firmware."""
+    run_folder.check_output(tmp_path / "new", None, marker)
+    (tmp_path / "main.cc").write_text("")
+    (tmp_path / ".finetuning").mkdir()
+    run_folder.check_output(tmp_path, None, marker)
+    (tmp_path / theirs).write_text("of a user")
+    with pytest.raises(InputError, match=f"holds {theirs}, which this would replace, and no {marker}"):
+        run_folder.check_output(tmp_path, None, marker)
+    (tmp_path / marker).write_text("{}")
+    run_folder.check_output(tmp_path, None, marker)
 
 
 def test_an_output_is_no_run_no_file_and_no_class_of_the_dataset(tmp_path):

@@ -17,6 +17,7 @@ def report(reason, deepest=4, left=0, **options):
         "val_accuracy": 0.9,
         "target_accuracy": 0.95,
         "depth": 3,
+        "epochs": 60,
         "max_depth": 8,
         "backbone": "resnet18",
         "width": 16,
@@ -37,6 +38,14 @@ def test_where_the_deepest_network_was_tried_a_deeper_one_helps_and_epochs_are_n
     assert "more --epochs," not in said
 
 
+def test_a_given_depth_is_no_deepest_one_tried():
+    said = advice(DEEPEST, depth=4)
+    assert (
+        "the only one that --depth allows" in said and "a larger --depth, or none" in said and "more --epochs" in said
+    )
+    assert "--max_depth" not in said and "--cycle_epochs" not in said
+
+
 def test_under_a_budget_a_larger_width_is_no_advice():
     said = advice(DEEPEST, max_flash="64KB")
     assert "a larger budget" in said and "--width" not in said
@@ -49,7 +58,7 @@ def test_a_target_that_is_met_needs_no_advice():
 @pytest.mark.parametrize("depth, reason", [(4, DEEPEST), (3, EPOCHS)])
 def test_why_a_run_ended(depth, reason):
     growth = DepthGrowth(0.9)
-    growth.stages = [Stage(depth, CYCLE, 0, 2, values=[0.1, 0.2])]
+    growth.stages = [Stage(depth, CYCLE, 0, 2, steps=2, values=[0.1, 0.2])]
     assert ending(growth, RunOptions(epochs=5, cycle_epochs=1), 4) == {"reason": reason, "deepest": 4, "epochs_left": 3}
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from odn_keras.budget import Budget
 from odn_keras.data import Dataset
 from odn_keras.deploy.android import export_android
-from odn_keras.deploy.c_array import write_c_array
+from odn_keras.deploy.c_array import RESIZED, write_c_array
 from odn_keras.deploy.exportable import unwrapped
 from odn_keras.deploy.exported import ExportedFile, answers_of_test, calibration_images, export_measured, measured
 from odn_keras.deploy.metadata import LABELS
@@ -25,6 +25,7 @@ from odn_keras.deploy.tflite import QUANTIZATIONS
 from odn_keras.deploy.vela import check_configuration, compile_for_ethos_u
 from odn_keras.errors import InputError
 from odn_keras.files import TEMPORARY_PREFIX, write_json, write_lines
+from odn_keras.resizing import STRETCH
 
 MODEL, ANDROID, VELA, REPORT = "model.tflite", "android.tflite", "model_vela.tflite", "export.json"
 FILES = (MODEL, ANDROID, VELA, LABELS, "model.cc", "model.h", REPORT)
@@ -199,6 +200,11 @@ def table(result: dict[str, Any]) -> str:
     lines += [_loss(file) for file in result["files"] if file["float_accuracy"] - file["accuracy"] > LOUD_LOSS]
     if not result["files"][0]["probabilities"]:
         lines.append("the outputs are no probabilities but other scores: the network does not end with a softmax")
+    if result["resize"] != STRETCH:
+        lines.append(
+            f"training {RESIZED[result['resize']]} a picture of other proportions: do so before you feed one. "
+            "MediaPipe stretches it, whatever the file says; odn_keras.classify does as training did"
+        )
     if micro := result.get("microcontroller"):
         lines.append(
             f"TFLite Micro: arena of {micro['arena_bytes']:,} bytes; outputs within "

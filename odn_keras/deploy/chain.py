@@ -13,9 +13,10 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from odn_keras.deploy.c_array import c_string
+from odn_keras.deploy.c_array import RESIZED, c_string
 from odn_keras.deploy.exportable import unwrapped
 from odn_keras.deploy.memory import compact, read_model, write_model
+from odn_keras.deploy.resize_metadata import resize_of
 from odn_keras.deploy.routed import NO_INT8, PROBABILITY, Chain, int8_threshold
 from odn_keras.deploy.tflite import as_pixels, converted_with_exits
 from odn_keras.errors import InputError
@@ -35,7 +36,8 @@ HEADER = """\
 namespace odn_routing {{
 
 // Stages run in this order. Each but the last has two int8 outputs: 0, the probabilities, and 1, the features, which
-// are the next one's input as they are. The image is stage 0's input: pixel p as the int8 number p - 128.
+// are the next one's input as they are. The image is stage 0's input: pixel p as the int8 number p - 128;
+// training {resized} what had another shape.
 constexpr int kStages = {stages};
 constexpr const char* kFiles[kStages] = {{{files}}};
 constexpr std::size_t kInputBytes[kStages] = {{{inputs}}};
@@ -193,6 +195,7 @@ def write_header(
         inputs.append(str(int(np.prod(graph.tensors[graph.inputs[0]].shape))))
     smallest = int8_threshold(0.0)  # at the end all leave
     text = HEADER.format(
+        resized=RESIZED[resize_of(stages[0])],
         stages=len(stages),
         files=", ".join(c_string(stage.name) for stage in stages),
         inputs=", ".join(inputs),

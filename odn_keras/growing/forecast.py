@@ -29,7 +29,7 @@ def forecast(points: Sequence[tuple[float, float]], pace: float = PACE) -> float
         An accuracy; `None` where too few points tell how fast it grows.
 
     >>> round(forecast([(0.2, 0.70), (0.3, 0.75), (0.4, 0.78)]), 3)
-    0.858
+    0.843
     """
     if not points:
         return None

@@ -7,7 +7,7 @@ import com.google.mediapipe.tasks.core.BaseOptions
 import com.google.mediapipe.tasks.vision.core.RunningMode
 import com.google.mediapipe.tasks.vision.imageclassifier.ImageClassifier
 
-/** `assets/android.tflite` in MediaPipe, which resizes the picture and reads the labels from the file. */
+/** `assets/android.tflite` in MediaPipe, which stretches the picture to its shape and reads the labels from the file. */
 class PhotoClassifier(context: Context) : AutoCloseable {
     private val classifier = ImageClassifier.createFromOptions(
         context,
