@@ -76,7 +76,7 @@ def train_alone(
         callbacks=callbacks,
         verbose=verbose,
     )
-    macs = sum(stage.training_macs_per_image * stage.epochs for stage in growth.stages) * len(dataset.train[0])
+    macs = round(sum(stage.training_macs_per_image * stage.epochs for stage in growth.stages) * len(dataset.train[0]))
     return model.network, {"val_accuracy": growth.best, "training_macs": macs, "epochs": epochs}
 
 

@@ -143,9 +143,7 @@ class RunOptions(DataOptions):
         "none: all.",
         choices=("prefix", "none"),
     )
-    slack: float = _option(
-        1.0, "How doubtful forecasts are held to be; 0 leaves a depth soonest.", least=0
-    )
+    slack: float = _option(1.0, "How doubtful forecasts are held to be; 0 leaves a depth soonest.", least=0)
 
     exits: str | None = _option(
         None,

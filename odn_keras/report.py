@@ -78,7 +78,7 @@ def plot_growth(growth: DepthGrowth, title: str, path: str | os.PathLike) -> Non
     _use_error_scale(axes, [*values, *([] if growth.target is None else [growth.target])])
     depths = sorted({stage.depth for stage in growth.stages})
     marks: dict[str, dict[str, Any]] = {}  # what a line or an area stands for -> how it looks, in the legend
-    previous: tuple[int, float] | None = None
+    previous: tuple[float, float] | None = None
     for number, stage in enumerate(growth.stages):
         color = f"C{depths.index(stage.depth)}"
         begin = stage.first_step / stage.epoch_steps

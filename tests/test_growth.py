@@ -16,8 +16,8 @@ from odn_keras import (
 )
 from odn_keras.cost import params
 from odn_keras.growing.depth_growth import CYCLE, PRUNE, RECOVER, SETTLE, SHRINK, Stage
-from odn_keras.prune import compact, saliencies
 from odn_keras.growing.growing_fit import TrainingDiverged
+from odn_keras.prune import compact, saliencies
 
 
 def decided(growth, accuracy, depth=1, deepest=8, epochs=40, steps=100, **begin):

@@ -86,7 +86,9 @@ def test_the_legend_names_only_what_is_there(stages, picture):
 
 @pytest.mark.parametrize("values", [[1.0, 1.0], [0.0, 0.2], [0.5], [0.9993, 0.99935]])
 def test_any_accuracies_can_be_plotted(picture, values):
-    axes, _ = picture([stage(1, CYCLE, 0, 12, [(4 * epoch, value) for epoch, value in enumerate(values, 1)])], target=1.0)
+    axes, _ = picture(
+        [stage(1, CYCLE, 0, 12, [(4 * epoch, value) for epoch, value in enumerate(values, 1)])], target=1.0
+    )
     low, high = axes.get_ylim()
     assert low < min(values) + 1e-3 and max(values) - 1e-3 < high and low < high
 

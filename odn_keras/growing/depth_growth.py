@@ -1,7 +1,7 @@
 """Progressive depth expansion: the callback that decides.
 
-One learning-rate cycle runs through the whole search. While the rate is at its peak the network grows, block by block,
-as soon as the forecast of a depth misses the target; then the rate falls, and the depth that is left finishes the cycle:
+One learning-rate cycle runs through the whole search. While the rate is at its peak the network grows, block by block, as
+soon as the forecast of a depth misses the target; then the rate falls, and the depth that is left finishes the cycle:
 
     depth 1 -> forecast too low -> depth 2 -> forecast too low -> depth 3 -> rate falls -> target met: done
 
@@ -40,9 +40,9 @@ class Stage:
 
     Attributes:
         depth: number of residual blocks.
-        phase: `"settle"` (newest block and head only), `"cycle"` (everything), `"prune"` (the beginning of a cycle of its
-            own, at the depth found, in which channels are removed), `"recover"` (the rest of that one, of the network
-            without them) or `"shrink"` (a cycle at the depth found, at smaller and smaller random widths of its blocks).
+        phase: `"settle"` (newest block and head only), `"cycle"` (everything), `"prune"` (the beginning of a cycle of
+            its own, at the depth found, in which channels are removed), `"recover"` (the rest of that one, of the
+            network without them) or `"shrink"` (a cycle at the depth found, at smaller and smaller random widths).
         first_step: steps of the run before this stage.
         end_step: the step of the run at which it ends at the latest.
         epoch_steps: steps of an epoch.
@@ -120,9 +120,9 @@ class DepthGrowth(keras.callbacks.Callback):
             `max_depth` must then be.
         monitor: the logged metric that is compared with the target; an accuracy, in [0, 1], never a loss or error.
         max_depth: deepest network tried; default: the whole backbone.
-        cycle_epochs: length of the learning-rate cycle. Of a deeper network's that part is left out that the training
-            at the depths before makes up for. Where the target is missed then, deeper networks, or else longer training, get further cycles
-            from their middle on, as long as epochs are left.
+        cycle_epochs: length of the learning-rate cycle. A deeper network leaves out the part of it that the training at
+            the depths before makes up for. Where the target is missed at its end, the next depth, or else the best one,
+            gets the second half of another cycle, as long as epochs are left.
             Default: a third of `fit`'s epochs less `shrink_epochs`; without a target all of these, or half of them
             where another cycle prunes.
         freeze: `"none"` trains everything always, `"prefix"` only the newest block and the head in the first twentieth
@@ -279,7 +279,7 @@ class DepthGrowth(keras.callbacks.Callback):
         return self._stage(depth, CYCLE, step, min(self._whole_epochs(end), self._end), progress)
 
     def _deeper(self, stage: Stage, step: int) -> Stage:
-        """One block more; most of what the training so far has cost counts, and the falling rate is the deeper one's."""
+        """One block more, for which most of what the training so far has cost counts, but not the falling rate."""
         depth = stage.depth + 1
         progress = CREDIT * stage.progress_at(step) * self._cost(stage.depth) / self._cost(depth)
         progress = min(progress, FALL_FROM)
@@ -311,7 +311,7 @@ class DepthGrowth(keras.callbacks.Callback):
         return self._end - (self._cycle_steps if self._removal else 0)
 
     def _may_deepen(self, stage: Stage, step: int) -> bool:
-        """Whether there is a deeper network, not tried yet, and time for the half of a cycle in which the rate falls."""
+        """Whether there is a deeper network, not tried yet, and time for the rate to fall."""
         tried = max(earlier.depth for earlier in self.stages)
         in_time = self._end - step >= (1 - FALL_FROM) * self._cycle_steps
         return tried <= stage.depth < self._deepest and in_time

@@ -15,6 +15,7 @@ import numpy as np
 
 from odn_keras import averaging, builder, cost, distribution, elastic, recipes, subnetwork
 from odn_keras.architectures import NetworkSpec
+from odn_keras.batches import Batches
 from odn_keras.checkpoint import Checkpoint, Snapshot
 from odn_keras.distillation import Distillation, trained_model
 from odn_keras.divergence import loss_limit
@@ -209,7 +210,9 @@ class GrowingFit:
     def _cost_at(self, depth: int) -> float:
         """Multiply-accumulates of a training step on one image at a depth."""
         if depth not in self._costs:
+            drawn = random.getstate()
             network = builder.build(self.spec, depth, self._dtype())
+            random.setstate(drawn)  # what is only measured must not change what is drawn after it
             self._costs[depth] = cost.training_macs(network) + (cost.macs(self._teacher) if self._teacher else 0)
         return self._costs[depth]
 
@@ -312,7 +315,7 @@ class GrowingFit:
 
     def on_step_end(self, step: int, loss: float) -> None:
         """Looks, after a training step or several at once, at what cannot wait for the end of the epoch."""
-        growth, stage, epoch = self._growth, self._growth.stages[-1], self._epoch
+        stage, epoch = self._growth.stages[-1], self._epoch
         before, self._steps_done = self._steps_done, step + 1
         if self._replay:
             self._replay.trained(self._steps_done - before)
@@ -336,7 +339,7 @@ class GrowingFit:
             self._decide_within_epoch(stage, self._step_of_run() - self._steps_done + before, loss)
 
     def _decide_within_epoch(self, stage: Stage, before: int, loss: float) -> None:
-        """Ends the stage where the accuracy says so, or where it was planned to end; `before` was the last step seen."""
+        """Ends the stage where the accuracy says so, or at its planned end; `before` was the last step seen."""
         growth, step = self._growth, self._step_of_run()
         if self._check and growth.wants_check(before, step):
             self.check_loss(self._epoch, loss)
@@ -564,6 +567,7 @@ class GrowingFit:
             "initial_epoch": self._initial_epoch,
             "epochs": self._epochs,
             "steps_per_epoch": self.steps,
+            "data": data.settings() if isinstance(data := self._data["x"], Batches) else None,
         }
         return json.loads(json.dumps(settings, default=str))
 
