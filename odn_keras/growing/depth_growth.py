@@ -1,7 +1,7 @@
 """Progressive depth expansion: the callback that decides.
 
-One learning-rate cycle runs through the whole search. While the rate is at its peak the network grows, block by block, as
-soon as the forecast of a depth misses the target; then the rate falls, and the depth that is left finishes the cycle:
+One learning-rate cycle runs through the whole search. While the rate is at its peak the network grows, block by block,
+as soon as the forecast of a depth misses the target; then the rate falls, and the last depth finishes the cycle:
 
     depth 1 -> forecast too low -> depth 2 -> forecast too low -> depth 3 -> rate falls -> target met: done
 

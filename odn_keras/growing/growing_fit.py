@@ -170,6 +170,8 @@ class GrowingFit:
                     growth.rate_scale = RETRY_RATE
                     self._restore(self._last)
                 stage = self._present_or_next()
+            if self._pruning and not self._listeners.stopped and all(s.phase != PRUNE for s in growth.stages):
+                warnings.warn("no epoch was left to prune: give more epochs, or a lower target", stacklevel=2)
             self._listeners.finish()
         finally:
             self._settle()
