@@ -261,7 +261,7 @@ class DepthGrowth(keras.callbacks.Callback):
                 return self._deeper(stage, step)
             if self._may_go_on(step):
                 return self._longer(step)
-        if stage.phase == CYCLE and self._removal and step + self._steps <= self._end:
+        if stage.phase == CYCLE and self._removal:
             return self._prune(stage.depth if self._is_found(stage) else self.best_depth, step)
         if stage.phase == PRUNE and stage.end_progress < 1:
             length = (stage.end_step - stage.first_step) * (1 / stage.end_progress - 1)
@@ -276,7 +276,7 @@ class DepthGrowth(keras.callbacks.Callback):
     def _cycle(self, depth: int, step: int, progress: float) -> Stage:
         """The rest of the cycle at a depth, in whole epochs, shortened to what is left of them."""
         end = step + (1 - progress) * self._cycle_steps
-        return self._stage(depth, CYCLE, step, min(self._whole_epochs(end), self._end), progress)
+        return self._stage(depth, CYCLE, step, min(self._whole_epochs(end), self._end_of_growth), progress)
 
     def _deeper(self, stage: Stage, step: int) -> Stage:
         """One block more, for which most of what the training so far has cost counts, but not the falling rate."""
@@ -306,14 +306,19 @@ class DepthGrowth(keras.callbacks.Callback):
         return math.ceil(step / self._steps - 1e-9) * self._steps
 
     @property
+    def _end_of_growth(self) -> int:
+        """Until when it may grow: pruning keeps half a cycle."""
+        return self._end - (self._whole_epochs(self._cycle_steps / 2) if self._removal else 0)
+
+    @property
     def _end_of_search(self) -> int:
-        """Until when a network that is not good enough is trained on, so that pruning keeps its cycle."""
+        """Until when a network that is not good enough is trained on: pruning keeps its cycle."""
         return self._end - (self._cycle_steps if self._removal else 0)
 
     def _may_deepen(self, stage: Stage, step: int) -> bool:
         """Whether there is a deeper network, not tried yet, and time for the rate to fall."""
         tried = max(earlier.depth for earlier in self.stages)
-        in_time = self._end - step >= (1 - FALL_FROM) * self._cycle_steps
+        in_time = self._end_of_growth - step >= (1 - FALL_FROM) * self._cycle_steps
         return tried <= stage.depth < self._deepest and in_time
 
     def _may_go_on(self, step: int) -> bool:
@@ -366,6 +371,8 @@ class DepthGrowth(keras.callbacks.Callback):
     def restore(self, state: dict[str, Any]) -> None:
         """Returns to an earlier `state`."""
         self.stages = [Stage(**stage) for stage in state["stages"]]
+        for stage in self.stages:
+            stage.checks = [(step, accuracy) for step, accuracy in stage.checks]  # JSON has made lists of them
         self.best, self.best_depth = state["best"], state["best_depth"]
 
     def wants_check(self, before: int, step: int) -> bool:

@@ -170,8 +170,6 @@ class GrowingFit:
                     growth.rate_scale = RETRY_RATE
                     self._restore(self._last)
                 stage = self._present_or_next()
-            if self._pruning and not self._listeners.stopped and all(s.phase != PRUNE for s in growth.stages):
-                warnings.warn("no epoch was left to prune: give more epochs, or a lower target", stacklevel=2)
             self._listeners.finish()
         finally:
             self._settle()
@@ -332,13 +330,13 @@ class GrowingFit:
         stop = self._checkpoint is not None and self._checkpoint.stop_requested
         if stop or self._steps_done // LOSS_CHECKED_EVERY > before // LOSS_CHECKED_EVERY:
             self.check_loss(epoch, loss)  # before a stop as well: what is not sound must not be kept
+        if self._steps_done < self.steps:
+            self._decide_within_epoch(stage, self._step_of_run() - self._steps_done + before, loss)
         if self._checkpoint and stop:
             if self._seek and step + 1 < self.steps:
                 self._checkpoint.save(self._snapshot(epoch, step + 1))
             if not self._seek or step + 1 < self.steps:
                 self._checkpoint.stop()
-        if self._steps_done < self.steps:
-            self._decide_within_epoch(stage, self._step_of_run() - self._steps_done + before, loss)
 
     def _decide_within_epoch(self, stage: Stage, before: int, loss: float) -> None:
         """Ends the stage where the accuracy says so, or at its planned end; `before` was the last step seen."""
