@@ -8,6 +8,7 @@ import numpy as np
 PACE = 0.75  # of the growth so far, on a logarithmic scale of time, that goes on to the end; docs/METHOD.md measures it
 WINDOW = 0.5  # points from this part of the present progress on say how fast the accuracy grows
 MIN_POINTS = 3
+MIN_SPAN = 1.5  # by what factor the progress must have grown between the first and the last of these points
 SMALLEST = 1e-3  # odds of right to wrong, and of wrong to right, below which none are told apart
 
 
@@ -34,11 +35,11 @@ def forecast(points: Sequence[tuple[float, float]], pace: float = PACE) -> float
     if not points:
         return None
     progress, accuracy = points[-1]
-    recent = [point for point in points if point[0] >= WINDOW * progress - 1e-9]
-    if len(recent) < MIN_POINTS and progress < 1:
-        return None
     if progress >= 1:
         return accuracy
+    recent = [point for point in points if point[0] >= WINDOW * progress - 1e-9]
+    if len(recent) < MIN_POINTS or progress < MIN_SPAN * recent[0][0]:
+        return None
     times = np.log([point[0] for point in recent])
     odds = np.array([_logit(point[1]) for point in recent])
     growth = max(0.0, float(np.polyfit(times, odds, 1)[0]))
