@@ -27,6 +27,7 @@ SETTLE, CYCLE, PRUNE, RECOVER, SHRINK = "settle", "cycle", "prune", "recover", "
 FREEZE_POLICIES = ("prefix", "none")
 NO_ACCURACIES = ("loss", "error", "mae", "mse", "rmse", "entropy", "divergence", "false_", "learning_rate")
 CHECKS = 20  # of the accuracy in a cycle, at equal distances
+LEAST_STEPS = 10  # between two checks, each of which costs about as much time as some steps
 CREDIT = 0.8  # of what is done at a depth, on the clock of the next one
 LIFTED_OFF = 0.25  # accuracy below which, early in a cycle, learning may only be about to begin
 EARLY = 0.4  # of a cycle
@@ -196,7 +197,7 @@ class DepthGrowth(keras.callbacks.Callback):
     @property
     def check_steps(self) -> int:
         """Training steps between two checks of the accuracy."""
-        return max(1, round(self._cycle_steps / CHECKS))
+        return max(LEAST_STEPS, round(self._cycle_steps / CHECKS))
 
     def begin(
         self,
