@@ -129,8 +129,8 @@ def _fit(task: Task, seed: int, depth: int, growth: DepthGrowth, epochs: int) ->
     images = len(task.dataset.train[0])
     outcome = Outcome(
         depth=model.depth,
-        epochs=sum(stage.epochs for stage in growth.stages),
-        training_macs=sum(stage.epochs * stage.training_macs_per_image * images for stage in growth.stages),
+        epochs=round(sum(stage.epochs for stage in growth.stages)),
+        training_macs=round(sum(stage.epochs * stage.training_macs_per_image * images for stage in growth.stages)),
         seconds=time.perf_counter() - began,
         val_accuracy=growth.best,
         test_accuracy=task.test_accuracy(model.network),

@@ -23,7 +23,7 @@ _HOMES = {
     "spec_of": "builder",
     "distill": "distillation",
     "Distillation": "distillation",
-    "DepthGrowth": "growth",
+    "DepthGrowth": "growing.depth_growth",
     "ChannelPruning": "prune",
     "OptimallyDeepNetwork": "model",
     "Checkpoint": "checkpoint",

@@ -20,9 +20,9 @@ from odn_keras.batches import Batches
 RECALIBRATION_BATCHES = 10
 
 
-def averaging_momentum(steps_per_epoch: int) -> float:
-    """Momentum of an exponential moving average over about the last half of an epoch."""
-    return math.exp(-2 / max(2, steps_per_epoch))
+def averaging_momentum(cycle_steps: int) -> float:
+    """Momentum of an exponential moving average over about the last twentieth of a learning-rate cycle."""
+    return math.exp(-20 / max(20, cycle_steps))
 
 
 def recalibrate(network: keras.Model, batches: Iterable) -> None:

@@ -1,6 +1,8 @@
 """Batches for training and evaluation: `keras.utils.PyDataset`s over images in memory or on disk."""
 
 import copy
+import dataclasses
+from typing import Any
 
 import keras
 import numpy as np
@@ -59,6 +61,7 @@ class Batches(keras.utils.PyDataset):
         self._batch_size, self._seed, self._share = batch_size, seed, share or Share()
         self._augmentation = augmentation or Augmentation()
         self._augmentation.check(self._images.shape[1:], self._images.dtype)
+        self._label_smoothing = label_smoothing
         self._targets = one_hot(np.arange(num_classes), num_classes) * (1 - label_smoothing)
         self._targets += label_smoothing / num_classes
         self._threads = threads
@@ -87,6 +90,16 @@ class Batches(keras.utils.PyDataset):
     @property
     def augmentation(self) -> Augmentation:
         return self._augmentation
+
+    def settings(self) -> dict[str, Any]:
+        """What makes the batches what they are, but for the images, as JSON."""
+        return {
+            "images": len(self._labels),
+            "batch_size": self._batch_size,
+            "seed": self._seed,
+            "augmentation": dataclasses.asdict(self._augmentation),
+            "label_smoothing": self._label_smoothing,
+        }
 
     @property
     def steps_per_epoch(self) -> int:
@@ -181,6 +194,11 @@ class EvaluationBatches(keras.utils.PyDataset):
     def __getitem__(self, index):
         return self._prepared[index]
 
+    def spread(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """So many of the images, at equal distances, or all of them, and their labels of shape (n,)."""
+        rows = spread_rows(len(self._labels), count)
+        return self._images[rows], self._labels[rows]
+
     def _following(self, index: int) -> int | None:
         return index + 1 if index + 1 < len(self) else None
 
@@ -194,6 +212,11 @@ class EvaluationBatches(keras.utils.PyDataset):
         chosen, weights = chosen[mine], weights[mine]
         images, targets = self._images[chosen], one_hot(self._labels[chosen], self._num_classes)
         return (images, targets) if self._share.devices == 1 else (images, targets, weights)
+
+
+def spread_rows(rows: int, count: int) -> np.ndarray:
+    """Indices of so many rows, at equal distances; of all, where there are no more."""
+    return np.linspace(0, rows - 1, min(rows, count)).round().astype(int)
 
 
 def _checked(split, num_classes: int, batch_size: int):

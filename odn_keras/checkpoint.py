@@ -22,7 +22,7 @@ from odn_keras.errors import InputError
 from odn_keras.files import replacing
 
 KEPT = 2
-FORMAT = 2
+FORMAT = 3
 HASH_LENGTH = 16
 FILE_NAME = re.compile(rf"epoch\d{{6}}-step\d{{8}}-[0-9a-f]{{{HASH_LENGTH}}}\.npz")
 

@@ -13,7 +13,7 @@ from odn_keras.architectures import NetworkSpec
 from odn_keras.batches import EvaluationBatches
 from odn_keras.checkpoint import Checkpoint
 from odn_keras.data import Dataset
-from odn_keras.growth import DepthGrowth
+from odn_keras.growing.depth_growth import DepthGrowth
 from odn_keras.model import OptimallyDeepNetwork
 from odn_keras.options import RunOptions
 from odn_keras.recipes import sgd
@@ -76,7 +76,7 @@ def train_alone(
         callbacks=callbacks,
         verbose=verbose,
     )
-    macs = sum(stage.training_macs_per_image * stage.epochs for stage in growth.stages) * len(dataset.train[0])
+    macs = round(sum(stage.training_macs_per_image * stage.epochs for stage in growth.stages) * len(dataset.train[0]))
     return model.network, {"val_accuracy": growth.best, "training_macs": macs, "epochs": epochs}
 
 

@@ -15,9 +15,9 @@ from odn_keras.batches import Batches
 from odn_keras.checkpoint import Checkpoint
 from odn_keras.distillation import Distillation, check_teacher, trained_model
 from odn_keras.errors import InputError
-from odn_keras.growth import DepthGrowth
+from odn_keras.growing.depth_growth import DepthGrowth
+from odn_keras.growing.growing_fit import GrowingFit
 from odn_keras.prune import ChannelPruning
-from odn_keras.stages import GrowingFit
 
 IMPOSSIBLE_BESIDE_GROWTH = (
     keras.callbacks.LearningRateScheduler,

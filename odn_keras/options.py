@@ -133,18 +133,17 @@ class RunOptions(DataOptions):
     epochs: int = _option(60, "Epochs of the whole run, at most.", least=1)
     cycle_epochs: int | None = _option(
         None,
-        "Epochs of the first depth's learning-rate cycle; default: a third of --epochs less --shrink_epochs, with "
-        "--depth all of these, or half of them with --prune.",
+        "Length of the learning-rate cycle, of which a deeper network leaves out what others made up for; default: "
+        "a third of --epochs less --shrink_epochs, with --depth all of these, or half of them with --prune.",
         least=1,
     )
     freeze: str = _option(
-        "prefix",
-        "prefix: only the newest block and the head are trained in the first epoch after an expansion; none: all.",
+        "none",
+        "prefix: only the newest block and the head are trained in the first twentieth of a cycle after an expansion; "
+        "none: all.",
         choices=("prefix", "none"),
     )
-    slack: float = _option(
-        0.3, "How far the forecast must fall short for a depth to be left; 0 leaves it soonest.", least=0
-    )
+    slack: float = _option(1.0, "How doubtful forecasts are held to be; 0 leaves a depth soonest.", least=0)
 
     exits: str | None = _option(
         None,

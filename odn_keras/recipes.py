@@ -1,23 +1,21 @@
 """How a run trains: learning-rate schedules of the stages, precision and compilation."""
 
+import math
 import pathlib
 
 import keras
+from keras import ops
 
-WARMUP_FRACTION = 0.1
+WARMUP = 0.1  # of a cycle
+FALL_FROM = 0.5  # of a cycle, which is when the rate begins to fall
 
 
 def one_cycle(peak: float, steps: int, first_step: int = 0) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Warm-up over a tenth of the steps from 1/25 of the peak, then a cosine to zero; from one of its steps on."""
-    warmup = max(1, round(WARMUP_FRACTION * steps))
-    cycle = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=peak / 25,
-        warmup_target=peak,
-        warmup_steps=warmup,
-        decay_steps=max(1, steps - warmup),
-        alpha=0.0,
-    )
-    return ContinuedSchedule(cycle, first_step) if first_step else cycle
+    """One cycle of the learning rate, from one of its steps on: warm-up, peak and, in the second half, a fall to zero.
+
+    The warm-up takes a tenth of the steps, from 1/25 of the peak; the fall is half a cosine.
+    """
+    return OneCycle(peak, max(1, steps), first_step)
 
 
 def sgd(learning_rate, weight_decay: float) -> keras.optimizers.SGD:
@@ -28,6 +26,23 @@ def sgd(learning_rate, weight_decay: float) -> keras.optimizers.SGD:
         weight_decay: decoupled (each step: times the learning rate); 0 for none.
     """
     return keras.optimizers.SGD(learning_rate, momentum=0.9, nesterov=True, weight_decay=weight_decay or None)
+
+
+@keras.saving.register_keras_serializable("odn_keras")
+class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
+    """See `one_cycle`."""
+
+    def __init__(self, peak: float, steps: int, first_step: int = 0):
+        self._peak, self._steps, self._first_step = peak, steps, first_step
+
+    def __call__(self, step):
+        progress = (ops.cast(step, "float32") + self._first_step) / self._steps
+        warming = 1 / 25 + (1 - 1 / 25) * ops.minimum(progress / WARMUP, 1.0)
+        falling = ops.clip((progress - FALL_FROM) / (1 - FALL_FROM), 0.0, 1.0)
+        return self._peak * warming * 0.5 * (1 + ops.cos(math.pi * falling))
+
+    def get_config(self):
+        return {"peak": self._peak, "steps": self._steps, "first_step": self._first_step}
 
 
 @keras.saving.register_keras_serializable("odn_keras")

@@ -13,7 +13,7 @@ import numpy as np
 from odn_keras.batches import Batches
 from odn_keras.budget import Budget
 from odn_keras.files import replacing
-from odn_keras.growth import PRUNE, SETTLE, SHRINK, DepthGrowth, Stage
+from odn_keras.growing.depth_growth import CYCLE, PRUNE, SETTLE, SHRINK, DepthGrowth, Stage
 from odn_keras.plain_text import missing_glyphs_allowed, shown
 
 REPORTED_PACKAGES = ("odn_keras", "keras", "tensorflow", "jax", "torch", "numpy", "ai-edge-litert")
@@ -31,12 +31,12 @@ def stage_rows(stages: list[Stage], train_images: int) -> list[dict]:
         {
             "depth": stage.depth,
             "phase": stage.phase,
-            "epochs": stage.epochs,
+            "epochs": round(stage.epochs, 3),
             "seconds": round(stage.seconds, 1),
             "setup_seconds": round(stage.setup_seconds, 1),
             "best_val_accuracy": stage.best if stage.values else None,
-            "forecast_val_accuracy": stage.forecasts[-1] if stage.forecasts else None,
-            "training_macs": stage.training_macs_per_image * train_images * stage.epochs,
+            "forecast_val_accuracy": stage.forecast() if stage.phase == CYCLE else None,
+            "training_macs": round(stage.training_macs_per_image * train_images * stage.epochs),
             "fresh_layers": stage.fresh_layers,
         }
         for stage in stages
@@ -74,22 +74,24 @@ def plot_growth(growth: DepthGrowth, title: str, path: str | os.PathLike) -> Non
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
-    values = [value for stage in growth.stages for value in (*stage.values, *stage.forecasts) if value is not None]
+    values = [value for stage in growth.stages for value in (*stage.values, stage.forecast()) if value is not None]
     _use_error_scale(axes, [*values, *([] if growth.target is None else [growth.target])])
     depths = sorted({stage.depth for stage in growth.stages})
     marks: dict[str, dict[str, Any]] = {}  # what a line or an area stands for -> how it looks, in the legend
-    previous: tuple[int, float] | None = None
+    previous: tuple[float, float] | None = None
     for number, stage in enumerate(growth.stages):
         color = f"C{depths.index(stage.depth)}"
-        epochs = range(stage.first_epoch + 1, stage.first_epoch + stage.epochs + 1)
-        points = [*([previous] if previous else []), *zip(epochs, stage.values, strict=True)]
+        begin = stage.first_step / stage.epoch_steps
+        points = [(step / stage.epoch_steps, accuracy) for step, accuracy in stage.checks]
+        points = [*([previous] if previous else []), *points]
         if points:
-            axes.plot(*zip(*points, strict=True), color=color, marker="o", markersize=3)
+            axes.plot(*zip(*points, strict=True), color=color, linewidth=1)
+            axes.plot(stage.value_epochs, stage.values, color=color, linestyle="", marker="o", markersize=3)
         if number > 0 and growth.stages[number - 1].depth < stage.depth:
             look: dict[str, Any] = {"color": "grey", "linestyle": ":", "linewidth": 1}
-            axes.axvline(stage.first_epoch + 0.5, **{**look, "color": color})
-            marks["one block deeper"] = look
-        span = stage.first_epoch + 0.5, stage.first_epoch + stage.epochs + 0.5
+            axes.axvline(begin, **{**look, "color": color})
+            marks["deeper"] = look
+        span = begin, begin + stage.epochs
         if stage.phase == SETTLE:
             axes.axvspan(*span, color=color, alpha=0.12)
             marks["prefix frozen"] = {"color": "grey", "alpha": 0.2, "linewidth": 8}
@@ -97,10 +99,11 @@ def plot_growth(growth: DepthGrowth, title: str, path: str | os.PathLike) -> Non
             axes.axvspan(*span, facecolor="none", edgecolor="grey", hatch="//", alpha=0.3)
             name = NAMED_IN_PICTURE[stage.phase]
             axes.text(span[0] + 0.2, 0.97, name, transform=axes.get_xaxis_transform(), va="top")
-        if stage.forecasts and stage.forecasts[-1] is not None and not stage.complete:
+        expected = None if stage.complete or stage.phase != CYCLE else stage.forecast()
+        if expected is not None:
             look = {"linestyle": "--", "linewidth": 1, "marker": "x"}
-            ends = [epochs[-1], stage.end_epoch], [stage.values[-1], stage.forecasts[-1]]
-            axes.plot(*ends, color=color, markevery=[1], **look)
+            ends = [step / stage.epoch_steps for step in (stage.checks[-1][0], stage.end_step)]
+            axes.plot(ends, [stage.checks[-1][1], expected], color=color, markevery=[1], **look)
             marks["forecast for which it was left"] = {"color": "grey", **look}
         previous = points[-1] if points else previous
     for index, depth in enumerate(depths):

@@ -153,7 +153,7 @@ def _latencies(run: pathlib.Path) -> LatencyTable | None:
 def _finetuned(found, dataset, options: RunOptions, dtype: str, out: pathlib.Path):
     """The network trained on alone, from a checkpoint in the folder if there is one."""
     from odn_keras.finetuning import finetuned
-    from odn_keras.stages import TrainingDiverged
+    from odn_keras.growing.growing_fit import TrainingDiverged
 
     epochs, before = flags.FLAGS.finetune_epochs, found.val_accuracy
     print(f"\n== depth {found.choice.depth}, validation {before:.4f}: {epochs} epochs alone", flush=True)

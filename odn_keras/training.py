@@ -24,14 +24,14 @@ from odn_keras.deploy.tflite import MIN_CALIBRATION_IMAGES
 from odn_keras.distillation import Distillation, check_teacher, student
 from odn_keras.errors import InputError
 from odn_keras.files import replacing, write_json, write_lines
-from odn_keras.growth import CYCLE, DepthGrowth
+from odn_keras.growing.depth_growth import CYCLE, DepthGrowth
+from odn_keras.growing.growing_fit import TrainingDiverged
 from odn_keras.model import OptimallyDeepNetwork
 from odn_keras.options import DataOptions, RunOptions
 from odn_keras.prune import ChannelPruning
 from odn_keras.recipes import precision, sgd
 from odn_keras.run_data import data_options, load_data, record_of, teacher_record
 from odn_keras.run_folder import SHOWN, SUPERNET, RunFolder
-from odn_keras.stages import TrainingDiverged
 
 EVALUATION_BATCH = 500
 
@@ -333,7 +333,7 @@ def _deploy(
         "macs": cost.macs(network),
         "full_macs": cost.macs(full),
         "training_macs": sum(stage["training_macs"] for stage in stages),
-        "epochs": sum(stage["epochs"] for stage in stages),
+        "epochs": round(sum(stage["epochs"] for stage in stages)),
         "stages": stages,
         "val_accuracy": growth.best,
         "pruning": _pruned(network, growth, spec, options, dataset),

@@ -4,7 +4,7 @@ import shlex
 from typing import Any
 
 from odn_keras import next_step
-from odn_keras.growth import DepthGrowth
+from odn_keras.growing.depth_growth import DepthGrowth
 from odn_keras.options import RunOptions
 
 TARGET_MET, FIXED_DEPTH, DEEPEST, EPOCHS = "target met", "fixed depth", "deepest network tried", "epochs used"
@@ -24,8 +24,8 @@ def ending(growth: DepthGrowth, options: RunOptions, deepest: int) -> dict[str, 
     elif growth.target_met:
         reason = TARGET_MET
     else:
-        reason = DEEPEST if growth.stages[-1].depth >= deepest else EPOCHS
-    used = sum(stage.epochs for stage in growth.stages)
+        reason = DEEPEST if max(stage.depth for stage in growth.stages) >= deepest else EPOCHS
+    used = round(sum(stage.epochs for stage in growth.stages))
     return {"reason": reason, "deepest": deepest, "epochs_left": options.epochs - used}
 
 
@@ -58,7 +58,7 @@ def describe_ending(report: dict[str, Any]) -> list[str]:
         )
         left = f", with {ended['epochs_left']} epochs left" if ended["epochs_left"] else ""
         why = f"The run ended at depth {deepest}, the deepest {limit}{left}."
-        helps.insert(0, "a longer cycle of each depth (--cycle_epochs, and --epochs three times as many)")
+        helps.insert(0, "a longer cycle (--cycle_epochs, and --epochs three times as many)")
         if by_budget:
             helps.insert(0, "a larger budget")
         elif deepest < report["max_depth"]:

@@ -6,11 +6,11 @@ from odn_keras import Batches, NetworkSpec, averaging, build
 from odn_keras.augmentation import Augmentation
 
 
-def test_the_average_is_over_about_half_an_epoch():
+def test_the_average_is_over_about_a_twentieth_of_the_cycle():
     for steps in (1, 10, 400):
         momentum = averaging.averaging_momentum(steps)
         assert 0 < momentum < 1
-    assert averaging.averaging_momentum(400) ** 200 == pytest.approx(np.exp(-1))  # the weight of what is that old
+    assert averaging.averaging_momentum(400) ** 20 == pytest.approx(np.exp(-1))  # the weight of what is that old
 
 
 def test_recalibrating_sets_the_statistics_to_those_of_the_batches():

@@ -15,13 +15,13 @@ from odn_keras import (
     build,
 )
 from odn_keras.cost import params
-from odn_keras.growth import CYCLE, PRUNE, RECOVER, SETTLE, SHRINK, Stage, forecast
+from odn_keras.growing.depth_growth import CYCLE, PRUNE, RECOVER, SETTLE, SHRINK, Stage
+from odn_keras.growing.growing_fit import TrainingDiverged
 from odn_keras.prune import compact, saliencies
-from odn_keras.stages import TrainingDiverged
 
 
-def decided(growth, values_of, depth=1, deepest=8, epochs=40, steps=100, **begin):
-    """Plays a run: `values_of(stage)` yields the metric after each epoch. Returns (depth, phase, epochs) of each."""
+def decided(growth, accuracy, depth=1, deepest=8, epochs=40, steps=100, **begin):
+    """Plays a run: `accuracy(stage, progress)` at each check. Returns (depth, phase, epochs) of each stage."""
 
     class Network:
         def get_weights(self):
@@ -31,69 +31,87 @@ def decided(growth, values_of, depth=1, deepest=8, epochs=40, steps=100, **begin
     stage = growth.begin(depth, deepest, 0, epochs, steps, **begin)
     while stage is not None:
         growth.stages.append(stage)
-        values = values_of(stage)
+        step = stage.first_step
         while not growth.is_over(stage):
-            growth.on_epoch_end(stage.first_epoch + stage.epochs, {"loss": 1.0, "val_accuracy": next(values)})
+            before, step = step, min(step + 1, stage.end_step)
+            value = accuracy(stage, stage.progress_at(step))
+            if step % steps == 0:
+                growth.on_epoch_end(step // steps - 1, {"loss": 1.0, "val_accuracy": value})
+            elif not begin.get("whole_epochs") and growth.wants_check(before, step):
+                growth.add_check(step, value)
+            elif step == stage.end_step:
+                stage.steps = step - stage.first_step
         stage = growth.next_stage()
     return [(stage.depth, stage.phase, stage.epochs) for stage in growth.stages]
 
 
-def annealed(ceiling):
-    """Half of the way to the ceiling each epoch; the ceiling depends on the stage."""
+def rising(end):
+    """An accuracy whose odds are a power of the progress; `end` of a stage is what it comes to."""
 
-    def values_of(stage):
-        value = 0.8 * ceiling(stage)
-        while True:
-            value += (ceiling(stage) - value) / 2
-            yield value
+    def accuracy(stage, progress):
+        odds = end(stage) / (1 - end(stage)) * progress**0.6
+        return odds / (1 + odds)
 
-    return values_of
+    return accuracy
 
 
-def test_the_forecast_goes_on_as_the_last_epoch_did_and_anneals():
-    assert forecast([], 0.0) is None and forecast([0.5], 0.1) is None
-    assert forecast([0.5, 0.9], 1.0) == 0.9
-    assert forecast([0.8, 0.9], 0.5) > forecast([0.89, 0.9], 0.5) > 0.9
-    assert forecast([0.9, 0.8], 0.5) == forecast([0.8, 0.8], 0.5)  # a setback is no trend
-    assert forecast([1.0, 1.0], 0.5) == 1.0
+def depths(run):
+    return [depth for depth, phase, _ in run if phase == CYCLE]
 
 
 def test_grows_one_block_at_a_time_until_the_target_is_met():
     growth = DepthGrowth(0.9, cycle_epochs=10, verbose=0)
-    run = decided(growth, annealed(lambda s: min(0.55 + 0.1 * s.depth, 0.99)))
-    assert [(depth, phase) for depth, phase, _ in run] == [
-        (1, CYCLE), (2, SETTLE), (2, CYCLE), (3, SETTLE), (3, CYCLE), (4, SETTLE), (4, CYCLE),
-    ]  # fmt: skip
-    assert growth.target_met and growth.stages[-1].complete
+    run = decided(growth, rising(lambda s: min(0.6 + 0.08 * s.depth, 0.99)))
+    assert depths(run) == [1, 2, 3, 4]
+    assert growth.target_met and growth.best_depth == 4 and growth.stages[-1].complete
+
+
+def test_the_search_costs_little_more_than_training_the_depth_found_would():
+    growth = DepthGrowth(0.9, cycle_epochs=10, verbose=0)
+    decided(growth, rising(lambda s: min(0.6 + 0.08 * s.depth, 0.99)), cost=lambda depth: 1 + 2 * depth)
+    spent = sum(stage.epochs * (1 + 2 * stage.depth) for stage in growth.stages)
+    assert 1 <= spent / (10 * 9) < 1.2
 
 
 def test_a_depth_is_left_the_sooner_the_farther_it_is_from_the_target():
     epochs = [
-        decided(DepthGrowth(target, cycle_epochs=12, verbose=0), annealed(lambda s: 0.8))[0][2]
-        for target in (0.99, 0.88, 0.85)
-    ]
-    assert epochs == sorted(epochs) and epochs[0] == 2 and epochs[-1] > 3
-
-
-def test_of_a_few_steps_nothing_is_forecast():
-    growth = DepthGrowth(0.99, cycle_epochs=15, verbose=0)
-    run = decided(growth, annealed(lambda s: 0.8), epochs=30, steps=9)
-    assert run[0] == (1, CYCLE, 15) and set(growth.stages[0].forecasts) == {None}
-    growth = DepthGrowth(0.99, cycle_epochs=15, verbose=0)
-    assert decided(growth, annealed(lambda s: 0.8), epochs=30, steps=50)[0] == (1, CYCLE, 3)
-
-
-def test_slack_keeps_a_depth_longer():
-    epochs = [
-        decided(DepthGrowth(0.9, cycle_epochs=12, slack=slack, verbose=0), annealed(lambda s: 0.8))[0][2]
-        for slack in (0.0, 0.5, 2.0)
+        decided(DepthGrowth(target, cycle_epochs=12, verbose=0), rising(lambda s: 0.8))[0][2]
+        for target in (0.95, 0.83, 0.81)
     ]
     assert epochs == sorted(epochs) and epochs[0] < epochs[-1]
 
 
+def test_data_that_cannot_be_cut_within_an_epoch_are_decided_on_after_epochs():
+    growth = DepthGrowth(0.9, cycle_epochs=10, freeze="prefix", verbose=0)
+    run = decided(growth, rising(lambda s: 0.7 if s.depth == 1 else 0.95), whole_epochs=True)
+    assert all(epochs == round(epochs) for _, _, epochs in run) and run[1][:2] == (2, SETTLE)
+    assert growth.target_met and growth.best_depth == 2
+
+
+def test_nothing_is_decided_in_the_warm_up():
+    growth = DepthGrowth(0.99, cycle_epochs=10, verbose=0)
+    assert decided(growth, rising(lambda s: 0.5))[0][2] >= 1
+
+
+def test_slack_keeps_a_depth_longer():
+    epochs = [
+        decided(DepthGrowth(0.9, cycle_epochs=12, slack=slack, verbose=0), rising(lambda s: 0.8))[0][2]
+        for slack in (0.0, 1.0, 4.0)
+    ]
+    assert epochs == sorted(epochs) and epochs[0] < epochs[-1]
+
+
+def test_a_slow_beginning_is_not_taken_for_the_end():
+    def late(stage, progress):  # as of a hard dataset: nothing for a while, then all at once
+        return 0.03 + 0.95 / (1 + np.exp(-16 * (progress - 0.3)))
+
+    growth = DepthGrowth(0.95, cycle_epochs=10, verbose=0)
+    assert depths(decided(growth, late)) == [1] and growth.target_met
+
+
 def test_the_last_epochs_shrink_the_widths_of_the_best_depth():
     growth = DepthGrowth(0.9, cycle_epochs=5, shrink_epochs=4, verbose=0)
-    assert decided(growth, annealed(lambda s: 0.99), epochs=20)[-2:] == [(1, CYCLE, 5), (1, SHRINK, 4)]
+    assert decided(growth, rising(lambda s: 0.99), epochs=20)[-2:] == [(1, CYCLE, 5), (1, SHRINK, 4)]
     growth = DepthGrowth(0.9, cycle_epochs=5, shrink_epochs=4, verbose=0)
     with pytest.raises(InputError, match=r"without shrink_epochs \(4\) \(4\)"):
         growth.begin(1, 8, 0, 8, 100)
@@ -101,90 +119,90 @@ def test_the_last_epochs_shrink_the_widths_of_the_best_depth():
 
 def test_pruning_has_a_cycle_of_its_own_once_the_depth_is_forecast_to_do():
     growth = DepthGrowth(0.9, cycle_epochs=8, verbose=0)
-    run = decided(growth, annealed(lambda s: 0.99 if s.depth > 1 else 0.7), epochs=40, removal=0.6)
-    assert run[-3:] == [(2, CYCLE, 3), (2, PRUNE, 5), (2, RECOVER, 3)]  # of the 6 that were planned
-    assert [growth.cycle(stage) for stage in growth.stages[-3:]] == [(3, 9), (6, 14), (6, 14)]
+    run = decided(growth, rising(lambda s: 0.99 if s.depth > 1 else 0.7), epochs=40, removal=0.6)
+    assert run[-2:] == [(2, PRUNE, 5), (2, RECOVER, 3)]
+    assert not growth.stages[-3].complete  # it need not be trained to its end
+    prune, recover = growth.stages[-2:]
+    assert prune.cycle_steps == (800, 0) and recover.cycle_steps == (800, 500)
 
 
 def test_what_pruning_leaves_counts_while_channels_go_and_the_best_epoch_after_that():
+    def worse_and_worse(stage, progress):
+        ends = {CYCLE: [0.95], PRUNE: [0.94, 0.92], RECOVER: [0.93, 0.92, 0.91]}[stage.phase]
+        return ends[min(len(stage.values), len(ends) - 1)]
+
     growth = DepthGrowth(0.9, cycle_epochs=5, verbose=0)
-    worse_and_worse = {CYCLE: [0.95] * 10, PRUNE: [0.94, 0.92], RECOVER: [0.93, 0.92, 0.91]}
-    run = decided(growth, lambda stage: iter(worse_and_worse[stage.phase]), epochs=40, removal=0.4)
+    run = decided(growth, worse_and_worse, epochs=40, removal=0.4)
     assert run[-2:] == [(1, PRUNE, 2), (1, RECOVER, 3)] and growth.best == 0.93
     growth = DepthGrowth(0.9, cycle_epochs=8, verbose=0)
-    run = decided(growth, annealed(lambda s: 0.99), removal=1.0)
+    run = decided(growth, rising(lambda s: 0.99), removal=1.0)
     assert run[-1] == (1, PRUNE, 8)
 
 
 def test_the_best_depth_is_pruned_where_none_reaches_the_target():
-    growth = DepthGrowth(0.99, cycle_epochs=4, max_depth=2, shrink_epochs=3, verbose=0)
-    run = decided(growth, annealed(lambda s: 0.8 if s.depth == 1 else 0.7), epochs=30, removal=0.6)
-    assert [(depth, phase) for depth, phase, _ in run[-2:]] == [(1, RECOVER), (1, SHRINK)]
+    growth = DepthGrowth(0.99, cycle_epochs=4, max_depth=2, shrink_epochs=3, slack=100, verbose=0)
+    run = decided(growth, rising(lambda s: 0.8 if s.depth == 1 else 0.7), epochs=30, removal=0.6)
+    assert [(depth, phase) for depth, phase, _ in run[-3:]] == [(1, PRUNE), (1, RECOVER), (1, SHRINK)]
     with pytest.raises(InputError, match=r"a second cycle of cycle_epochs \(4\), fit has 5 epochs"):
         growth.begin(1, 8, 0, 8, 100, removal=0.6)
 
 
+def test_the_target_comes_before_pruning():
+    growth = DepthGrowth(0.9, cycle_epochs=10, verbose=0)
+    run = decided(growth, rising(lambda s: 0.95 if s.depth == 4 else 0.6), epochs=20, removal=0.6)
+    assert growth.stages[-1].phase in (PRUNE, RECOVER) and 4 in depths(run)
+    assert growth.best_depth == 4 and sum(epochs for _, _, epochs in run) <= 20
+
+
 def test_a_first_depth_that_is_good_enough_is_not_deepened():
     growth = DepthGrowth(0.9, cycle_epochs=5, verbose=0)
-    assert decided(growth, annealed(lambda s: 0.99)) == [(1, CYCLE, 5)]
+    assert decided(growth, rising(lambda s: 0.99)) == [(1, CYCLE, 5)]
     assert growth.target_met
 
 
-def test_a_deeper_cycle_is_shorter_by_what_was_learned_before():
-    for depth, expected in ((2, 8), (3, 6), (4, 5), (5, 5)):  # less 0.7 of 3, 6, ... epochs; half at least
-        growth = DepthGrowth(0.9, cycle_epochs=10, verbose=0)
-        run = decided(growth, annealed(lambda s, depth=depth: 0.95 if s.depth >= depth else 0.5))
-        assert run[-1] == (depth, CYCLE, expected)
+@pytest.mark.parametrize("epochs", range(4, 24))
+@pytest.mark.parametrize("whole_epochs", [False, True])
+def test_no_epoch_is_left_over_while_the_target_is_missed_and_the_rate_falls_at_the_end(epochs, whole_epochs):
+    growth = DepthGrowth(0.99, cycle_epochs=4, verbose=0)
+    run = decided(growth, rising(lambda s: 0.5), epochs=epochs, whole_epochs=whole_epochs)
+    assert sum(trained for _, _, trained in run) == pytest.approx(epochs)
+    last = growth.stages[-1]
+    assert last.complete and last.phase == CYCLE and last.progress <= 0.5 == 0.5 * last.end_progress
 
 
-def test_a_short_cycle_gets_its_full_length_before_its_depth_is_given_up():
-    growth = DepthGrowth(0.9, slack=0.5, cycle_epochs=10, verbose=0)
-    run = decided(growth, annealed(lambda s: 0.5 if s.depth == 1 else 0.895))
-    assert run[:2] == [(1, CYCLE, 2), (2, SETTLE, 1)] and run[2][:2] == (2, CYCLE) and run[2][2] > 8
-
-    def misses(stage):  # at the end of the shortened cycle, against the forecasts
-        deeper = [0.80, 0.85, 0.87, 0.88, 0.885, 0.89, 0.895, 0.897, 0.905, 0.91]
-        return iter([0.5, 0.5] if stage.depth == 1 else deeper)
-
-    growth = DepthGrowth(0.9, cycle_epochs=10, verbose=0)
-    assert decided(growth, misses) == [(1, CYCLE, 2), (2, SETTLE, 1), (2, CYCLE, 10)]
-    assert growth.target_met and growth.best == 0.91
-
-
-def test_there_is_always_time_left_for_a_cycle():
-    for epochs in range(4, 20):
-        growth = DepthGrowth(0.99, cycle_epochs=4, verbose=0)
-        run = decided(growth, annealed(lambda s: 0.5), epochs=epochs)
-        assert sum(trained for _, _, trained in run) <= epochs
-        assert growth.stages[-1].complete and run[-1][1] == CYCLE and run[-1][2] >= 2
+def test_a_deepest_network_that_misses_the_target_is_trained_on():
+    growth = DepthGrowth(0.9, max_depth=1, verbose=0)
+    run = decided(growth, rising(lambda s: 0.8), epochs=60)
+    assert run == [(1, CYCLE, 20), (1, CYCLE, 20), (1, CYCLE, 20)]
 
 
 def test_a_target_hit_exactly_is_met_although_metrics_are_float32():
     growth = DepthGrowth(0.993, cycle_epochs=2, verbose=0)
-    decided(growth, lambda stage: iter([float(np.float32(0.993))] * 40))
+    decided(growth, lambda stage, progress: float(np.float32(0.993)))
     assert growth.target_met
 
 
 def test_of_equally_good_depths_the_shallower_is_kept():
-    growth = DepthGrowth(0.9, cycle_epochs=2, verbose=0)
-    decided(growth, lambda stage: iter([0.5] * 40), deepest=3)
+    growth = DepthGrowth(0.9, cycle_epochs=2, slack=100, verbose=0)
+    decided(growth, lambda stage, progress: 0.5, deepest=3, whole_epochs=True)
     assert growth.best_depth == 1
 
 
 def test_max_depth_ends_the_growth():
-    run = decided(DepthGrowth(0.99, max_depth=2, cycle_epochs=4, verbose=0), annealed(lambda s: 0.5))
-    assert run == [(1, CYCLE, 2), (2, SETTLE, 1), (2, CYCLE, 4)]
+    run = decided(DepthGrowth(0.99, max_depth=2, cycle_epochs=4, verbose=0), rising(lambda s: 0.5))
+    assert max(depths(run)) == 2
 
 
 def test_without_a_target_the_models_depth_has_all_epochs_and_no_verdict():
     growth = DepthGrowth(None, max_depth=3, verbose=0)
-    assert decided(growth, annealed(lambda s: 0.5), depth=3, epochs=20) == [(3, CYCLE, 20)]
+    half = rising(lambda s: 0.5)
+    assert decided(growth, half, depth=3, epochs=20) == [(3, CYCLE, 20)]
     assert growth.target_met is None and growth.best_depth == growth.deepest == 3
-    assert decided(growth, annealed(lambda s: 0.5), depth=3, epochs=20, removal=0.2) == [
+    assert decided(growth, half, depth=3, epochs=20, removal=0.2) == [
         (3, CYCLE, 10), (3, PRUNE, 2), (3, RECOVER, 8),
     ]  # fmt: skip
     growth = DepthGrowth(None, max_depth=3, cycle_epochs=4, shrink_epochs=5, verbose=0)
-    assert decided(growth, annealed(lambda s: 0.5), depth=3, epochs=20) == [(3, CYCLE, 4), (3, SHRINK, 5)]
+    assert decided(growth, half, depth=3, epochs=20) == [(3, CYCLE, 4), (3, SHRINK, 5)]
     for max_depth in (None, 4):
         with pytest.raises(InputError, match=f"max_depth must be 3, got {max_depth}"):
             DepthGrowth(None, max_depth=max_depth).begin(3, 8, 0, 20, 100)
@@ -192,8 +210,9 @@ def test_without_a_target_the_models_depth_has_all_epochs_and_no_verdict():
 
 def test_a_cycle_that_misses_the_target_after_all_is_followed_by_another_depth():
     growth = DepthGrowth(0.9, slack=100, cycle_epochs=8, verbose=0)
-    run = decided(growth, annealed(lambda s: 0.88 if s.depth == 1 else 0.95))
+    run = decided(growth, rising(lambda s: 0.899 if s.depth == 1 else 0.95))
     assert run[0] == (1, CYCLE, 8)
+    assert growth.stages[1].progress <= 0.5  # the falling rate is the deeper network's
     assert growth.target_met and growth.best_depth == 2
 
 
@@ -230,27 +249,6 @@ def arrays(digits):
     )
 
 
-def test_a_lengthened_cycle_goes_on_with_its_optimizer_under_the_longer_schedule(arrays):
-    (images, labels), validation = arrays
-    rates = []
-
-    class Watch(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            optimizer = self.model.optimizer
-            rates.append((growth.stages[-1].depth, int(optimizer.iterations), float(optimizer.learning_rate)))
-
-    model = small_model()
-    growth = DepthGrowth(1.0, max_depth=2, freeze="none", cycle_epochs=4, verbose=0)
-    fit = {"validation_data": validation, "epochs": 8, "callbacks": [growth, Watch()], "verbose": 0}
-    history = model.fit(images, labels, **fit)
-    assert [(stage.depth, stage.epochs) for stage in growth.stages] == [(1, 4), (2, 4)]
-    assert history.epoch == list(range(8))
-    second = [(steps, rate) for depth, steps, rate in rates if depth == 2]
-    assert [steps for steps, _ in second] == [16, 32, 48, 64]  # counts on
-    assert second[1][1] < 1e-6 < second[2][1]  # two epochs were planned; then the rate of the longer schedule
-    assert second[3][1] < 1e-6
-
-
 class Recorder(keras.callbacks.Callback):
     def __init__(self):
         super().__init__()
@@ -279,7 +277,7 @@ def test_a_growing_fit_is_one_training_to_everybody_else(arrays, tmp_path):
     ]
     history = model.fit(images, labels, validation_data=validation, epochs=12, callbacks=[*others, growth], verbose=0)
 
-    epochs = sum(stage.epochs for stage in growth.stages)
+    epochs = round(sum(stage.epochs for stage in growth.stages))
     assert {stage.depth for stage in growth.stages} == {1, 2, 3}
     assert recorder.events == ["begin", *range(epochs), "end"]
     assert history.epoch == list(range(epochs))
@@ -322,7 +320,7 @@ def test_early_stopping_may_restore_although_the_best_depth_is_not_the_last(arra
 
     callbacks = [SpoilHead(), stop, growth]
     model.fit(images, labels, validation_data=validation, epochs=8, callbacks=callbacks, verbose=0)
-    assert growth.stages[-1].depth == 2 and model.depth == growth.best_depth == 1
+    assert {stage.depth for stage in growth.stages} == {1, 2} and model.depth == growth.best_depth == 1
     assert model.evaluate(*validation, verbose=0)[1] == pytest.approx(growth.best, abs=1e-6)
 
 
@@ -373,7 +371,7 @@ def test_the_prefix_is_frozen_while_a_new_block_settles_and_thawed_afterwards(ar
             seen.setdefault((stage.depth, stage.phase), []).append("stem_conv" in trained)
 
     model = small_model()
-    growth = DepthGrowth(1.0, max_depth=2, cycle_epochs=3, verbose=0)
+    growth = DepthGrowth(1.0, max_depth=2, freeze="prefix", cycle_epochs=3, verbose=0)
     model.fit(images, labels, validation_data=validation, epochs=8, callbacks=[growth, Watch()], verbose=0)
     assert all(seen[1, CYCLE]) and not any(seen[2, SETTLE]) and all(seen[2, CYCLE])
     assert all(layer.trainable for layer in model.network.layers)
@@ -401,7 +399,7 @@ def test_freeze_none_trains_everything_always(arrays):
     model = small_model()
     growth = DepthGrowth(1.0, max_depth=2, freeze="none", cycle_epochs=3, verbose=0)
     model.fit(images, labels, validation_data=validation, epochs=6, callbacks=growth, verbose=0)
-    assert [(stage.depth, stage.phase) for stage in growth.stages] == [(1, CYCLE), (2, CYCLE)]
+    assert {(stage.depth, stage.phase) for stage in growth.stages} == {(1, CYCLE), (2, CYCLE)}
 
 
 class Pairs(keras.utils.PyDataset):
@@ -485,7 +483,7 @@ def test_of_a_generator_no_batch_is_lost_between_the_stages(arrays):
         return growth, small_model().fit(batches(count), epochs=5, **arguments)
 
     growth, _ = fit(4 * 5)  # exactly as many as there are steps
-    assert [stage.phase for stage in growth.stages] == [CYCLE, SETTLE, CYCLE]
+    assert {stage.depth for stage in growth.stages} == {1, 2}
     assert sum(stage.epochs for stage in growth.stages) == 5
     with pytest.raises(InputError, match="ended after 2 of the 4 steps of an epoch"), pytest.warns(UserWarning):
         fit(4 * 4 + 2)
@@ -562,10 +560,10 @@ def test_a_depth_that_cannot_be_pruned_so_far_is_not_found(arrays):
     assert growth.deepest == 3 and growth.best_depth <= 3
 
     growth = DepthGrowth(0.6, cycle_epochs=4, verbose=0)
-    run = decided(growth, annealed(lambda s: 0.99), removal=0.25, found=[1, 3, 4], steps=100)
+    run = decided(growth, rising(lambda s: 0.99), removal=0.25, found=[1, 3, 4], steps=100)
     assert run[-1] == (1, RECOVER, 3)
     growth = DepthGrowth(0.9, cycle_epochs=4, verbose=0)  # met at depth 2, which cannot be pruned so far
-    run = decided(growth, annealed(lambda s: 0.5 if s.depth == 1 else 0.99), removal=0.25, found=[1, 3, 4])
+    run = decided(growth, rising(lambda s: 0.5 if s.depth == 1 else 0.99), removal=0.25, found=[1, 3, 4])
     assert (2, PRUNE, 1) not in run and run[-1] == (3, RECOVER, 3) and growth.deepest == 4
 
 

@@ -3,24 +3,32 @@ import csv
 import pytest
 
 from odn_keras import DepthGrowth, report
-from odn_keras.growth import CYCLE, SETTLE, Stage
+from odn_keras.growing.depth_growth import CYCLE, SETTLE, Stage
 
 
 @pytest.fixture
 def stages():
     return [
-        Stage(1, CYCLE, 0, 9, values=[0.5, 0.6], forecasts=[None, 0.7], seconds=3.0, training_macs_per_image=10),
-        Stage(2, SETTLE, 2, 3, values=[0.65], forecasts=[None], training_macs_per_image=10, fresh_layers=["head"]),
-        Stage(2, CYCLE, 3, 5, values=[0.8, 0.9], forecasts=[None, 0.9], seconds=4.0, training_macs_per_image=25),
+        stage(1, CYCLE, 0, 36, [(4, 0.5), (6, 0.55), (8, 0.6)], steps=8, seconds=3.0, training_macs_per_image=10),
+        stage(2, SETTLE, 8, 10, [], steps=2, training_macs_per_image=10, fresh_layers=["head"]),
+        stage(2, CYCLE, 10, 20, [(12, 0.65), (16, 0.8), (20, 0.9)], seconds=4.0, training_macs_per_image=25),
     ]
+
+
+def stage(depth, phase, first, end, checks, steps=None, **more):
+    """A stage of epochs of four steps."""
+    values = [accuracy for step, accuracy in checks if step % 4 == 0]
+    return Stage(depth, phase, first, end, 4, steps=steps or end - first, checks=checks, values=values, **more)
 
 
 def test_stage_rows_count_the_macs_of_all_epochs(stages):
     rows = report.stage_rows(stages, train_images=100)
-    assert [row["training_macs"] for row in rows] == [2000, 1000, 5000]
-    assert [row["best_val_accuracy"] for row in rows] == [0.6, 0.65, 0.9]
+    assert [row["epochs"] for row in rows] == [2, 0.5, 2.5]
+    assert [row["training_macs"] for row in rows] == [2000, 500, 6250]
+    assert [row["best_val_accuracy"] for row in rows] == [0.6, None, 0.9]
     assert rows[1]["fresh_layers"] == ["head"]
-    assert [row["forecast_val_accuracy"] for row in rows] == [0.7, None, 0.9]
+    assert rows[0]["forecast_val_accuracy"] > 0.6 and rows[1]["forecast_val_accuracy"] is None
+    assert rows[2]["forecast_val_accuracy"] == 0.9  # it has come to its end
 
 
 def test_history_has_one_row_an_epoch_with_its_place(stages, tmp_path):
@@ -30,7 +38,7 @@ def test_history_has_one_row_an_epoch_with_its_place(stages, tmp_path):
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == list("12345")
     assert [row["depth"] for row in rows] == list("11222")
-    assert rows[2]["phase"] == SETTLE and rows[4]["val_accuracy"] == "0.9"
+    assert rows[2]["phase"] == CYCLE and rows[4]["val_accuracy"] == "0.9"
 
 
 @pytest.fixture
@@ -68,17 +76,19 @@ def test_the_picture_shows_every_epoch(stages, picture):
         assert image.size[0] > 600 and len(image.convert("RGB").getcolors(1 << 20)) > 10
     low, high = axes.get_ylim()
     assert low < 0.5 and high > 0.9
-    assert "one block deeper" in legend(axes)
+    assert "deeper" in legend(axes)
 
 
 def test_the_legend_names_only_what_is_there(stages, picture):
     axes, _ = picture(stages[:1])
-    assert "one block deeper" not in legend(axes) and "prefix frozen" not in legend(axes)
+    assert "deeper" not in legend(axes) and "prefix frozen" not in legend(axes)
 
 
 @pytest.mark.parametrize("values", [[1.0, 1.0], [0.0, 0.2], [0.5], [0.9993, 0.99935]])
 def test_any_accuracies_can_be_plotted(picture, values):
-    axes, _ = picture([Stage(1, CYCLE, 0, 3, values=values, forecasts=[None] * len(values))], target=1.0)
+    axes, _ = picture(
+        [stage(1, CYCLE, 0, 12, [(4 * epoch, value) for epoch, value in enumerate(values, 1)])], target=1.0
+    )
     low, high = axes.get_ylim()
     assert low < min(values) + 1e-3 and max(values) - 1e-3 < high and low < high
 

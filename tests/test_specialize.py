@@ -23,9 +23,9 @@ from odn_keras import (
 from odn_keras.choices import Choice
 from odn_keras.errors import InputError
 from odn_keras.footprint import flash_bytes
+from odn_keras.growing.growing_fit import TrainingDiverged
 from odn_keras.latency_table import parts
 from odn_keras.specialization import Specialization
-from odn_keras.stages import TrainingDiverged
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,7 @@ def test_a_run_leaves_a_checked_network(command, tmp_path, digits):
 
     report = json.loads((out / "report.json").read_text())
     assert report["target_met"] and report["val_accuracy"] >= 0.6 and 1 <= report["depth"] <= 8
-    assert report["epochs"] == sum(stage["epochs"] for stage in report["stages"])
+    assert report["epochs"] == pytest.approx(sum(stage["epochs"] for stage in report["stages"]), abs=0.01)
     assert report["training_macs"] == sum(stage["training_macs"] for stage in report["stages"])
     assert report["tflite_bytes"] == (out / "model.tflite").stat().st_size
     assert report["param_reduction"] == 1 - report["params"] / report["full_params"]

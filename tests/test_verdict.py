@@ -3,7 +3,7 @@ import shlex
 import pytest
 
 from odn_keras import DepthGrowth, RunOptions
-from odn_keras.growth import CYCLE, Stage
+from odn_keras.growing.depth_growth import CYCLE, Stage
 from odn_keras.verdict import DEEPEST, EPOCHS, describe_ending, ending, next_commands, warn_of_int8
 
 
@@ -58,7 +58,7 @@ def test_a_target_that_is_met_needs_no_advice():
 @pytest.mark.parametrize("depth, reason", [(4, DEEPEST), (3, EPOCHS)])
 def test_why_a_run_ended(depth, reason):
     growth = DepthGrowth(0.9)
-    growth.stages = [Stage(depth, CYCLE, 0, 2, values=[0.1, 0.2])]
+    growth.stages = [Stage(depth, CYCLE, 0, 2, steps=2, values=[0.1, 0.2])]
     assert ending(growth, RunOptions(epochs=5, cycle_epochs=1), 4) == {"reason": reason, "deepest": 4, "epochs_left": 3}
 
 

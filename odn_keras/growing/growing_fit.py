@@ -15,11 +15,13 @@ import numpy as np
 
 from odn_keras import averaging, builder, cost, distribution, elastic, recipes, subnetwork
 from odn_keras.architectures import NetworkSpec
+from odn_keras.batches import Batches
 from odn_keras.checkpoint import Checkpoint, Snapshot
 from odn_keras.distillation import Distillation, trained_model
 from odn_keras.divergence import loss_limit
 from odn_keras.errors import InputError
-from odn_keras.growth import CYCLE, PRUNE, RECOVER, SETTLE, SHRINK, DepthGrowth, Stage
+from odn_keras.growing.checks import AccuracyCheck
+from odn_keras.growing.depth_growth import CYCLE, PRUNE, RECOVER, SETTLE, SHRINK, DepthGrowth, Stage
 from odn_keras.optimizers import OptimizerTemplate
 from odn_keras.prune import ChannelPruning
 from odn_keras.prune.pruner import Pruner
@@ -33,6 +35,10 @@ LOSS_CHECKED_EVERY = 100  # steps: to read the loss is to wait for the device
 
 class TrainingDiverged(InputError):
     """The loss exploded or became NaN; the network holds the best weights from before that."""
+
+
+class _StageOver(Exception):
+    """Ends the `fit` of a stage in the middle of an epoch."""
 
 
 class GrowingFit:
@@ -99,10 +105,14 @@ class GrowingFit:
         if self._seek:  # it shuffles itself, by seed and epoch; Keras would shuffle its batches otherwise
             self._data["shuffle"] = False
         self._initial_epoch, self._epochs, self._verbose = initial_epoch, epochs, verbose
+        self._check = AccuracyCheck.on_some_of(data["validation_data"]) if self._seek else None
+        if growth.monitor != "val_accuracy":
+            self._check = None
         self._trained_before, self._changed = trained_before, changed
         self._settings = self._describe()
         self._replay: Replay | None = None  # of data that can be read only once
         self._loss_limit = math.inf
+        self._costs: dict[int, float] = {}
         self._seed = 0  # of the widths while they shrink
         self.first_step = self._steps_done = 0
         self._interrupted_metrics: list[np.ndarray] = []
@@ -168,11 +178,19 @@ class GrowingFit:
     def _begin(self) -> Stage:
         """Plans the first stage; where the depth to begin with cannot be pruned as wanted, of a deeper network."""
         growth, depth, deepest = self._growth, builder.depth_of(self.network), self.spec.max_depth
-        arguments = (self._initial_epoch, self._epochs, self.steps)
+        arguments: dict[str, Any] = {
+            "deepest": deepest,
+            "first_epoch": self._initial_epoch,
+            "epochs": self._epochs,
+            "steps": self.steps,
+            "cost": self._cost_at,
+            "whole_epochs": self._seek is None,
+        }
         if self._pruning is None:
-            first = growth.begin(depth, deepest, *arguments)
+            first = growth.begin(depth, **arguments)
         else:
-            growth.begin(depth, deepest, *arguments, removal=self._pruning.plan.end)  # which depths there may be
+            arguments["removal"] = self._pruning.plan.end
+            growth.begin(depth, **arguments)  # which depths there may be
             depths = self._pruning.check(self.spec, depth, growth.deepest)
             if len(depths) < growth.deepest - depth + 1:
                 listed = ", ".join(map(str, depths))
@@ -181,13 +199,22 @@ class GrowingFit:
                 )
             while builder.depth_of(self.network) < depths[0]:
                 self.network, _ = builder.deepen(self.network, self.spec, freeze_prefix=False)
-            first = growth.begin(depths[0], deepest, *arguments, removal=self._pruning.plan.end, found=depths)
+            first = growth.begin(depths[0], **arguments, found=depths)
         if self._template.names_variables and growth.deepest > depth:
             raise InputError(
                 "exclude_from_weight_decay names variables of this network, and deeper ones have others: "
                 "give it var_names, as ['gamma', 'beta', 'bias']"
             )
         return first
+
+    def _cost_at(self, depth: int) -> float:
+        """Multiply-accumulates of a training step on one image at a depth."""
+        if depth not in self._costs:
+            drawn = random.getstate()
+            network = builder.build(self.spec, depth, self._dtype())
+            random.setstate(drawn)  # what is only measured must not change what is drawn after it
+            self._costs[depth] = cost.training_macs(network) + (cost.macs(self._teacher) if self._teacher else 0)
+        return self._costs[depth]
 
     def _say_that_it_is_complete(self) -> None:
         assert self._checkpoint is not None
@@ -215,20 +242,24 @@ class GrowingFit:
             return None
         stage = self._growth.stages[-1]
         if not self._growth.is_over(stage):
-            if stage.end_epoch != self._planned_end:  # it has been lengthened: another schedule from here on
-                self._restore(self._last)
-            return self._growth.stages[-1]
+            return stage
         following = self._growth.next_stage()
         if following is not None:
             self._enter_new(following)
         return following
 
     def _train(self, stage: Stage) -> None:
-        epoch = stage.first_epoch + stage.epochs
-        until = epoch + 1 if self.first_step else stage.end_epoch  # the rest of an interrupted epoch is its own fit
+        step = stage.first_step + stage.steps
+        epoch = step // self.steps
+        # What is left of an epoch that was interrupted is its own fit.
+        until = epoch + 1 if self.first_step else math.ceil(stage.end_step / self.steps)
         self.on_epoch_begin(epoch)  # now already, for Keras asks for the number of batches first
         data = {**self._data, "x": self._replay.reader()} if self._replay else self._data
-        self.fitted.fit(**data, initial_epoch=epoch, epochs=until, callbacks=self._listeners)
+        try:
+            self.fitted.fit(**data, initial_epoch=epoch, epochs=until, callbacks=self._listeners)
+        except _StageOver:
+            self.first_step = self._steps_done
+            self._listeners.go_on_with(epoch=self._epoch)
 
     # What the listeners call.
 
@@ -236,7 +267,7 @@ class GrowingFit:
         if self._trained_weights is not None:
             self.network.set_weights(self._trained_weights)
             self._trained_weights = None
-        self._steps_done = self.first_step
+        self._epoch, self._steps_done = epoch, self.first_step
         if self._seek:
             self._seek(epoch, self.first_step)
 
@@ -246,8 +277,10 @@ class GrowingFit:
         if stage.phase != SHRINK:
             return
         self._listeners.set_model(self._listeners.model)  # on JAX the variables lie elsewhere between steps
-        smallest = list(elastic.shrinking(stage.end_epoch - stage.first_epoch))[stage.epochs]
-        drawing = np.random.default_rng([self._seed, stage.first_epoch + stage.epochs, step])
+        first, last = stage.first_step // self.steps, stage.end_step // self.steps
+        epoch = (stage.first_step + stage.steps) // self.steps
+        smallest = list(elastic.shrinking(last - first))[epoch - first]
+        drawing = np.random.default_rng([self._seed, epoch, step])
         elastic.draw_widths(self.network, smallest, drawing)
 
     def on_validation_begin(self) -> None:
@@ -258,8 +291,15 @@ class GrowingFit:
                 f"the training data ended after {self._steps_done} of the {self.steps} steps of an epoch: "
                 "give fit an iterator that goes on, or fewer epochs"
             )
+        self._trained_weights = self._put_averages_in()
+        if self._check and self._growth.stages[-1].phase == CYCLE:
+            self._growth.add_check(self._step_of_run(), self._check.accuracy(network))
+
+    def _put_averages_in(self) -> list[np.ndarray]:
+        """Makes the network's weights the averaged ones, with statistics of their own; the weights it had."""
+        network = self.network
         elastic.widen(network)
-        self._trained_weights = network.get_weights()
+        trained = network.get_weights()
         self.fitted.optimizer.finalize_variable_values(network.trainable_variables)
         network.set_weights(network.get_weights())  # no longer the optimizer's arrays: JAX's steps delete what they get
         if self._pruner:
@@ -267,11 +307,15 @@ class GrowingFit:
         data = self._data
         images = averaging.some_batches(self._readable_twice(), data["batch_size"], data["validation_split"])
         averaging.recalibrate(network, images)
+        return trained
+
+    def _step_of_run(self) -> int:
+        """Training steps of the run that are done."""
+        return self._epoch * self.steps + self._steps_done
 
     def on_step_end(self, step: int, loss: float) -> None:
         """Looks, after a training step or several at once, at what cannot wait for the end of the epoch."""
-        stage = self._growth.stages[-1]
-        epoch = stage.first_epoch + stage.epochs
+        stage, epoch = self._growth.stages[-1], self._epoch
         before, self._steps_done = self._steps_done, step + 1
         if self._replay:
             self._replay.trained(self._steps_done - before)
@@ -279,17 +323,38 @@ class GrowingFit:
             stage.setup_seconds = time.perf_counter() - self._clock
         if self._interrupted_metrics:
             self._add_interrupted_metrics()
-        if self._pruner and self._pruner.due(stage.epochs * self.steps + step):
+        done = self._step_of_run() - stage.first_step
+        if self._pruner and self._pruner.due(done - 1):
             self._listeners.set_model(self._listeners.model)  # as in on_step_begin
-            self._pruner.after_step(stage.epochs * self.steps + step)
+            self._pruner.after_step(done - 1)
         stop = self._checkpoint is not None and self._checkpoint.stop_requested
         if stop or self._steps_done // LOSS_CHECKED_EVERY > before // LOSS_CHECKED_EVERY:
             self.check_loss(epoch, loss)  # before a stop as well: what is not sound must not be kept
+        if self._steps_done < self.steps:
+            self._decide_within_epoch(stage, self._step_of_run() - self._steps_done + before, loss)
         if self._checkpoint and stop:
             if self._seek and step + 1 < self.steps:
                 self._checkpoint.save(self._snapshot(epoch, step + 1))
             if not self._seek or step + 1 < self.steps:
                 self._checkpoint.stop()
+
+    def _decide_within_epoch(self, stage: Stage, before: int, loss: float) -> None:
+        """Ends the stage where the accuracy says so, or at its planned end; `before` was the last step seen."""
+        growth, step = self._growth, self._step_of_run()
+        if self._check and growth.wants_check(before, step):
+            self.check_loss(self._epoch, loss)
+            self._listeners.set_model(self._listeners.model)  # as in on_step_begin
+            trained = self._put_averages_in()
+            growth.add_check(step, self._check.accuracy(self.network))
+            if not growth.is_over(stage):
+                self.network.set_weights(trained)
+                return
+        elif step < stage.end_step:
+            return
+        stage.steps = step - stage.first_step
+        self._count_seconds(stage)
+        self._listeners.set_model(self._listeners.model)
+        raise _StageOver
 
     def check_loss(self, epoch: int, loss: float) -> None:
         """Raises `TrainingDiverged` for a training loss that a healthy training does not have."""
@@ -301,15 +366,18 @@ class GrowingFit:
             )
 
     def on_epoch_end(self, epoch: int) -> None:
-        now = time.perf_counter()
         stage = self._growth.stages[-1]
-        stage.seconds, self._clock = stage.seconds + now - self._clock, now
+        self._count_seconds(stage)
         self.first_step = 0
         self._keep(self._snapshot(epoch + 1))
         if self._checkpoint and self._checkpoint.stop_requested:
             self._checkpoint.stop()
-        if self._growth.is_over(stage) or stage.end_epoch != self._planned_end:
+        if self._growth.is_over(stage):
             self.fitted.stop_training = True
+
+    def _count_seconds(self, stage: Stage) -> None:
+        now = time.perf_counter()
+        stage.seconds, self._clock = stage.seconds + now - self._clock, now
 
     def _keep_best(self, epoch: int, logs: dict[str, Any]) -> None:
         if self._growth.improved:
@@ -323,7 +391,8 @@ class GrowingFit:
         growth, before = self._growth, self.network
         growth.stages.append(stage)
         self._trained_weights = None  # it goes on from the averaged ones
-        if stage.phase in (PRUNE, RECOVER, SHRINK):
+        longer = len(growth.stages) > 1 and stage.phase == growth.stages[-2].phase == CYCLE
+        if stage.phase in (PRUNE, RECOVER, SHRINK) or (longer and stage.depth <= builder.depth_of(before)):
             self._take_best(stage.depth)
         if stage.phase in (RECOVER, SHRINK):
             self._compact()
@@ -364,22 +433,18 @@ class GrowingFit:
 
     def _prepare(self, stage: Stage) -> None:
         """Freezes and compiles the network as the stage wants it."""
-        self._planned_end = stage.end_epoch
         builder.set_frozen(self.network, stage.depth - 1 if stage.phase == SETTLE else None)
-        steps = self.steps
-        begin, end = self._growth.cycle(stage)
-        length, done = steps * (end - begin), steps * (stage.first_epoch - begin)
-        schedule = None if stage.phase == SETTLE else partial(recipes.one_cycle, steps=length, first_step=done)
+        length, done = stage.cycle_steps
         self._pruner = None
         if stage.phase == PRUNE and self._pruning:
             self._pruner = self._pruning.pruner(self.network, length)
         self._compile(
             self._template.fresh(
                 self.network,
-                schedule,
+                partial(recipes.one_cycle, steps=length, first_step=done),
                 rate_scale=self._growth.rate_scale,
-                averaging=averaging.averaging_momentum(steps),
-                first_step=stage.first_epoch * steps,
+                averaging=averaging.averaging_momentum(length),
+                first_step=stage.first_step,
                 global_clipnorm=SHRINK_CLIPNORM if stage.phase == SHRINK else None,
             )
         )
@@ -388,7 +453,7 @@ class GrowingFit:
         """Ends on the weights of the best epoch, thawed and compiled as the user compiled it."""
         growth = self._growth
         if self._best_weights is not None:
-            shrunk = growth.stages[-1].phase == SHRINK and growth.stages[-1].epochs > 0
+            shrunk = growth.stages[-1].phase == SHRINK and bool(growth.stages[-1].values)
             self._rebuild(growth.best_depth, elastic_width=shrunk)
             self.network.set_weights(self._best_weights)
         self._compact()
@@ -471,9 +536,6 @@ class GrowingFit:
         self._trained_weights = snapshot.arrays["trained"] or None
         for variable, value in zip(self.fitted.optimizer.variables, snapshot.arrays["optimizer"], strict=True):
             variable.assign(value)
-        peak = self._template.peak
-        if stage.phase == SETTLE and peak is not None:  # a constant rate is one of the optimizer's variables
-            self.fitted.optimizer.learning_rate = peak * growth.rate_scale
         self.first_step, self._interrupted_metrics = snapshot.step, snapshot.arrays["metrics"]
         self._history.epoch = list(range(self._initial_epoch, snapshot.epoch))
         self._history.history = _copy(state["history"])
@@ -505,6 +567,7 @@ class GrowingFit:
             "initial_epoch": self._initial_epoch,
             "epochs": self._epochs,
             "steps_per_epoch": self.steps,
+            "data": data.settings() if isinstance(data := self._data["x"], Batches) else None,
         }
         return json.loads(json.dumps(settings, default=str))
 
@@ -537,6 +600,7 @@ class _OneTraining(keras.callbacks.CallbackList):
         super().__init__(callbacks, **arguments)
         self._growing = growing
         self.stopped = False
+        self._begun: int | None = None
 
     def begin(self):
         super().on_train_begin()
@@ -550,9 +614,15 @@ class _OneTraining(keras.callbacks.CallbackList):
     def on_train_end(self, logs=None):
         """Will be called, by `finish`: another stage may follow."""
 
+    def go_on_with(self, epoch: int):
+        """Expects the rest of an epoch that has begun already, in another stage."""
+        self._begun = epoch
+
     def on_epoch_begin(self, epoch, logs=None):
         self._growing.on_epoch_begin(epoch)
-        super().on_epoch_begin(epoch, logs)
+        begun, self._begun = self._begun, None
+        if epoch != begun:
+            super().on_epoch_begin(epoch, logs)
 
     def on_train_batch_begin(self, batch, logs=None):
         self._growing.on_step_begin(batch + self._growing.first_step)
@@ -597,21 +667,21 @@ def _copy(history: dict[str, list]) -> dict[str, list[float]]:
 
 
 def _headline(stage: Stage, growth: DepthGrowth) -> str:
-    length = stage.end_epoch - stage.first_epoch
-    epochs = f"{length} {'epoch' if length == 1 else 'epochs'}"
+    length = (stage.end_step - stage.first_step) / stage.epoch_steps
+    epochs = f"{length:.3g} {'epoch' if length == 1 else 'epochs'}"
+    rest = "the rest of the learning-rate cycle," if stage.progress else "a learning-rate cycle of"
     what = {
         SETTLE: f"{epochs} for the new block to settle",
-        CYCLE: f"a learning-rate cycle of {epochs}",
+        CYCLE: f"{rest} {epochs}",
         PRUNE: f"{epochs} in which channels are removed",
         RECOVER: f"{epochs} for the network without them",
         SHRINK: f"{epochs} at smaller and smaller widths",
     }[stage.phase]
     lines = [""]
     earlier = growth.stages[-2] if len(growth.stages) > 1 else None
-    if earlier and earlier.depth < stage.depth:
-        verdict = f"ended at {earlier.values[-1]:.4f}"
-        if not earlier.complete:
-            verdict = f"forecast to end at {earlier.forecasts[-1]:.4f}"
-        lines.append(f"== depth {earlier.depth} {verdict}, below the target of {growth.target:.4f}: one block deeper")
+    if earlier and stage.phase in (SETTLE, CYCLE) and earlier.phase == CYCLE:
+        verdict = f"ended at {earlier.best:.4f}" if earlier.complete else f"forecast to end at {earlier.forecast():.4f}"
+        then = "one block deeper" if earlier.depth < stage.depth else "trained on"
+        lines.append(f"== depth {earlier.depth} {verdict}, below the target of {growth.target:.4f}: {then}")
     lines.append(f"== depth {stage.depth} of {growth.deepest}: {what}")
     return "\n".join(lines)
