@@ -82,6 +82,7 @@ def train(digits):
         shrink=0,
         prune=0,
         seed=3,
+        data_seed=3,
         optimizer=None,
         compiled=None,
         model=None,
@@ -94,7 +95,7 @@ def train(digits):
             model.compile(optimizer, loss="categorical_crossentropy", **(compiled or {}))
         growth = DepthGrowth(0.99, cycle_epochs=cycle, max_depth=max_depth, shrink_epochs=shrink, verbose=0)
         split = digits.train[0][: 32 * STEPS], digits.train[1][: 32 * STEPS]
-        batches = Batches(split, 10, 32, seed=3, augmentation=Augmentation(shift=1))
+        batches = Batches(split, 10, 32, seed=data_seed, augmentation=Augmentation(shift=1))
         checkpoints = [Checkpoint(folder)] if folder else []
         prunings = [ChannelPruning(prune)] if prune else []
         history = model.fit(
@@ -321,6 +322,13 @@ def test_a_checkpoint_of_another_training_is_refused(train, tmp_path):
         train(tmp_path, width=8)
     with pytest.raises(InputError, match=rf"another training: epochs was {EPOCHS}, is 9"):
         train(tmp_path, epochs=9)
+
+
+@pytest.mark.one_backend
+def test_batches_in_another_order_are_another_training(train, tmp_path):
+    train(tmp_path, epochs=2)
+    with pytest.raises(InputError, match=r"data was .*'seed': 3.* is .*'seed': 4"):
+        train(tmp_path, epochs=2, data_seed=4)
 
 
 @pytest.mark.one_backend
