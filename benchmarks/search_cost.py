@@ -39,8 +39,8 @@ from odn_keras.options import RunOptions
 
 ABLATIONS: dict[str, dict[str, Any]] = {
     "slack=0": {"slack": 0.0},
-    "slack=1": {"slack": 1.0},
-    "freeze=none": {"freeze": "none"},
+    "slack=2": {"slack": 2.0},
+    "freeze=prefix": {"freeze": "prefix"},
 }
 
 cli.define_option_flags(dataset="fashion_mnist", width=16, train_images=10_000, cycle_epochs=12, epochs=30)

@@ -130,7 +130,7 @@ def main() -> None:
     setting = Setting()
     if values.memory_of:
         if values.memory_of == "grown":
-            # a cycle of one epoch at each depth, and one to settle after each expansion
+            # an epoch at each depth; what is left trains the best one on
             setting.fit_growing(2 * setting.depth - 1, depth=1, cycle_epochs=1)
         else:
             setting.fit_plain(2 * setting.depth - 1)
