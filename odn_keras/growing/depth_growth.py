@@ -92,9 +92,14 @@ class Stage:
         return max(self.values, default=-math.inf)
 
     @property
+    def last_step(self) -> int:
+        """The step of the run that it has come to."""
+        return self.first_step + self.steps
+
+    @property
     def complete(self) -> bool:
         """Whether it has been trained to its planned end."""
-        return self.first_step + self.steps >= self.end_step
+        return self.last_step >= self.end_step
 
     def progress_at(self, step: int) -> float:
         """How much of the cycle is done at a step of the run."""
@@ -215,9 +220,9 @@ class DepthGrowth(keras.callbacks.Callback):
         """Plans the first stage of a `fit` from `first_epoch` to `epochs`, of `steps` each, at `depth` of `deepest`.
 
         `cost` is that of a training step at a depth, in any unit. With `whole_epochs` no stage begins or ends within an
-        epoch. With `removal` the last epochs, another cycle, are
-        kept for pruning the depth that is found; it is the fraction of them after which the channels that go have gone.
-        `found` are the depths of which one may be found; default: all. The first of them must be the present one.
+        epoch. With `removal` another cycle, half of one at least, is kept for pruning the depth that is found; it is
+        the fraction of that cycle after which the channels that go have gone. `found` are the depths of which one may
+        be found; default: all. The first of them must be the present one.
         """
         if self.max_depth is not None and not depth <= self.max_depth <= deepest:
             raise InputError(f"max_depth must be {depth} (the present depth) to {deepest}, got {self.max_depth}")
@@ -254,7 +259,7 @@ class DepthGrowth(keras.callbacks.Callback):
     def next_stage(self) -> Stage | None:
         """Plans what follows the stage just trained; `None` when the run is over."""
         stage = self.stages[-1]
-        step = stage.first_step + stage.steps
+        step = stage.last_step
         if stage.phase == SETTLE:
             return self._cycle(stage.depth, step, stage.progress_at(step))
         if stage.phase == CYCLE and not self._is_found(stage) and self.target_met is False:
@@ -322,6 +327,11 @@ class DepthGrowth(keras.callbacks.Callback):
         in_time = self._end_of_growth - step >= (1 - FALL_FROM) * self._cycle_steps
         return tried <= stage.depth < self._deepest and in_time
 
+    def _may_be_left(self, stage: Stage, step: int) -> bool:
+        """Whether a forecast may end the stage at this step for a deeper network."""
+        undecided = stage.phase == CYCLE and self.target_met is False and stage.progress_at(step) <= DECIDED
+        return undecided and self._may_deepen(stage, step)
+
     def _may_go_on(self, step: int) -> bool:
         return self.best_depth > 0 and self._end_of_search - step >= self._steps
 
@@ -331,11 +341,8 @@ class DepthGrowth(keras.callbacks.Callback):
 
     def _misses(self, stage: Stage) -> bool:
         """Whether even the end that a doubtful forecast hopes for is below the target, and a deeper network fits."""
-        step = stage.first_step + stage.steps
-        progress = stage.progress_at(step)
-        if stage.phase != CYCLE or self.target_met is not False or progress > DECIDED:
-            return False
-        if not self._may_deepen(stage, step):
+        progress = stage.progress_at(stage.last_step)
+        if not self._may_be_left(stage, stage.last_step):
             return False
         if progress < EARLY and stage.checks and stage.checks[-1][1] < LIFTED_OFF:
             return False
@@ -346,7 +353,7 @@ class DepthGrowth(keras.callbacks.Callback):
 
     def _is_found(self, stage: Stage) -> bool:
         """Whether the falling rate is forecast to take this depth to the target: pruning need not wait for it."""
-        step = stage.first_step + stage.steps
+        step = stage.last_step
         after_epoch = stage.steps > 0 and step % self._steps == 0
         if not self._removal or stage.phase != CYCLE or stage.depth not in self._findable or not after_epoch:
             return False
@@ -379,13 +386,8 @@ class DepthGrowth(keras.callbacks.Callback):
     def wants_check(self, before: int, step: int) -> bool:
         """Whether the accuracy may decide something at this step of the run, or since the step before."""
         stage = self.stages[-1]
-        return (
-            stage.phase == CYCLE
-            and (step - stage.first_step) // self.check_steps > (before - stage.first_step) // self.check_steps
-            and self.target_met is False
-            and stage.progress_at(step) <= DECIDED
-            and self._may_deepen(stage, step)
-        )
+        checks, checks_before = ((at - stage.first_step) // self.check_steps for at in (step, before))
+        return checks > checks_before and self._may_be_left(stage, step)
 
     def add_check(self, step: int, accuracy: float) -> None:
         """Takes the accuracy at a step of the run."""

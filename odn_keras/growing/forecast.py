@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-PACE = 0.75  # of the growth so far, on a logarithmic scale of time, that goes on to the end; docs/METHOD.md measures it
+PACE = 0.75  # of the growth so far, on a logarithmic scale of time, that goes on to the end
 WINDOW = 0.5  # points from this part of the present progress on say how fast the accuracy grows
 MIN_POINTS = 3
 MIN_SPAN = 1.5  # by what factor the progress must have grown between the first and the last of these points

@@ -249,8 +249,7 @@ class GrowingFit:
         return following
 
     def _train(self, stage: Stage) -> None:
-        step = stage.first_step + stage.steps
-        epoch = step // self.steps
+        epoch = stage.last_step // self.steps
         # What is left of an epoch that was interrupted is its own fit.
         until = epoch + 1 if self.first_step else math.ceil(stage.end_step / self.steps)
         self.on_epoch_begin(epoch)  # now already, for Keras asks for the number of batches first
@@ -278,7 +277,7 @@ class GrowingFit:
             return
         self._listeners.set_model(self._listeners.model)  # on JAX the variables lie elsewhere between steps
         first, last = stage.first_step // self.steps, stage.end_step // self.steps
-        epoch = (stage.first_step + stage.steps) // self.steps
+        epoch = stage.last_step // self.steps
         smallest = list(elastic.shrinking(last - first))[epoch - first]
         drawing = np.random.default_rng([self._seed, epoch, step])
         elastic.draw_widths(self.network, smallest, drawing)
