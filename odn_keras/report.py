@@ -25,7 +25,7 @@ SMALLEST_ERROR = 1e-4  # shown: one image in ten thousand
 TICKS = tuple(step * 10.0**-power for power in range(5) for step in (0.7, 0.5, 0.3, 0.2, 0.1))  # errors
 
 
-def stage_rows(stages: list[Stage], train_images: int) -> list[dict]:
+def stage_rows(growth: DepthGrowth, train_images: int) -> list[dict]:
     """The stages as `report.json` lists them; MACs are those of all training steps of the stage."""
     return [
         {
@@ -35,11 +35,11 @@ def stage_rows(stages: list[Stage], train_images: int) -> list[dict]:
             "seconds": round(stage.seconds, 1),
             "setup_seconds": round(stage.setup_seconds, 1),
             "best_val_accuracy": stage.best if stage.values else None,
-            "forecast_val_accuracy": stage.forecast() if stage.phase == CYCLE else None,
+            "forecast_val_accuracy": growth.forecast(stage) if stage.phase == CYCLE else None,
             "training_macs": round(stage.training_macs_per_image * train_images * stage.epochs),
             "fresh_layers": stage.fresh_layers,
         }
-        for stage in stages
+        for stage in growth.stages
     ]
 
 
@@ -74,7 +74,9 @@ def plot_growth(growth: DepthGrowth, title: str, path: str | os.PathLike) -> Non
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
-    values = [value for stage in growth.stages for value in (*stage.values, stage.forecast()) if value is not None]
+    values = [
+        value for stage in growth.stages for value in (*stage.values, growth.forecast(stage)) if value is not None
+    ]
     _use_error_scale(axes, [*values, *([] if growth.target is None else [growth.target])])
     depths = sorted({stage.depth for stage in growth.stages})
     marks: dict[str, dict[str, Any]] = {}  # what a line or an area stands for -> how it looks, in the legend
@@ -99,7 +101,7 @@ def plot_growth(growth: DepthGrowth, title: str, path: str | os.PathLike) -> Non
             axes.axvspan(*span, facecolor="none", edgecolor="grey", hatch="//", alpha=0.3)
             name = NAMED_IN_PICTURE[stage.phase]
             axes.text(span[0] + 0.2, 0.97, name, transform=axes.get_xaxis_transform(), va="top")
-        expected = None if stage.complete or stage.phase != CYCLE else stage.forecast()
+        expected = None if stage.complete or stage.phase != CYCLE else growth.forecast(stage)
         if expected is not None:
             look = {"linestyle": "--", "linewidth": 1, "marker": "x"}
             ends = [step / stage.epoch_steps for step in (stage.checks[-1][0], stage.end_step)]

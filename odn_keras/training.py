@@ -317,7 +317,7 @@ def _deploy(
     wanted = network_spec(options, dataset)
     full = builder.build(wanted, wanted.max_depth)
     full_bytes = cost.float_bytes(cost.params(full))
-    stages = report.stage_rows(growth.stages, len(dataset.train[0]))
+    stages = report.stage_rows(growth, len(dataset.train[0]))
     result = {
         "dataset": options.dataset,
         "backbone": options.backbone,

@@ -10,16 +10,30 @@ def power_law(end, exponent, progress):
     return odds / (1 + odds)
 
 
+def logit(accuracy):
+    return math.log(accuracy / (1 - accuracy))
+
+
 def test_of_too_few_points_nothing_is_forecast():
     assert forecast([]) is None
     assert forecast([(0.1, 0.2), (0.2, 0.4)]) is None
     assert forecast([(0.50, 0.60), (0.55, 0.65), (0.60, 0.67)]) is None  # nor of what is still close together
 
 
-def test_an_undiminished_power_law_is_continued_to_its_end():
-    points = [(progress, power_law(0.9, 0.8, progress)) for progress in (0.1, 0.2, 0.3, 0.4)]
-    assert forecast(points, pace=1.0) == pytest.approx(0.9)
-    assert power_law(0.9, 0.8, 0.4) < forecast(points) < 0.9
+def test_a_trend_goes_on_the_slower_the_less_there_is_to_gain():
+    def gain(end):
+        points = [(progress, power_law(end, 0.8, progress)) for progress in (0.1, 0.2, 0.3, 0.4)]
+        return logit(forecast(points)) - logit(points[-1][1])
+
+    assert gain(0.99) < gain(0.9) < gain(0.5)
+
+
+def test_doubt_raises_a_forecast_the_more_the_steeper_the_trend():
+    def doubt(exponent):
+        points = [(progress, power_law(0.9, exponent, progress)) for progress in (0.2, 0.3, 0.4)]
+        return logit(forecast(points, deviations=1)) - logit(forecast(points))
+
+    assert 0 < doubt(0) < doubt(0.5) < doubt(1)
 
 
 def test_at_the_end_it_is_the_accuracy_itself():
@@ -27,10 +41,11 @@ def test_at_the_end_it_is_the_accuracy_itself():
 
 
 def test_a_setback_is_no_trend():
-    assert forecast([(0.2, 0.9), (0.3, 0.85), (0.4, 0.8)]) == pytest.approx(0.8)
+    falling, flat = [(0.2, 0.9), (0.3, 0.85), (0.4, 0.8)], [(0.2, 0.8), (0.3, 0.8), (0.4, 0.8)]
+    assert forecast(falling) == pytest.approx(forecast(flat))
 
 
 @pytest.mark.parametrize("accuracy", [0.0, 1.0])
 def test_none_and_all_right_are_accuracies_too(accuracy):
     expected = forecast([(0.2, accuracy), (0.3, accuracy), (0.4, accuracy)])
-    assert math.isfinite(expected) and expected == pytest.approx(accuracy, abs=0.01)
+    assert expected == pytest.approx(accuracy, abs=0.01)

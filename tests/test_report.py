@@ -22,7 +22,9 @@ def stage(depth, phase, first, end, checks, steps=None, **more):
 
 
 def test_stage_rows_count_the_macs_of_all_epochs(stages):
-    rows = report.stage_rows(stages, train_images=100)
+    growth = DepthGrowth(0.85)
+    growth.stages = stages
+    rows = report.stage_rows(growth, train_images=100)
     assert [row["epochs"] for row in rows] == [2, 0.5, 2.5]
     assert [row["training_macs"] for row in rows] == [2000, 500, 6250]
     assert [row["best_val_accuracy"] for row in rows] == [0.6, None, 0.9]

@@ -6,7 +6,7 @@ import numpy as np
 from odn_keras import averaging, distribution
 from odn_keras.batches import EvaluationBatches, spread_rows
 
-IMAGES = 2000  # a share of 0.8 is then known to 0.9 points (one standard deviation)
+IMAGES = 5000  # a share of 0.8 is then known to 0.6 points (one standard deviation)
 BATCH = 500
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import keras
 
 from odn_keras.errors import InputError
-from odn_keras.growing.forecast import PACE, forecast
+from odn_keras.growing.forecast import forecast
 from odn_keras.recipes import FALL_FROM, WARMUP
 
 SETTLE, CYCLE, PRUNE, RECOVER, SHRINK = "settle", "cycle", "prune", "recover", "shrink"
@@ -29,8 +29,8 @@ NO_ACCURACIES = ("loss", "error", "mae", "mse", "rmse", "entropy", "divergence",
 CHECKS = 20  # of the accuracy in a cycle, at equal distances
 LEAST_STEPS = 10  # between two checks, each of which costs about as much time as some steps
 CREDIT = 0.8  # of what is done at a depth, on the clock of the next one
-LIFTED_OFF = 0.25  # accuracy below which, early in a cycle, learning may only be about to begin
-EARLY = 0.4  # of a cycle
+LIFTED_OFF = 0.25  # accuracy below which learning may only be about to begin
+SLOW_START = 6.0  # times more is a forecast doubted below it
 DECIDED = 0.9  # of a cycle: past it a depth is trained to the end, as little can still be saved
 ROUNDING = 1e-6  # metrics are float32: 9,930 right of 10,000 is logged as 0.99299997
 
@@ -112,11 +112,6 @@ class Stage:
         length = (self.end_step - self.first_step) / (self.end_progress - self.progress)
         return max(1, round(length)), round(self.progress * length)
 
-    def forecast(self, pace: float = PACE) -> float | None:
-        """Where the cycle is forecast to end; `None` where that cannot be told, as during the warm-up."""
-        points = [(self.progress_at(step), accuracy) for step, accuracy in self.checks]
-        return forecast([point for point in points if point[0] > WARMUP], pace)
-
 
 class DepthGrowth(keras.callbacks.Callback):
     """Grows an `OptimallyDeepNetwork` during `fit` until a target accuracy is met.
@@ -133,9 +128,9 @@ class DepthGrowth(keras.callbacks.Callback):
             where another cycle prunes.
         freeze: `"none"` trains everything always, `"prefix"` only the newest block and the head in the first twentieth
             of a cycle after an expansion.
-        slack: how doubtful a forecast is held to be: it is made with a pace of PACE + slack * (1 - progress)**2 (see
-            `odn_keras.growing.forecast`), and a depth is left where even that misses the target. The smaller, the
-            cheaper the search, and the likelier it goes too deep.
+        slack: how far a forecast is doubted, in the deviations of `odn_keras.growing.forecast`: a depth is left where
+            even a forecast that much higher misses the target. The smaller, the cheaper the search, and the likelier
+            it goes too deep.
         shrink_epochs: of `fit`'s epochs, how many at the end train the depth found at smaller widths too, by
             progressive shrinking, so that `odn_keras.specialize` can cut smaller networks out of it.
         verbose: 0 is silent, 1 prints one headline per stage; default: as `fit`.
@@ -281,8 +276,8 @@ class DepthGrowth(keras.callbacks.Callback):
 
     def _cycle(self, depth: int, step: int, progress: float) -> Stage:
         """The rest of the cycle at a depth, in whole epochs, shortened to what is left of them."""
-        end = step + (1 - progress) * self._cycle_steps
-        return self._stage(depth, CYCLE, step, min(self._whole_epochs(end), self._end_of_growth), progress)
+        end = self._nearest_epoch(step + (1 - progress) * self._cycle_steps, step)
+        return self._stage(depth, CYCLE, step, min(end, self._end_of_growth), progress)
 
     def _deeper(self, stage: Stage, step: int) -> Stage:
         """One block more, for which most of what the training so far has cost counts, but not the falling rate."""
@@ -310,6 +305,10 @@ class DepthGrowth(keras.callbacks.Callback):
 
     def _whole_epochs(self, step: float) -> int:
         return math.ceil(step / self._steps - 1e-9) * self._steps
+
+    def _nearest_epoch(self, step: float, after: int) -> int:
+        """The end of an epoch that is nearest to a step, and after another one."""
+        return max(round(step / self._steps) * self._steps, self._whole_epochs(after + 1))
 
     @property
     def _end_of_growth(self) -> int:
@@ -341,14 +340,12 @@ class DepthGrowth(keras.callbacks.Callback):
 
     def _misses(self, stage: Stage) -> bool:
         """Whether even the end that a doubtful forecast hopes for is below the target, and a deeper network fits."""
-        progress = stage.progress_at(stage.last_step)
-        if not self._may_be_left(stage, stage.last_step):
-            return False
-        if progress < EARLY and stage.checks and stage.checks[-1][1] < LIFTED_OFF:
+        if not stage.checks or not self._may_be_left(stage, stage.last_step):
             return False
         if stage.depth not in self._findable:
             return len(stage.checks) > 1
-        hoped = stage.forecast(PACE + self.slack * (1 - progress) ** 2)
+        slow = stage.checks[-1][1] < LIFTED_OFF
+        hoped = self.forecast(stage, self.slack * (SLOW_START if slow else 1))
         return hoped is not None and not self._meets_target(hoped)
 
     def _is_found(self, stage: Stage) -> bool:
@@ -357,8 +354,26 @@ class DepthGrowth(keras.callbacks.Callback):
         after_epoch = stage.steps > 0 and step % self._steps == 0
         if not self._removal or stage.phase != CYCLE or stage.depth not in self._findable or not after_epoch:
             return False
-        expected = stage.forecast() if stage.progress_at(step) >= FALL_FROM else None
+        expected = self.forecast(stage) if stage.progress_at(step) >= FALL_FROM else None
         return expected is not None and self._meets_target(expected)
+
+    def forecast(self, stage: Stage, deviations: float = 0.0) -> float | None:
+        """Where the cycle of a stage is forecast to end, so many deviations above what is expected.
+
+        `None` where that cannot be told, as during the warm-up.
+        """
+        bias = self._bias_of_checks()
+        points = [(stage.progress_at(step), min(1.0, max(0.0, accuracy + bias))) for step, accuracy in stage.checks]
+        return forecast([point for point in points if point[0] > WARMUP], deviations)
+
+    def _bias_of_checks(self) -> float:
+        """How much higher the accuracy on all validation images was, after epochs, than on those of the checks."""
+        differences = []
+        for stage in self.stages:
+            checks = dict(stage.checks)
+            ends = [epoch * stage.epoch_steps for epoch in stage.value_epochs]
+            differences += [value - checks[end] for end, value in zip(ends, stage.values, strict=True) if end in checks]
+        return sum(differences) / len(differences) if differences else 0.0
 
     def _meets_target(self, accuracy: float) -> bool:
         return self.target is not None and accuracy >= self.target - ROUNDING
@@ -411,7 +426,7 @@ class DepthGrowth(keras.callbacks.Callback):
         step = (epoch + 1) * self._steps
         if not (stage.checks and stage.checks[-1][0] == step):
             self.add_check(step, value)
-        stage.forecasts.append(stage.forecast() if stage.phase == CYCLE else None)
+        stage.forecasts.append(self.forecast(stage) if stage.phase == CYCLE else None)
         tie = value == self.best and stage.depth == self.best_depth
         better = value > self.best or tie or stage.phase in (PRUNE, SHRINK)
         self.improved = better and stage.depth in self._findable

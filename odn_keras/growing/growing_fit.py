@@ -348,6 +348,7 @@ class GrowingFit:
             if not growth.is_over(stage):
                 self.network.set_weights(trained)
                 return
+            self._trained_weights = trained
         elif step < stage.end_step:
             return
         stage.steps = step - stage.first_step
@@ -389,7 +390,9 @@ class GrowingFit:
         self._clock = time.perf_counter()
         growth, before = self._growth, self.network
         growth.stages.append(stage)
-        self._trained_weights = None  # it goes on from the averaged ones
+        if self._trained_weights is not None and stage.depth > builder.depth_of(before):
+            before.set_weights(self._trained_weights)  # with a high rate still before it, it learns better from these
+        self._trained_weights = None  # else it goes on from the averaged ones
         longer = len(growth.stages) > 1 and stage.phase == growth.stages[-2].phase == CYCLE
         if stage.phase in (PRUNE, RECOVER, SHRINK) or (longer and stage.depth <= builder.depth_of(before)):
             self._take_best(stage.depth)
@@ -679,7 +682,9 @@ def _headline(stage: Stage, growth: DepthGrowth) -> str:
     lines = [""]
     earlier = growth.stages[-2] if len(growth.stages) > 1 else None
     if earlier and stage.phase in (SETTLE, CYCLE) and earlier.phase == CYCLE:
-        verdict = f"ended at {earlier.best:.4f}" if earlier.complete else f"forecast to end at {earlier.forecast():.4f}"
+        verdict = (
+            f"ended at {earlier.best:.4f}" if earlier.complete else f"forecast to end at {growth.forecast(earlier):.4f}"
+        )
         then = "one block deeper" if earlier.depth < stage.depth else "trained on"
         lines.append(f"== depth {earlier.depth} {verdict}, below the target of {growth.target:.4f}: {then}")
     lines.append(f"== depth {stage.depth} of {growth.deepest}: {what}")
