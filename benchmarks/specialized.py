@@ -19,8 +19,8 @@ from absl import flags
 
 from odn_keras import cli
 from odn_keras.files import write_json
-from odn_keras.options import DataOptions, RunOptions
-from odn_keras.run_folder import finished_report
+from odn_keras.runs.options import DataOptions, RunOptions
+from odn_keras.runs.run_folder import finished_report
 
 ALONE, CHECKPOINTS = "alone_{}_epochs.json", ".alone"
 
@@ -67,11 +67,11 @@ def main() -> None:
 
 def _alone(options: RunOptions, architecture: dict, report: dict, epochs: int, checkpoints: pathlib.Path) -> dict:
     cli.import_keras()
-    from odn_keras import data
-    from odn_keras.architectures import NetworkSpec
-    from odn_keras.finetuning import train_alone
+    from odn_keras.data import datasets
+    from odn_keras.devices.finetuning import train_alone
+    from odn_keras.networks.architectures import NetworkSpec
 
-    dataset, depth = data.load(options), architecture["depth"]
+    dataset, depth = datasets.load(options), architecture["depth"]
     spec = NetworkSpec(**{**report["supernet"]["spec"], "exits": (), "inner": architecture["inner"]})
     _, cost = train_alone(spec, depth, dataset, options, epochs, dtype=report["precision"], checkpoints=checkpoints)
     return cost

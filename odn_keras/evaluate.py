@@ -21,7 +21,7 @@ from absl import flags
 from odn_keras import cli
 from odn_keras.errors import InputError
 from odn_keras.files import write_json
-from odn_keras.options import DataOptions
+from odn_keras.runs.options import DataOptions
 
 
 def define_flags() -> None:
@@ -36,9 +36,9 @@ def define_flags() -> None:
 
 
 def main() -> None:
-    from odn_keras.deploy.resize_metadata import resize_of
     from odn_keras.deploy.runtimes import measure, open_classifier
-    from odn_keras.labels import labels_of
+    from odn_keras.deploy.tflite_file.labels import labels_of
+    from odn_keras.deploy.tflite_file.resize_metadata import resize_of
 
     values = flags.FLAGS
     options = DataOptions(**cli.option_values(DataOptions))
@@ -76,7 +76,7 @@ def main() -> None:
 
 def _load(options: DataOptions, shape: tuple[int, ...], resize: str):
     """The dataset, its images of the file's size and channels where they can be and nothing else is asked for."""
-    from odn_keras.data import load_dataset
+    from odn_keras.data.datasets import load_dataset
 
     arguments = dataclasses.asdict(options)
     name, size = arguments.pop("dataset"), arguments.pop("image_size")

@@ -15,11 +15,12 @@ from typing import Any
 
 from absl import flags
 
-from odn_keras import cli, next_step
+from odn_keras import cli
+from odn_keras.devices.latency_table import LatencyTable
 from odn_keras.errors import InputError
 from odn_keras.files import write_json
-from odn_keras.latency_table import LatencyTable
-from odn_keras.run_folder import LATENCY, finished_supernet, in_use
+from odn_keras.runs import next_step
+from odn_keras.runs.run_folder import LATENCY, finished_supernet, in_use
 
 
 def define_flags() -> None:
@@ -48,8 +49,8 @@ def main() -> None:
 def _measure(report: dict[str, Any], out: pathlib.Path) -> None:
     values = flags.FLAGS
     cli.import_keras()  # heavy: only once the flags are known to be good
-    from odn_keras.architectures import NetworkSpec
-    from odn_keras.deploy.latency import measure_table
+    from odn_keras.deploy.latency_measurement import measure_table
+    from odn_keras.networks.architectures import NetworkSpec
 
     cli.wake_backend()
     supernet, depth = report["supernet"], report["depth"]

@@ -17,13 +17,14 @@ from typing import Any
 
 from absl import flags
 
-from odn_keras import cli, next_step
+from odn_keras import cli
 from odn_keras.errors import InputError
 from odn_keras.files import TEMPORARY_PREFIX, write_json, write_lines
-from odn_keras.options import DataOptions
-from odn_keras.output_folder import CHECKPOINT, check_not_of_a_run
-from odn_keras.run_data import load_data
-from odn_keras.run_folder import EXPORT, ROUTED, SUPERNET, check_output, finished_report, in_use, output
+from odn_keras.runs import next_step
+from odn_keras.runs.options import DataOptions
+from odn_keras.runs.output_folder import CHECKPOINT, check_not_of_a_run
+from odn_keras.runs.run_data import load_data
+from odn_keras.runs.run_folder import EXPORT, ROUTED, SUPERNET, check_output, finished_report, in_use, output
 
 HEADER, PICTURE = "routing.h", "routing.png"
 OF_STAGES = ("stage[0-9]*.tflite", "stage[0-9]*.cc", "stage[0-9]*.h")
@@ -59,16 +60,16 @@ def _route(model: pathlib.Path, report: dict[str, Any] | None) -> None:
     check_output(out, options.dataset, "routing.json")
     check_not_of_a_run(out, EXPORT, CHECKPOINT)
     cli.import_keras()
-    from odn_keras import data
-    from odn_keras.builder import load
-    from odn_keras.deploy.chain import WITHOUT_EXITS
-    from odn_keras.run_networks import load_supernet
+    from odn_keras.data import datasets
+    from odn_keras.deploy.chain.exit_chain import WITHOUT_EXITS
+    from odn_keras.networks.builder import load
+    from odn_keras.runs.run_networks import load_supernet
 
     if report and not model.exists():
         raise InputError(f"{values.run}: {WITHOUT_EXITS}")
     network = load_supernet(model.parent, report) if report and report.get("supernet") else load(model)
     cli.wake_backend()
-    dataset = load_data(report, options, model.parent) if report else data.load(options)
+    dataset = load_data(report, options, model.parent) if report else datasets.load(options)
     with output(out, options.dataset):
         result = route(network, dataset, out, values.max_accuracy_drop)
         print(f"\n{table(result)}\n")
@@ -92,7 +93,7 @@ def route(network, dataset, out: pathlib.Path, max_accuracy_drop: float = 0.005)
     Raises:
         InputError: where the network has no exits, or does not fit the dataset.
     """
-    from odn_keras.deploy.chain import WITHOUT_EXITS
+    from odn_keras.deploy.chain.exit_chain import WITHOUT_EXITS
 
     outputs = getattr(network, "outputs", [])
     if len(outputs) < 2:
@@ -118,17 +119,17 @@ def route(network, dataset, out: pathlib.Path, max_accuracy_drop: float = 0.005)
 def _write(network, dataset, folder: pathlib.Path, max_accuracy_drop: float) -> dict[str, Any]:
     import numpy as np
 
-    from odn_keras import cost
-    from odn_keras.deploy.c_array import write_stage_array
-    from odn_keras.deploy.chain import export_chain, write_header
-    from odn_keras.deploy.metadata import LABELS
-    from odn_keras.deploy.micro import measure_arena
-    from odn_keras.deploy.resize_metadata import write_resize
-    from odn_keras.deploy.routed import ROUTING, Chain, RoutedClassifier, int8_threshold
+    from odn_keras.deploy.chain.exit_chain import export_chain, write_header
+    from odn_keras.deploy.chain.routed_classifier import ROUTING, Chain, RoutedClassifier, int8_threshold
+    from odn_keras.deploy.chain.routing_picture import plot_routing
+    from odn_keras.deploy.convert.tflite import CALIBRATION_IMAGES
+    from odn_keras.deploy.micro.c_array import write_stage_array
+    from odn_keras.deploy.micro.tflite_micro import measure_arena
     from odn_keras.deploy.runtimes import LiteRTClassifier, measure
-    from odn_keras.deploy.tflite import CALIBRATION_IMAGES
-    from odn_keras.routing import calibrate
-    from odn_keras.routing_picture import plot_routing
+    from odn_keras.deploy.tflite_file.metadata import LABELS
+    from odn_keras.deploy.tflite_file.resize_metadata import write_resize
+    from odn_keras.devices.exit_thresholds import calibrate
+    from odn_keras.networks import cost
 
     stages, end = export_chain(network, dataset.train[0][:CALIBRATION_IMAGES], folder)
     write_resize(stages[0], dataset.resize)

@@ -15,7 +15,7 @@ def test_every_module_is_a_bazel_source():
 
 def test_every_test_is_a_bazel_target():
     tests = {str(path.relative_to(ROOT / "tests"))[:-3] for path in (ROOT / "tests").rglob("test_*.py")}
-    listed = set(re.findall(r'"((?:\w+/)?test_\w+)"', BUILD))
+    listed = set(re.findall(r'"((?:\w+/)*test_\w+)"', BUILD))
     assert tests == listed
 
 

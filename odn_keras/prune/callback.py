@@ -5,11 +5,11 @@ import dataclasses
 
 import keras
 
-from odn_keras import cost, footprint
-from odn_keras.architectures import NetworkSpec
-from odn_keras.budget import Budget
-from odn_keras.distillation import student
 from odn_keras.errors import InputError
+from odn_keras.growing.distillation import student
+from odn_keras.networks import cost, footprint
+from odn_keras.networks.architectures import NetworkSpec
+from odn_keras.networks.budget import Budget
 from odn_keras.prune.pruner import Pruner, PruningPlan
 from odn_keras.prune.saliency import saliencies
 
