@@ -143,7 +143,8 @@ def _epochs(rounds: int, steps: int) -> None:
 
     from odn_keras.data.batches import Batches
     from odn_keras.growing.optimally_deep_network import OptimallyDeepNetwork
-    from odn_keras.growing.schedules import precision, sgd
+    from odn_keras.growing.optimizers import sgd
+    from odn_keras.growing.precision import precision
 
     print(f"\nan epoch of {steps} steps of {BATCH} images in {keras.backend.backend()}, {precision()}")
     print(f"{'network':<40}{'augmentation':>14}{'images/s':>12}{'without':>12}{'seconds, ratio':>16}")

@@ -15,14 +15,15 @@ import numpy as np
 
 from benchmarks.outcome import PAPER_MARGIN, Outcome, reached
 from odn_keras import Batches, DepthGrowth, EvaluationBatches, OptimallyDeepNetwork, RunOptions, build, footprint, prune
-from odn_keras.data import datasets
 from odn_keras.data.datasets import Dataset
-from odn_keras.growing.schedules import jit_compile, one_cycle, precision, sgd
+from odn_keras.growing.optimizers import sgd
+from odn_keras.growing.precision import jit_compile, precision
+from odn_keras.growing.schedules import one_cycle
 from odn_keras.networks import cost
 from odn_keras.networks.builder import set_frozen
 from odn_keras.prune.pruner import Pruner, PruningPlan
 from odn_keras.prune.surgery import removable
-from odn_keras.runs import run
+from odn_keras.runs import run, run_data
 
 EVALUATION_BATCH = 500
 
@@ -53,7 +54,7 @@ class Task:
     @classmethod
     def load(cls, options: RunOptions, max_depth: int | None = None) -> "Task":
         """With the dataset of the options, in memory."""
-        return cls(datasets.load(dataclasses.replace(options, in_memory=True)), options, max_depth)
+        return cls(run_data.load_by_options(dataclasses.replace(options, in_memory=True)), options, max_depth)
 
     def batches(self, seed: int) -> Batches:
         return run.training_batches(dataclasses.replace(self.options, seed=seed), self.dataset)

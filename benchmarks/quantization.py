@@ -58,11 +58,11 @@ def main() -> None:
     cli.import_keras()
     cli.wake_backend()
     from odn_keras import LiteRTClassifier, export_tflite, load
-    from odn_keras.data import datasets
     from odn_keras.deploy.convert.qat import export_qat
     from odn_keras.deploy.convert.tflite import CALIBRATION_IMAGES
+    from odn_keras.runs import run_data
 
-    network, dataset = load(folder / "model.keras"), datasets.load(options)
+    network, dataset = load(folder / "model.keras"), run_data.load_by_options(options)
     calibration = dataset.train[0][:CALIBRATION_IMAGES]
     tuning = {name: values[name].value for name in ("epochs", "learning_rate", "batch_size", "seed")}
     longer = fine_tuned(network, dataset, **tuning)

@@ -34,7 +34,8 @@ def _trained(dataset, width: int, depth: int, epochs: int, seed: int):
     import keras
 
     from odn_keras import Batches, DepthGrowth, EvaluationBatches, OptimallyDeepNetwork, RunOptions
-    from odn_keras.growing.schedules import precision, sgd
+    from odn_keras.growing.optimizers import sgd
+    from odn_keras.growing.precision import precision
 
     keras.utils.set_random_seed(seed)
     recipe = RunOptions()
@@ -67,12 +68,12 @@ def main() -> None:
     from sklearn.preprocessing import StandardScaler
 
     from odn_keras import EvaluationBatches
-    from odn_keras.data import datasets
     from odn_keras.devices.exit_thresholds import PROPOSING, calibrate, confidence, exits_taken
     from odn_keras.networks import cost
     from odn_keras.networks.builder import load, with_dtype
+    from odn_keras.runs import run_data
 
-    dataset = datasets.load(DataOptions(**cli.option_values(DataOptions)))
+    dataset = run_data.load_by_options(DataOptions(**cli.option_values(DataOptions)))
     kept = pathlib.Path(values.keep) if values.keep else None
     if kept and kept.exists():
         network = load(kept)

@@ -129,11 +129,11 @@ def main() -> None:
 
     from benchmarks.runtime_process import RuntimeProcess
     from odn_keras import build, export_tflite, open_classifier
-    from odn_keras.data import datasets
+    from odn_keras.runs import run_data
 
     for path in filter(None, (values.tflite, values.android)):
         open_classifier(path)  # what is wrong with a file is said before minutes are spent
-    dataset = datasets.load(options)
+    dataset = run_data.load_by_options(options)
     labels = dataset.test[1][: values.images]
     missing = []
     with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as processes:

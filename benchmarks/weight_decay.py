@@ -22,9 +22,9 @@ flags.DEFINE_integer("seeds", 3, "Repetitions.", lower_bound=1)
 
 def main() -> None:
     options = RunOptions(**cli.option_values())
-    from odn_keras.data import datasets
+    from odn_keras.runs import run_data
 
-    dataset = datasets.load(dataclasses.replace(options, in_memory=True))
+    dataset = run_data.load_by_options(dataclasses.replace(options, in_memory=True))
     for seed in range(flags.FLAGS.seeds):
         for excluded in ([], NOT_KERNELS):
             best, last = _train(dataclasses.replace(options, seed=seed), dataset, excluded)

@@ -23,7 +23,7 @@ from odn_keras.files import TEMPORARY_PREFIX, write_json, write_lines
 from odn_keras.runs import next_step
 from odn_keras.runs.options import DataOptions
 from odn_keras.runs.output_folder import CHECKPOINT, check_not_of_a_run
-from odn_keras.runs.run_data import load_data
+from odn_keras.runs.run_data import load_by_options, load_data
 from odn_keras.runs.run_folder import EXPORT, ROUTED, SUPERNET, check_output, finished_report, in_use, output
 
 HEADER, PICTURE = "routing.h", "routing.png"
@@ -60,7 +60,6 @@ def _route(model: pathlib.Path, report: dict[str, Any] | None) -> None:
     check_output(out, options.dataset, "routing.json")
     check_not_of_a_run(out, EXPORT, CHECKPOINT)
     cli.import_keras()
-    from odn_keras.data import datasets
     from odn_keras.deploy.chain.exit_chain import WITHOUT_EXITS
     from odn_keras.networks.builder import load
     from odn_keras.runs.run_networks import load_supernet
@@ -69,7 +68,7 @@ def _route(model: pathlib.Path, report: dict[str, Any] | None) -> None:
         raise InputError(f"{values.run}: {WITHOUT_EXITS}")
     network = load_supernet(model.parent, report) if report and report.get("supernet") else load(model)
     cli.wake_backend()
-    dataset = load_data(report, options, model.parent) if report else datasets.load(options)
+    dataset = load_data(report, options, model.parent) if report else load_by_options(options)
     with output(out, options.dataset):
         result = route(network, dataset, out, values.max_accuracy_drop)
         print(f"\n{table(result)}\n")

@@ -9,8 +9,8 @@ import numpy as np
 
 from odn_keras.data.augmentation import Augmentation, mix, mix_labels
 from odn_keras.data.prefetch import Prefetcher
+from odn_keras.data.share import Share
 from odn_keras.errors import InputError
-from odn_keras.growing.distribution import Share
 
 THREADS = 2  # that prepare batches: more take the processor from the training
 AHEAD = 4  # batches

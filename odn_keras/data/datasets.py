@@ -29,7 +29,6 @@ from odn_keras.data.resizing import STRETCH, parse_size
 from odn_keras.data.source import Held, Part, Reading, Source, numbered
 from odn_keras.data.tfds import ALIASES, open_tfds
 from odn_keras.errors import InputError
-from odn_keras.runs.options import DataOptions
 
 Split = tuple[Images, np.ndarray]
 
@@ -111,12 +110,6 @@ def load_dataset(
     for note in dataset.notes:
         warnings.warn(note, stacklevel=2)
     return dataset
-
-
-def load(options: DataOptions, spool_dir: str | os.PathLike | None = None) -> Dataset:
-    """`load_dataset` with the options of a command; images that are not held in memory go to `spool_dir`."""
-    arguments = {field.name: getattr(options, field.name) for field in dataclasses.fields(DataOptions)}
-    return load_dataset(arguments.pop("dataset"), spool_dir=spool_dir, **arguments)
 
 
 def _open(name: str, data_dir, reading: Reading) -> Source:

@@ -3,31 +3,53 @@
 import hashlib
 import json
 import pathlib
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import keras
 
-from odn_keras.data.batches import EvaluationBatches
+from odn_keras.data.batches import Batches, EvaluationBatches
 from odn_keras.data.datasets import Dataset
-from odn_keras.devices.device_search import Specialized, validation_accuracy
+from odn_keras.devices.device_search import EVALUATION_BATCH, Specialized, validation_accuracy
 from odn_keras.growing.checkpoint import Checkpoint
 from odn_keras.growing.depth_growth import DepthGrowth
 from odn_keras.growing.optimally_deep_network import OptimallyDeepNetwork
-from odn_keras.growing.schedules import sgd
+from odn_keras.growing.optimizers import sgd
 from odn_keras.networks import builder
 from odn_keras.networks.architectures import NetworkSpec
-from odn_keras.runs.options import RunOptions
-from odn_keras.runs.run import EVALUATION_BATCH, training_batches
 
 FINETUNING_RATE = 0.3  # of the run's learning rate: the whole of it undoes what has been learned
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained.
+
+    Attributes:
+        batches: training images, as often as `fit` asks for them.
+        learning_rate: peak of the cycle.
+        weight_decay: decoupled.
+        seed: of what `batches` does not draw.
+        options: all of the run's, as JSON; a checkpoint of other options is of another training.
+    """
+
+    batches: Batches
+    learning_rate: float
+    weight_decay: float
+    seed: int
+    options: dict[str, Any]
+
+    def at_rate(self, learning_rate: float) -> "Recipe":
+        """The same with another peak of the learning rate."""
+        options = {**self.options, "learning_rate": learning_rate}
+        return replace(self, learning_rate=learning_rate, options=options)
 
 
 def train_alone(
     spec: NetworkSpec,
     depth: int,
     dataset: Dataset,
-    options: RunOptions,
+    recipe: Recipe,
     epochs: int,
     *,
     dtype: str,
@@ -39,8 +61,8 @@ def train_alone(
 
     Args:
         spec, depth: the architecture, of one output.
-        dataset: its training images train, its validation images choose the epoch.
-        options: of the run; their recipe and seed are taken.
+        dataset: its validation images choose the epoch.
+        recipe: of the run.
         epochs: length of the cycle.
         dtype: a Keras dtype policy.
         start: the same architecture, with the weights to begin with; default: fresh ones.
@@ -50,7 +72,7 @@ def train_alone(
     Returns:
         The network of the best epoch, and what it took, as JSON: `val_accuracy`, `training_macs`, `epochs`.
     """
-    keras.utils.set_random_seed(options.seed)
+    keras.utils.set_random_seed(recipe.seed)
     model = OptimallyDeepNetwork(
         spec.backbone,
         spec.input_shape,
@@ -65,12 +87,12 @@ def train_alone(
     )
     if start is not None:
         model.network.set_weights(start.get_weights())
-    model.compile(sgd(options.learning_rate, options.weight_decay), loss="categorical_crossentropy")
+    model.compile(sgd(recipe.learning_rate, recipe.weight_decay), loss="categorical_crossentropy")
     callbacks = [growth := DepthGrowth(1.0, max_depth=depth, cycle_epochs=epochs, verbose=0)]
     if checkpoints:
-        callbacks.append(Checkpoint(checkpoints / _identity(spec, dataset, options, epochs, dtype, start)))
+        callbacks.append(Checkpoint(checkpoints / _identity(spec, dataset, recipe, epochs, dtype, start)))
     model.fit(
-        training_batches(options, dataset),
+        recipe.batches,
         epochs=epochs,
         validation_data=EvaluationBatches(dataset.validation, dataset.num_classes, EVALUATION_BATCH),
         callbacks=callbacks,
@@ -83,7 +105,7 @@ def train_alone(
 def finetuned(
     found: Specialized,
     dataset: Dataset,
-    options: RunOptions,
+    recipe: Recipe,
     epochs: int,
     *,
     dtype: str,
@@ -94,7 +116,7 @@ def finetuned(
 
     Args:
         found: the network; left unchanged.
-        dataset, options: of the run; of its learning rate FINETUNING_RATE is taken.
+        dataset, recipe: of the run; of its learning rate FINETUNING_RATE is taken.
         epochs: length of the cycle.
         dtype, checkpoints, verbose: as in `train_alone`.
 
@@ -109,7 +131,7 @@ def finetuned(
         found.spec,
         found.choice.depth,
         dataset,
-        replace(options, learning_rate=FINETUNING_RATE * options.learning_rate),
+        recipe.at_rate(FINETUNING_RATE * recipe.learning_rate),
         epochs,
         dtype=dtype,
         start=found.network,
@@ -126,12 +148,12 @@ def finetuned(
 
 
 def _identity(
-    spec: NetworkSpec, dataset: Dataset, options: RunOptions, epochs: int, dtype: str, start: keras.Model | None
+    spec: NetworkSpec, dataset: Dataset, recipe: Recipe, epochs: int, dtype: str, start: keras.Model | None
 ) -> str:
     """A name for what is trained how: BatchNorm's statistics, which a GPU may measure otherwise, are left out."""
-    recipe = {"spec": asdict(spec), "options": asdict(options), "epochs": epochs, "dtype": dtype}
-    recipe["data"] = asdict(dataset.fingerprint) if dataset.fingerprint else None
-    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
+    training = {"spec": asdict(spec), "options": recipe.options, "epochs": epochs, "dtype": dtype}
+    training["data"] = asdict(dataset.fingerprint) if dataset.fingerprint else None
+    digest = hashlib.sha256(json.dumps(training, sort_keys=True).encode())
     for variable in start.trainable_variables if start else ():
         digest.update(keras.ops.convert_to_numpy(variable).tobytes())
     return digest.hexdigest()[:16]

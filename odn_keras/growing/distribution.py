@@ -9,38 +9,14 @@ import random
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
+from odn_keras.data.share import Share
 from odn_keras.errors import InputError
 
 MESSAGE_BYTES = 1000  # of what the processes tell each other
 JOB_VARIABLE = "KERAS_DISTRIBUTION_JOB_ADDRESSES"  # Keras's own, with ..._NUM_PROCESSES and ..._PROCESS_ID
-
-
-@dataclass(frozen=True)
-class Share:
-    """Which part of a batch this process feeds.
-
-    Attributes:
-        process: number of this process.
-        processes: how many there are.
-        devices: how many devices they have together.
-    """
-
-    process: int = 0
-    processes: int = 1
-    devices: int = 1
-
-    def of(self, length: int) -> slice:
-        """The part of `length` images; `length` must be divisible by the number of devices."""
-        part = length // self.processes
-        return slice(self.process * part, (self.process + 1) * part)
-
-    @property
-    def is_chief(self) -> bool:
-        return self.process == 0
 
 
 def start(coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None) -> None:

@@ -10,12 +10,12 @@ import keras
 
 from odn_keras.data.batches import Batches
 from odn_keras.errors import InputError
-from odn_keras.growing import schedules
 from odn_keras.growing.averaging import training_samples
 from odn_keras.growing.checkpoint import Checkpoint
 from odn_keras.growing.depth_growth import DepthGrowth
 from odn_keras.growing.distillation import Distillation, check_teacher, trained_model
 from odn_keras.growing.growing_fit import GrowingFit
+from odn_keras.growing.precision import jit_compile
 from odn_keras.networks import builder
 from odn_keras.networks.architectures import NetworkSpec
 from odn_keras.prune import ChannelPruning
@@ -153,7 +153,7 @@ class OptimallyDeepNetwork:
         compile_arguments = {
             "loss": loss,
             "metrics": ["accuracy"],
-            "jit_compile": schedules.jit_compile(),
+            "jit_compile": jit_compile(),
             **kwargs,
         }
         self._fitted = trained_model(self.network, self._teacher, self._distillation)

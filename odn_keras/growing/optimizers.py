@@ -1,4 +1,7 @@
-"""Copies of the user's optimizer, a fresh one for every stage; what a copy would lose is refused before training."""
+"""The optimizer of a run, and fresh copies of any optimizer for the stages of a growing fit.
+
+What a copy would lose is refused before training.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +16,16 @@ CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")  # Keras's options, of w
 NEEDED = ("learning_rate", "use_ema", *CLIPPING)  # in the configuration of an optimizer that stages can use
 EXCLUDED = "_exclude_from_weight_decay"  # where Keras keeps what `exclude_from_weight_decay` was given
 EXCLUDED_NAMES = "_exclude_from_weight_decay_pattern"
+
+
+def sgd(learning_rate, weight_decay: float) -> keras.optimizers.SGD:
+    """SGD with Nesterov momentum 0.9.
+
+    Args:
+        learning_rate: a number or a schedule.
+        weight_decay: decoupled (each step: times the learning rate); 0 for none.
+    """
+    return keras.optimizers.SGD(learning_rate, momentum=0.9, nesterov=True, weight_decay=weight_decay or None)
 
 
 class OptimizerTemplate:

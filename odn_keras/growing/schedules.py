@@ -1,7 +1,6 @@
-"""How a run trains: learning-rate schedules of the stages, precision and compilation."""
+"""Learning-rate schedules: one cycle, and a schedule gone on with from one of its steps."""
 
 import math
-import pathlib
 
 import keras
 from keras import ops
@@ -16,16 +15,6 @@ def one_cycle(peak: float, steps: int, first_step: int = 0) -> keras.optimizers.
     The warm-up takes a tenth of the steps, from 1/25 of the peak; the fall is half a cosine.
     """
     return OneCycle(peak, max(1, steps), first_step)
-
-
-def sgd(learning_rate, weight_decay: float) -> keras.optimizers.SGD:
-    """SGD with Nesterov momentum 0.9.
-
-    Args:
-        learning_rate: a number or a schedule.
-        weight_decay: decoupled (each step: times the learning rate); 0 for none.
-    """
-    return keras.optimizers.SGD(learning_rate, momentum=0.9, nesterov=True, weight_decay=weight_decay or None)
 
 
 @keras.saving.register_keras_serializable("odn_keras")
@@ -62,31 +51,3 @@ class ContinuedSchedule(keras.optimizers.schedules.LearningRateSchedule):
     @classmethod
     def from_config(cls, config):
         return cls(**{**config, "schedule": keras.optimizers.schedules.deserialize(config["schedule"])})
-
-
-def precision(wanted: str = "auto") -> str:
-    """The Keras dtype policy to train under.
-
-    `"auto"` is bfloat16 on TensorFlow and a CPU that has instructions for it, where it is faster, else
-    float32.
-    """
-    if wanted != "auto":
-        return wanted
-    return "mixed_bfloat16" if _tensorflow_on_cpu() and _cpu_has_bfloat16() else "float32"
-
-
-def jit_compile() -> bool | str:
-    """Keras's `jit_compile`: its own choice, but none on TensorFlow and a CPU, where XLA slows convolutions down."""
-    return False if _tensorflow_on_cpu() else "auto"
-
-
-def _tensorflow_on_cpu() -> bool:
-    return keras.backend.backend() == "tensorflow" and not keras.distribution.list_devices("gpu")
-
-
-def _cpu_has_bfloat16() -> bool:
-    try:
-        features = pathlib.Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    return "avx512_bf16" in features or "amx_bf16" in features

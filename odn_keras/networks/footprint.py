@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from odn_keras.deploy.tflite_file import flatbuffer
 from odn_keras.errors import InputError
+from odn_keras.networks import memory_plan
 from odn_keras.networks.architectures import NetworkSpec
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Footprint:
     def arena_bytes(self) -> int:
         """Predicted size of the arena in TFLite Micro, with the memory plan and the portable kernels."""
         tensors = self._tensors()
-        activations = flatbuffer.arena_bytes(tensors, flatbuffer.plan(tensors))
+        activations = memory_plan.arena_bytes(tensors, memory_plan.plan(tensors))
         return max(activations, self.planning_bytes) + self.arena_overhead
 
     @property
@@ -115,9 +115,9 @@ class Footprint:
             for operator in range(len(self.operators))
         ]
 
-    def _tensors(self) -> list[flatbuffer.Tensor]:
-        when = flatbuffer.lifetimes(self.operators, [0], [len(self.sizes) - 1])
-        return [flatbuffer.Tensor(self.sizes[index], *when[index]) for index in sorted(when)]
+    def _tensors(self) -> list[memory_plan.Tensor]:
+        when = memory_plan.lifetimes(self.operators, [0], [len(self.sizes) - 1])
+        return [memory_plan.Tensor(self.sizes[index], *when[index]) for index in sorted(when)]
 
     @classmethod
     def of(cls, network: "keras.Model", channels: "Callable[[keras.KerasTensor], int] | None" = None) -> "Footprint":

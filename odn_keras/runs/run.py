@@ -13,10 +13,12 @@ import numpy as np
 
 from odn_keras.data.augmentation import Augmentation, label_smoothing, may_mirror, preset
 from odn_keras.data.batches import Batches, EvaluationBatches
-from odn_keras.data.datasets import Dataset, load
+from odn_keras.data.datasets import Dataset
+from odn_keras.data.share import Share
 from odn_keras.deploy.convert import tensorflow_process
 from odn_keras.deploy.convert.tflite import MIN_CALIBRATION_IMAGES
 from odn_keras.deploy.measured_file import export_measured
+from odn_keras.devices.finetuning import Recipe
 from odn_keras.errors import InputError
 from odn_keras.files import replacing, write_json, write_lines
 from odn_keras.growing import distribution
@@ -25,14 +27,15 @@ from odn_keras.growing.depth_growth import CYCLE, DepthGrowth
 from odn_keras.growing.distillation import Distillation, check_teacher, student
 from odn_keras.growing.growing_fit import TrainingDiverged
 from odn_keras.growing.optimally_deep_network import OptimallyDeepNetwork
-from odn_keras.growing.schedules import precision, sgd
+from odn_keras.growing.optimizers import sgd
+from odn_keras.growing.precision import precision
 from odn_keras.networks import builder, cost, footprint
 from odn_keras.networks.architectures import NetworkSpec
 from odn_keras.networks.budget import Budget
 from odn_keras.prune import ChannelPruning
 from odn_keras.runs import overview, report, verdict
 from odn_keras.runs.options import DataOptions, RunOptions
-from odn_keras.runs.run_data import data_options, load_data, record_of, teacher_record
+from odn_keras.runs.run_data import data_options, load_by_options, load_data, record_of, teacher_record
 from odn_keras.runs.run_folder import SHOWN, SUPERNET, RunFolder
 from odn_keras.utils import keras_config
 
@@ -175,7 +178,7 @@ def augmentation_of(options: RunOptions, dataset: Dataset) -> Augmentation:
     return dataclasses.replace(preset(options.augment, dataset.input_shape, mirror=mirror), **given)
 
 
-def training_batches(options: RunOptions, dataset: Dataset, share: distribution.Share | None = None) -> Batches:
+def training_batches(options: RunOptions, dataset: Dataset, share: Share | None = None) -> Batches:
     """The training batches of a run."""
     return Batches(
         dataset.train,
@@ -186,6 +189,13 @@ def training_batches(options: RunOptions, dataset: Dataset, share: distribution.
         label_smoothing(options.augment) if options.label_smoothing is None else options.label_smoothing,
         share,
     )
+
+
+def recipe_of(options: RunOptions, dataset: Dataset) -> Recipe:
+    """How a run trains a network of its own, to train another one on its data likewise."""
+    batches = training_batches(options, dataset)
+    everything = dataclasses.asdict(options)
+    return Recipe(batches, options.learning_rate, options.weight_decay, options.seed, everything)
 
 
 def _look(folder: RunFolder, options: RunOptions, *, overwrite: bool, resume: bool) -> bytes:
@@ -200,7 +210,7 @@ def _look(folder: RunFolder, options: RunOptions, *, overwrite: bool, resume: bo
 
 
 def _load(
-    options: RunOptions, share: distribution.Share, folder: RunFolder, resumed: dict[str, Any] | None
+    options: RunOptions, share: Share, folder: RunFolder, resumed: dict[str, Any] | None
 ) -> tuple[Dataset, dict[str, Any]]:
     """The data, of a run that is resumed those that it was begun on; and what it keeps of them."""
     if options.batch_size % share.devices:
@@ -212,7 +222,7 @@ def _load(
         wanted = data_options(resumed, given)
         dataset = load_data(resumed, wanted, folder.path, folder.disk)
     else:
-        dataset = load(wanted, folder.disk)
+        dataset = load_by_options(wanted, folder.disk)
     if len(dataset.train[0]) < options.batch_size:
         raise InputError(
             f"{options.dataset} has {len(dataset.train[0])} training images, "
@@ -231,7 +241,7 @@ def _grow(
     options: RunOptions,
     dataset: Dataset,
     batches: Batches,
-    share: distribution.Share,
+    share: Share,
     folder: RunFolder,
 ) -> DepthGrowth:
     """Trains the model, from the folder's checkpoint if there is one."""

@@ -43,6 +43,14 @@ def data_options(run: dict[str, Any], given: dict[str, Any]) -> DataOptions:
     return DataOptions(**{**then, **given})
 
 
+def load_by_options(options: DataOptions, spool_dir: str | pathlib.Path | None = None) -> "Dataset":
+    """`odn_keras.load_dataset` with the options of a command; images not held in memory go to `spool_dir`."""
+    from odn_keras.data.datasets import load_dataset
+
+    arguments = {field.name: getattr(options, field.name) for field in fields(DataOptions)}
+    return load_dataset(arguments.pop("dataset"), spool_dir=spool_dir, **arguments)
+
+
 def load_data(run: dict[str, Any], options: DataOptions, folder: str | pathlib.Path, spool_dir=None) -> "Dataset":
     """Loads the data of a run and compares them with what they were.
 
@@ -55,10 +63,9 @@ def load_data(run: dict[str, Any], options: DataOptions, folder: str | pathlib.P
     Raises:
         InputError: where they are not the same, or, of a run of an earlier version, might not be.
     """
-    from odn_keras.data.datasets import load
     from odn_keras.data.fingerprint import difference
 
-    dataset = load(options, spool_dir)
+    dataset = load_by_options(options, spool_dir)
     then, now = run.get("data"), _fingerprint(dataset)
     if then:
         if changed := difference(then, now):
@@ -122,5 +129,5 @@ def _where(given: str, path: str | None) -> str:
 
 
 def _fingerprint(dataset: "Dataset") -> "DataFingerprint":
-    assert dataset.fingerprint is not None, "whatever `load` loads has one"
+    assert dataset.fingerprint is not None, "whatever `load_dataset` loads has one"
     return dataset.fingerprint

@@ -8,7 +8,7 @@ import pytest
 from odn_keras import DepthGrowth, InputError, OptimallyDeepNetwork
 from odn_keras.data.augmentation import Augmentation
 from odn_keras.data.batches import Batches, EvaluationBatches
-from odn_keras.growing.distribution import Share
+from odn_keras.data.share import Share
 
 SPLIT = np.arange(100, dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 4, 1), np.uint8), np.arange(100) % 10
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from odn_keras import InputError, RunOptions, export, run, train
 from odn_keras.runs.options import DataOptions
-from odn_keras.runs.run_data import data_options, load_data, record_of, teacher_record
+from odn_keras.runs.run_data import data_options, load_by_options, load_data, record_of, teacher_record
 from odn_keras.runs.run_folder import RunFolder
 
 pytestmark = pytest.mark.one_backend
@@ -33,10 +33,11 @@ def images(tmp_path):
 @pytest.fixture
 def trained(images):
     """What a run on them keeps."""
-    from odn_keras.data.datasets import load
 
     options = DataOptions(dataset=images)
-    return json.loads(json.dumps({"options": asdict(RunOptions(dataset=images)), **record_of(load(options), options)}))
+    return json.loads(
+        json.dumps({"options": asdict(RunOptions(dataset=images)), **record_of(load_by_options(options), options)})
+    )
 
 
 def loaded(trained, **given):
@@ -86,11 +87,10 @@ def test_the_same_data_elsewhere_go_on_whatever_they_are_called(trained, images,
 
 
 def test_a_relative_path_is_found_from_another_folder(images, tmp_path, monkeypatch):
-    from odn_keras.data.datasets import load
 
     monkeypatch.chdir(tmp_path)
     options = DataOptions(dataset="images")
-    record = {"options": asdict(RunOptions(dataset="images")), **record_of(load(options), options)}
+    record = {"options": asdict(RunOptions(dataset="images")), **record_of(load_by_options(options), options)}
     assert data_options(record, {}).dataset == "images"
     (tmp_path / "elsewhere" / "images" / "other").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "elsewhere")
@@ -100,12 +100,11 @@ def test_a_relative_path_is_found_from_another_folder(images, tmp_path, monkeypa
 
 def test_a_relative_data_dir_is_found_from_another_folder(tmp_path, monkeypatch):
     """Else TFDS would download the set once more, into the folder where the user happens to be."""
-    from odn_keras.data.datasets import load
 
     (tmp_path / "tfds").mkdir()
     monkeypatch.chdir(tmp_path)
     options = RunOptions(dataset="digits", data_dir="tfds")
-    record = {"options": asdict(options), **record_of(load(options), options)}
+    record = {"options": asdict(options), **record_of(load_by_options(options), options)}
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert data_options(record, {}).data_dir == str(tmp_path / "tfds")

@@ -10,8 +10,9 @@ import sys
 import numpy as np
 
 from odn_keras.deploy.runtimes import LiteRTClassifier, TensorClassifier, open_interpreter, read_file
-from odn_keras.deploy.tflite_file import flatbuffer
+from odn_keras.deploy.tflite_file.flatbuffer import activations_of, check_integer, read_model
 from odn_keras.errors import InputError
+from odn_keras.networks.memory_plan import ALIGNMENT, least_bytes
 from odn_keras.quiet import quiet_in_commands
 
 KIB = 1024
@@ -68,7 +69,7 @@ def measure_arena(path: str | os.PathLike) -> int:
         InputError: where TFLite Micro is not installed or cannot run the file at all.
     """
     _check(path)
-    step = flatbuffer.ALIGNMENT
+    step = ALIGNMENT
     least = _least(read_file(path))
     enough = min(PLENTY * (least + KIB), LARGEST)
     while (tried := _tried(path, enough)).returncode:
@@ -94,11 +95,11 @@ def _check(path: str | os.PathLike) -> None:
     if importlib.util.find_spec("tflite_micro") is None:
         raise InputError("this needs TFLite Micro: pip install 'odn_keras[micro]'")
     open_interpreter(path)
-    flatbuffer.check_integer(flatbuffer.read_model(read_file(path)))
+    check_integer(read_model(read_file(path)))
 
 
 def _least(content: bytes) -> int:
-    return flatbuffer.least_bytes(list(flatbuffer.activations_of(flatbuffer.read_model(content)).values()))
+    return least_bytes(list(activations_of(read_model(content)).values()))
 
 
 def _tried(path: str | os.PathLike, arena_bytes: int) -> subprocess.CompletedProcess:

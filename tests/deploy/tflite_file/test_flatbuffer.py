@@ -2,45 +2,12 @@ import pathlib
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from odn_keras import InputError, LiteRTClassifier
 from odn_keras.deploy.tflite_file import flatbuffer
-from odn_keras.deploy.tflite_file.flatbuffer import ALIGNMENT, Tensor
 
 pytest.importorskip("ai_edge_litert")
 MODELS = pathlib.Path(__file__).parents[3] / "tflite_models"
-
-TENSORS = st.lists(
-    st.builds(lambda size, first, more: Tensor(size, first, first + more), *map(st.integers, (1, 0, 0), (9999, 20, 8))),
-    max_size=25,
-)
-
-
-def test_no_two_tensors_that_live_together_overlap():
-    @given(TENSORS)
-    def holds(tensors):
-        offsets = flatbuffer.plan(tensors)
-        assert all(offset >= 0 and offset % ALIGNMENT == 0 for offset in offsets)
-        for number, (one, begin) in enumerate(zip(tensors, offsets, strict=True)):
-            for other, start in list(zip(tensors, offsets, strict=True))[:number]:
-                if one.first <= other.last and other.first <= one.last:
-                    assert begin + one.size <= start or start + other.size <= begin
-        least = flatbuffer.least_bytes(tensors)
-        assert least <= flatbuffer.arena_bytes(tensors, offsets) <= sum(tensor.aligned_size for tensor in tensors)
-
-    holds()
-
-
-def test_a_chain_of_residual_blocks_needs_no_more_than_lives_at_once():
-    operators, x = [], 0
-    for block in range(6):
-        operators += [([x], [3 * block + 1]), ([3 * block + 1], [3 * block + 2]), ([3 * block + 2, x], [3 * block + 3])]
-        x = 3 * block + 3
-    when = flatbuffer.lifetimes(operators, [0], [x])
-    tensors = [Tensor(50_176, *when[index]) for index in sorted(when)]
-    assert flatbuffer.arena_bytes(tensors, flatbuffer.plan(tensors)) == flatbuffer.least_bytes(tensors) == 3 * 50_176
 
 
 @pytest.mark.parametrize("name", ["digits", "fashion_mnist_width16"])
