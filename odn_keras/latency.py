@@ -49,7 +49,7 @@ def main() -> None:
 def _measure(report: dict[str, Any], out: pathlib.Path) -> None:
     values = flags.FLAGS
     cli.import_keras()  # heavy: only once the flags are known to be good
-    from odn_keras.deploy.latency_measurement import measure_table
+    from odn_keras.deploy.latency_measurement import describe, measure_table
     from odn_keras.networks.architectures import NetworkSpec
 
     cli.wake_backend()
@@ -61,13 +61,7 @@ def _measure(report: dict[str, Any], out: pathlib.Path) -> None:
         seconds=values.seconds,
         progress=cli.show_step,
     )
-    print(f"\n{table.runtime}, {table.machine}\n{'ms':>10}  part")
-    for part, milliseconds in table.parts_ms.items():
-        print(f"{milliseconds:>10.4f}  {part}")
-    print(f"\nwhole networks of depth {depth}\n{'ms':>10}{'sum of parts':>14}  inner channels")
-    for check in checks:
-        inner = " ".join("+".join(map(str, channels)) for channels in check.inner)
-        print(f"{check.measured_ms:>10.4f}{check.sum_ms:>14.4f}  {inner}")
+    print(f"\n{describe(table, checks, depth)}")
     write_json({**dataclasses.asdict(table), "checks": [dataclasses.asdict(check) for check in checks]}, out)
     print(f"a whole network is taken to need {table.factor:.3f} times the sum\n\n  {out}")
     print(f"\nnext: {next_step.command('specialize', run=values.run, latency=out, frontier=True)}")

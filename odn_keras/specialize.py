@@ -214,13 +214,13 @@ def _export(
 
 
 def _frontier(search, run: pathlib.Path, out: pathlib.Path) -> int:
-    from odn_keras.devices.frontier import frontier_table, plot_frontier
+    from odn_keras.devices.frontier import frontier_table, write_frontier
 
     points = [found.describe() for found in search.frontier()]
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(points, out / "frontier.json")
-    plot_frontier(points, out / "frontier.png")
-    print(f"\n{frontier_table(points)}\n\n  {out / 'frontier.json'}\n  {out / 'frontier.png'}")
+    files = write_frontier(points, out)
+    print(f"\n{frontier_table(points)}\n")
+    for file in files:
+        print(f"  {file}")
     flash = points[len(points) // 2]["flash_bytes"]
     example = next_step.command("specialize", run=run, max_flash=flash, out=run / f"{flash}_bytes")
     print(f"\nnext, for the size of your device: {example}")

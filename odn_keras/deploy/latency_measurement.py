@@ -106,6 +106,17 @@ def measure_table(
     return replace(table, factor=factor), checks
 
 
+def describe(table: LatencyTable, checks: Sequence[Whole], depth: int) -> str:
+    """What `measure_table` returned, for a person; `depth` is that of the whole networks."""
+    lines = [f"{table.runtime}, {table.machine}", f"{'ms':>10}  part"]
+    lines += [f"{milliseconds:>10.4f}  {part}" for part, milliseconds in table.parts_ms.items()]
+    lines += ["", f"whole networks of depth {depth}", f"{'ms':>10}{'sum of parts':>14}  inner channels"]
+    for check in checks:
+        inner = " ".join("+".join(map(str, channels)) for channels in check.inner)
+        lines.append(f"{check.measured_ms:>10.4f}{check.sum_ms:>14.4f}  {inner}")
+    return "\n".join(lines)
+
+
 def measure_latencies(paths: Sequence[str | os.PathLike], seconds: float = FEW_SECONDS) -> list[float]:
     """Milliseconds of one call of each int8 file in LiteRT on one thread.
 

@@ -1,12 +1,13 @@
 """What accuracy costs: the networks of a frontier as a table and as a picture."""
 
 import os
+import pathlib
 from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
-from odn_keras.files import replacing
+from odn_keras.files import replacing, write_json
 
 LOGARITHMIC = 4  # from this ratio of the largest to the smallest size on; below, powers of two are too few ticks
 
@@ -27,6 +28,20 @@ def frontier_table(points: list[dict[str, Any]]) -> str:
             f"{point['val_accuracy']:>12.4f}  {inner}"
         )
     return "\n".join(lines)
+
+
+def write_frontier(points: list[dict[str, Any]], out: pathlib.Path) -> list[pathlib.Path]:
+    """Writes the networks as `frontier.json` and `frontier.png`; returns the paths.
+
+    Args:
+        points: as `Specialized.describe` has them, the smallest first.
+        out: the folder, made if need be.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    files = [out / "frontier.json", out / "frontier.png"]
+    write_json(points, files[0])
+    plot_frontier(points, files[1])
+    return files
 
 
 def plot_frontier(points: list[dict[str, Any]], path: str | os.PathLike) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from odn_keras.data.disk_images import Images
 from odn_keras.files import replacing
 from odn_keras.utils.plain_text import missing_glyphs_allowed, shown
 
@@ -13,7 +14,7 @@ EXAMPLES = 8  # of each exit
 
 
 def plot_routing(
-    images: Sequence,
+    images: Images,
     labels: np.ndarray,
     answers: np.ndarray,
     exits: np.ndarray,

@@ -1,8 +1,10 @@
 """Reads the names of a `.tflite` file's classes. Needs nothing but Python."""
 
 import pathlib
+import unicodedata
 import zipfile
 import zlib
+from collections.abc import Sequence
 
 from odn_keras.deploy.tflite_file.metadata import BUFFER as METADATA
 from odn_keras.deploy.tflite_file.metadata import LABELS
@@ -75,3 +77,29 @@ def _embedded(model: pathlib.Path, most: int) -> bytes:
             return file.read(most + 1)
     except UNREADABLE as error:
         raise InputError(f"cannot read the labels in {model} ({error}): give --labels") from error
+
+
+def check_classes(path: pathlib.Path, labels: list[str] | None, dataset: str, class_names: Sequence[str]) -> None:
+    """Refuses a dataset of other classes than the file's, or in another order; bare numbers are no names.
+
+    Args:
+        path: of the file.
+        labels: what `labels_of` returned.
+        dataset, class_names: the dataset's name and its classes, as many as the file has.
+
+    Raises:
+        InputError: where they differ.
+    """
+    ours, theirs = ([_plain(name) for name in names] for names in (labels or class_names, class_names))
+    numbers = [str(number) for number in range(len(theirs))]
+    if ours == theirs or (numbers in (ours, theirs) and set(ours) != set(theirs)):
+        return
+    place = next(place for place, (our, their) in enumerate(zip(ours, theirs, strict=True)) if our != their)
+    raise InputError(
+        f"class {place} of {path} is {ours[place]!r}, that of {dataset} is {theirs[place]!r}: "
+        "give a dataset of the same classes in the same order"
+    )
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name).strip()
