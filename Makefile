@@ -10,7 +10,7 @@ demo: $(VENV)/.base
 	$(RUN) -m odn_keras.train --flagfile=flags/digits.txt --overwrite
 
 # The model tests once more on the other backends: a backend is chosen once a process.
-MODEL_TESTS := tests/test_builder.py tests/test_growth.py tests/test_checkpoint.py tests/test_normalization.py tests/test_averaging.py tests/test_optimizers.py tests/test_divergence.py tests/test_distillation.py tests/test_subnetwork.py tests/prune -m "not slow and not one_backend"
+MODEL_TESTS := tests/networks/test_builder.py tests/networks/test_extraction.py tests/networks/test_normalization.py tests/growing/test_averaging.py tests/growing/test_checkpoint.py tests/growing/test_depth_growth.py tests/growing/test_distillation.py tests/growing/test_divergence.py tests/growing/test_optimizers.py tests/prune -m "not slow and not one_backend"
 
 # The files of tests are shared out among the cores.
 PYTEST := $(RUN) -m pytest -n auto --dist=loadfile
@@ -27,6 +27,7 @@ lint: $(VENV)/.dev
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

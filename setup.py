@@ -37,6 +37,7 @@ EXTRAS = {
         "tensorboard>=2.20,<3",
         "ruff==0.17.6",
         "mypy==2.4.1",
+        "import-linter==2.17",
         "keras-tuner==1.4.8",
     ],
 }

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from absl import flags
 
 from odn_keras import cli
-from odn_keras.architectures import NetworkSpec
 from odn_keras.errors import InputError
-from odn_keras.run_folder import finished_report
+from odn_keras.networks.architectures import NetworkSpec
+from odn_keras.runs.run_folder import finished_report
 
 WARMUP_EPOCHS = 3
 PAPER_WIDTH = 64
@@ -45,7 +45,8 @@ PUBLISHED = {
 
 def paper_macs(published: Published, spec: NetworkSpec, images: int) -> int:
     """Training MACs of the paper's protocol with so many training images."""
-    from odn_keras import build, cost
+    from odn_keras import build
+    from odn_keras.networks import cost
 
     epochs = {**dict(enumerate(published.epochs, start=1)), spec.max_depth: WARMUP_EPOCHS}
     return images * sum(count * cost.training_macs(build(spec, depth)) for depth, count in epochs.items())

@@ -15,10 +15,10 @@ import time
 from absl import flags
 
 from odn_keras import cli
+from odn_keras.data.presets import PRESETS
 from odn_keras.errors import InputError
 from odn_keras.files import write_json
-from odn_keras.options import RunOptions
-from odn_keras.presets import PRESETS
+from odn_keras.runs.options import RunOptions
 
 
 def define_flags() -> None:
@@ -38,11 +38,11 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     cli.import_keras()
 
-    from odn_keras import data
-    from odn_keras.recipes import precision
-    from odn_keras.training import network_spec
+    from odn_keras.growing.precision import precision
+    from odn_keras.runs import run_data
+    from odn_keras.runs.run import network_spec
 
-    dataset = data.load(options)
+    dataset = run_data.load_by_options(options)
     spec, dtype = network_spec(options, dataset), precision(options.precision)
     rows = []
     for preset in values.presets:
@@ -59,8 +59,9 @@ def main() -> None:
 
 
 def _outcome(options: RunOptions, spec, dataset, dtype: str, out: pathlib.Path) -> dict[str, float]:
-    from odn_keras.batches import EvaluationBatches
-    from odn_keras.finetuning import train_alone
+    from odn_keras.data.batches import EvaluationBatches
+    from odn_keras.devices.finetuning import train_alone
+    from odn_keras.runs.run import recipe_of
 
     depth = flags.FLAGS.at_depth
     what = f"{options.dataset}-{spec.width}-{depth}-{options.epochs}-{options.augment}-{options.seed}"
@@ -70,7 +71,7 @@ def _outcome(options: RunOptions, spec, dataset, dtype: str, out: pathlib.Path) 
     print(f"\n== {options.augment}, seed {options.seed}", flush=True)
     began = time.perf_counter()
     network, cost = train_alone(
-        spec, depth, dataset, options, options.epochs, dtype=dtype, checkpoints=out / "checkpoints"
+        spec, depth, dataset, recipe_of(options, dataset), options.epochs, dtype=dtype, checkpoints=out / "checkpoints"
     )
     seconds = time.perf_counter() - began
     images = EvaluationBatches(dataset.test, dataset.num_classes, 500)

@@ -38,9 +38,12 @@ def measure(seed: int) -> dict[str, tuple[float, float]]:
     import keras
     import numpy as np
 
-    from odn_keras import NetworkSpec, build, cost, deepen, load_dataset, recipes
-    from odn_keras.batches import Batches, one_hot
-    from odn_keras.builder import set_frozen
+    from odn_keras import NetworkSpec, build, deepen, load_dataset
+    from odn_keras.data.batches import Batches, one_hot
+    from odn_keras.growing.precision import jit_compile, precision
+    from odn_keras.growing.schedules import one_cycle
+    from odn_keras.networks import cost
+    from odn_keras.networks.builder import set_frozen
 
     values = flags.FLAGS
     dataset = load_dataset(values.dataset, data_dir=values.data_dir, train_images=values.train_images, in_memory=True)
@@ -49,15 +52,15 @@ def measure(seed: int) -> dict[str, tuple[float, float]]:
     spec = NetworkSpec("resnet18", dataset.input_shape, dataset.num_classes, width=values.width)
 
     def train(network, epochs, batches):
-        rate = recipes.one_cycle(0.1, epochs * len(batches))
+        rate = one_cycle(0.1, epochs * len(batches))
         optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=0.005)
-        network.compile(optimizer, "categorical_crossentropy", metrics=["accuracy"], jit_compile=recipes.jit_compile())
+        network.compile(optimizer, "categorical_crossentropy", metrics=["accuracy"], jit_compile=jit_compile())
         network.fit(batches, epochs=epochs, verbose=0)
         return network.evaluate(*validation, batch_size=500, verbose=0)[1]
 
     keras.utils.set_random_seed(seed)
     batches = Batches(dataset.train, dataset.num_classes, 128, seed)
-    shallow = build(spec, 1, recipes.precision())
+    shallow = build(spec, 1, precision())
     print(f"seed {seed}: depth 1 {train(shallow, values.first_epochs, batches):.4f}", flush=True)
     results = {}
     for start, freeze in WAYS:

@@ -22,7 +22,7 @@ import numpy as np
 from absl import flags
 
 from odn_keras import cli
-from odn_keras.run_folder import RunFolder
+from odn_keras.runs.run_folder import RunFolder
 
 flags.DEFINE_integer("kills", 20, "How often to kill.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Of the moments.")

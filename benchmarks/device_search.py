@@ -15,12 +15,12 @@ import numpy as np
 from absl import flags
 
 from odn_keras import cli
-from odn_keras.architectures import BACKBONES, NetworkSpec
-from odn_keras.block_search import BlockSearch, Cost, Limit
-from odn_keras.budget import SIZES
-from odn_keras.choices import Choices
-from odn_keras.elastic import FRACTIONS
-from odn_keras.latency_table import LatencyTable, parts
+from odn_keras.devices.block_search import BlockSearch, Cost, Limit
+from odn_keras.devices.choices import Choices
+from odn_keras.devices.latency_table import LatencyTable, parts
+from odn_keras.networks.architectures import BACKBONES, NetworkSpec
+from odn_keras.networks.budget import SIZES
+from odn_keras.networks.elastic import FRACTIONS
 
 
 def define_flags() -> None:

@@ -21,10 +21,10 @@ from absl import flags
 from benchmarks.jobs import Job, Jobs
 from benchmarks.outcome import Outcome
 from odn_keras import cli
-from odn_keras.architectures import NetworkSpec
 from odn_keras.errors import InputError
 from odn_keras.files import write_json
-from odn_keras.options import RunOptions
+from odn_keras.networks.architectures import NetworkSpec
+from odn_keras.runs.options import RunOptions
 
 SET_HERE = {"alpha": "--alphas", "exit_weight": "--exit_weights", "exits": "nothing: all", "target_accuracy": "nothing"}
 ALONE = "alone"

@@ -11,7 +11,7 @@ import tempfile
 import numpy as np
 
 from odn_keras import cli
-from odn_keras.architectures import NetworkSpec
+from odn_keras.networks.architectures import NetworkSpec
 
 SPECS = [
     *((NetworkSpec("resnet18", (28, 28, 1), 10, width), depth) for width in (8, 16, 64) for depth in (1, 2, 3)),
@@ -38,8 +38,8 @@ def random_network(spec: NetworkSpec, depth: int):
 def main() -> None:
     cli.import_keras()
     from odn_keras import export_tflite, footprint
-    from odn_keras.deploy.memory import without_plan
-    from odn_keras.deploy.micro import measure_arena
+    from odn_keras.deploy.micro.tflite_micro import measure_arena
+    from odn_keras.deploy.tflite_file.flatbuffer import without_plan
 
     print(f"{'':<44}{'flash, bytes':^30}{'arena, bytes':^40}")
     print(f"{'network':<44}{'file':>10}{'predicted':>11}{'':>9}{'unplanned':>10}{'planned':>9}{'predicted':>11}")

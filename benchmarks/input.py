@@ -20,9 +20,9 @@ import numpy as np
 from absl import flags
 
 from odn_keras import cli
-from odn_keras.augmentation import Augmentation, preset
+from odn_keras.data.augmentation import Augmentation, preset
+from odn_keras.data.presets import PRESETS
 from odn_keras.errors import InputError
-from odn_keras.presets import PRESETS
 
 SHAPES = ((28, 28, 1), (32, 32, 3), (96, 96, 3))
 BATCH = 128
@@ -141,9 +141,10 @@ def _epochs(rounds: int, steps: int) -> None:
     cli.import_keras()
     import keras
 
-    from odn_keras.batches import Batches
-    from odn_keras.model import OptimallyDeepNetwork
-    from odn_keras.recipes import precision, sgd
+    from odn_keras.data.batches import Batches
+    from odn_keras.growing.optimally_deep_network import OptimallyDeepNetwork
+    from odn_keras.growing.optimizers import sgd
+    from odn_keras.growing.precision import precision
 
     print(f"\nan epoch of {steps} steps of {BATCH} images in {keras.backend.backend()}, {precision()}")
     print(f"{'network':<40}{'augmentation':>14}{'images/s':>12}{'without':>12}{'seconds, ratio':>16}")

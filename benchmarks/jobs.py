@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.outcome import Outcome
 from odn_keras.errors import InputError
 from odn_keras.files import replacing
-from odn_keras.options import RunOptions
+from odn_keras.runs.options import RunOptions
 
 
 @dataclass

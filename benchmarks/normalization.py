@@ -25,11 +25,12 @@ def main() -> None:
     import keras
     import numpy as np
 
-    from odn_keras import NetworkSpec, build, recipes
-    from odn_keras.builder import with_dtype
+    from odn_keras import NetworkSpec, build
+    from odn_keras.growing.precision import jit_compile, precision
+    from odn_keras.networks.builder import with_dtype
 
     values = flags.FLAGS
-    dtype = recipes.precision()
+    dtype = precision()
     fused = build(NetworkSpec("resnet18", (28, 28, 1), num_classes=10, width=values.width), values.depth, dtype)
     networks = {"fused": fused, "plain": with_dtype(fused, dtype)}
     rng = np.random.default_rng(0)
@@ -42,7 +43,7 @@ def main() -> None:
         return len(images) / (time.perf_counter() - began)
 
     for network in networks.values():
-        network.compile("sgd", "sparse_categorical_crossentropy", jit_compile=recipes.jit_compile())
+        network.compile("sgd", "sparse_categorical_crossentropy", jit_compile=jit_compile())
         train(network)  # traces
     speeds: dict[str, list[float]] = {name: [] for name in networks}
     for _ in range(values.rounds):

@@ -14,24 +14,16 @@ import keras
 import numpy as np
 
 from benchmarks.outcome import PAPER_MARGIN, Outcome, reached
-from odn_keras import (
-    Batches,
-    DepthGrowth,
-    EvaluationBatches,
-    OptimallyDeepNetwork,
-    RunOptions,
-    build,
-    cost,
-    data,
-    footprint,
-    prune,
-    training,
-)
-from odn_keras.builder import set_frozen
-from odn_keras.data import Dataset
+from odn_keras import Batches, DepthGrowth, EvaluationBatches, OptimallyDeepNetwork, RunOptions, build, footprint, prune
+from odn_keras.data.datasets import Dataset
+from odn_keras.growing.optimizers import sgd
+from odn_keras.growing.precision import jit_compile, precision
+from odn_keras.growing.schedules import one_cycle
+from odn_keras.networks import cost
+from odn_keras.networks.builder import set_frozen
 from odn_keras.prune.pruner import Pruner, PruningPlan
 from odn_keras.prune.surgery import removable
-from odn_keras.recipes import jit_compile, one_cycle, precision, sgd
+from odn_keras.runs import run, run_data
 
 EVALUATION_BATCH = 500
 
@@ -54,7 +46,7 @@ class Task:
 
     def __init__(self, dataset: Dataset, options: RunOptions, max_depth: int | None = None):
         self.dataset, self.options = dataset, options
-        self.spec = training.network_spec(options, dataset)
+        self.spec = run.network_spec(options, dataset)
         self.max_depth = max_depth or self.spec.max_depth
         self.precision = precision(options.precision)
         self.validation = EvaluationBatches(dataset.validation, dataset.num_classes, EVALUATION_BATCH)
@@ -62,14 +54,14 @@ class Task:
     @classmethod
     def load(cls, options: RunOptions, max_depth: int | None = None) -> "Task":
         """With the dataset of the options, in memory."""
-        return cls(data.load(dataclasses.replace(options, in_memory=True)), options, max_depth)
+        return cls(run_data.load_by_options(dataclasses.replace(options, in_memory=True)), options, max_depth)
 
     def batches(self, seed: int) -> Batches:
-        return training.training_batches(dataclasses.replace(self.options, seed=seed), self.dataset)
+        return run.training_batches(dataclasses.replace(self.options, seed=seed), self.dataset)
 
     def model(self, depth: int) -> OptimallyDeepNetwork:
         """Ours, compiled."""
-        return training.new_model(self.options, self.dataset, self.precision, depth)
+        return run.new_model(self.options, self.dataset, self.precision, depth)
 
     def network(self, depth: int, rate=None, frozen: int | None = None) -> keras.Model:
         """The same as a plain `keras.Model`, compiled with that rate or schedule, the first blocks frozen or none."""

@@ -25,7 +25,7 @@ from absl import flags
 from benchmarks.jobs import Job, Jobs
 from odn_keras import cli
 from odn_keras.files import write_json
-from odn_keras.options import RunOptions
+from odn_keras.runs.options import RunOptions
 
 cli.define_option_flags(dataset="fashion_mnist", width=16, train_images=10_000, cycle_epochs=8, epochs=12)
 flags.adopt_module_key_flags(cli)

@@ -13,8 +13,8 @@ import tempfile
 from absl import flags
 
 from odn_keras import cli
-from odn_keras.options import RunOptions
-from odn_keras.run_folder import finished_report
+from odn_keras.runs.options import RunOptions
+from odn_keras.runs.run_folder import finished_report
 
 
 def fine_tuned(network, dataset, epochs: int, learning_rate: float, batch_size: int, seed: int):
@@ -23,7 +23,7 @@ def fine_tuned(network, dataset, epochs: int, learning_rate: float, batch_size: 
     import numpy as np
 
     from odn_keras import Batches, EvaluationBatches
-    from odn_keras.builder import with_dtype
+    from odn_keras.networks.builder import with_dtype
 
     network = with_dtype(network, "float32")
     batches = Batches(dataset.train, dataset.num_classes, batch_size, seed)
@@ -57,11 +57,12 @@ def main() -> None:
     options = RunOptions(**{**report["options"], **({"data_dir": values.data_dir} if values.data_dir else {})})
     cli.import_keras()
     cli.wake_backend()
-    from odn_keras import LiteRTClassifier, data, export_tflite, load
-    from odn_keras.deploy.qat import export_qat
-    from odn_keras.deploy.tflite import CALIBRATION_IMAGES
+    from odn_keras import LiteRTClassifier, export_tflite, load
+    from odn_keras.deploy.convert.qat import export_qat
+    from odn_keras.deploy.convert.tflite import CALIBRATION_IMAGES
+    from odn_keras.runs import run_data
 
-    network, dataset = load(folder / "model.keras"), data.load(options)
+    network, dataset = load(folder / "model.keras"), run_data.load_by_options(options)
     calibration = dataset.train[0][:CALIBRATION_IMAGES]
     tuning = {name: values[name].value for name in ("epochs", "learning_rate", "batch_size", "seed")}
     longer = fine_tuned(network, dataset, **tuning)

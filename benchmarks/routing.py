@@ -15,7 +15,7 @@ import pathlib
 from absl import flags
 
 from odn_keras import cli
-from odn_keras.options import DataOptions
+from odn_keras.runs.options import DataOptions
 
 DROPS = (0.005, 0.01)
 EVALUATION_BATCH = 500
@@ -34,7 +34,8 @@ def _trained(dataset, width: int, depth: int, epochs: int, seed: int):
     import keras
 
     from odn_keras import Batches, DepthGrowth, EvaluationBatches, OptimallyDeepNetwork, RunOptions
-    from odn_keras.recipes import precision, sgd
+    from odn_keras.growing.optimizers import sgd
+    from odn_keras.growing.precision import precision
 
     keras.utils.set_random_seed(seed)
     recipe = RunOptions()
@@ -66,11 +67,13 @@ def main() -> None:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from odn_keras import EvaluationBatches, cost, data
-    from odn_keras.builder import load, with_dtype
-    from odn_keras.routing import PROPOSING, calibrate, confidence, exits_taken
+    from odn_keras import EvaluationBatches
+    from odn_keras.devices.exit_thresholds import PROPOSING, calibrate, confidence, exits_taken
+    from odn_keras.networks import cost
+    from odn_keras.networks.builder import load, with_dtype
+    from odn_keras.runs import run_data
 
-    dataset = data.load(DataOptions(**cli.option_values(DataOptions)))
+    dataset = run_data.load_by_options(DataOptions(**cli.option_values(DataOptions)))
     kept = pathlib.Path(values.keep) if values.keep else None
     if kept and kept.exists():
         network = load(kept)

@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 from absl import flags
 
 from odn_keras import cli
-from odn_keras.architectures import BACKBONES, NetworkSpec
 from odn_keras.errors import InputError
-from odn_keras.options import DataOptions
+from odn_keras.networks.architectures import BACKBONES, NetworkSpec
+from odn_keras.runs.options import DataOptions
 
 ROUNDS = 10
 HEADINGS = (
@@ -128,11 +128,12 @@ def main() -> None:
     import numpy as np
 
     from benchmarks.runtime_process import RuntimeProcess
-    from odn_keras import build, data, export_tflite, open_classifier
+    from odn_keras import build, export_tflite, open_classifier
+    from odn_keras.runs import run_data
 
     for path in filter(None, (values.tflite, values.android)):
         open_classifier(path)  # what is wrong with a file is said before minutes are spent
-    dataset = data.load(options)
+    dataset = run_data.load_by_options(options)
     labels = dataset.test[1][: values.images]
     missing = []
     with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as processes:

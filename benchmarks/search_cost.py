@@ -32,10 +32,10 @@ from benchmarks.direct import Direct, choose_targets, median
 from benchmarks.jobs import Job, Jobs
 from benchmarks.outcome import PAPER_MARGIN, Outcome, reached
 from odn_keras import cli
-from odn_keras.architectures import NetworkSpec
 from odn_keras.errors import InputError
 from odn_keras.files import replacing, write_json
-from odn_keras.options import RunOptions
+from odn_keras.networks.architectures import NetworkSpec
+from odn_keras.runs.options import RunOptions
 
 ABLATIONS: dict[str, dict[str, Any]] = {
     "slack=0": {"slack": 0.0},

@@ -19,8 +19,8 @@ from absl import flags
 
 from odn_keras import cli
 from odn_keras.files import write_json
-from odn_keras.options import DataOptions, RunOptions
-from odn_keras.run_folder import finished_report
+from odn_keras.runs.options import DataOptions, RunOptions
+from odn_keras.runs.run_folder import finished_report
 
 ALONE, CHECKPOINTS = "alone_{}_epochs.json", ".alone"
 
@@ -67,13 +67,15 @@ def main() -> None:
 
 def _alone(options: RunOptions, architecture: dict, report: dict, epochs: int, checkpoints: pathlib.Path) -> dict:
     cli.import_keras()
-    from odn_keras import data
-    from odn_keras.architectures import NetworkSpec
-    from odn_keras.finetuning import train_alone
+    from odn_keras.devices.finetuning import train_alone
+    from odn_keras.networks.architectures import NetworkSpec
+    from odn_keras.runs import run_data
+    from odn_keras.runs.run import recipe_of
 
-    dataset, depth = data.load(options), architecture["depth"]
+    dataset, depth = run_data.load_by_options(options), architecture["depth"]
     spec = NetworkSpec(**{**report["supernet"]["spec"], "exits": (), "inner": architecture["inner"]})
-    _, cost = train_alone(spec, depth, dataset, options, epochs, dtype=report["precision"], checkpoints=checkpoints)
+    recipe = recipe_of(options, dataset)
+    _, cost = train_alone(spec, depth, dataset, recipe, epochs, dtype=report["precision"], checkpoints=checkpoints)
     return cost
 
 

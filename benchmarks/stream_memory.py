@@ -54,7 +54,7 @@ def write_npz(path: pathlib.Path, images: int) -> None:
 def measure(gigabytes: float, in_memory: bool) -> list[dict[str, float | str]]:
     """Loads and iterates a dataset of that size; a row for each step."""
     from odn_keras import load_dataset
-    from odn_keras.batches import Batches
+    from odn_keras.data.batches import Batches
 
     values = flags.FLAGS
     print(f"{gigabytes:g} GB {'in memory' if in_memory else 'on disk'}, batches of {values.batch_size}", flush=True)

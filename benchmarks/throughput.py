@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping
 from absl import flags
 
 from odn_keras import cli
-from odn_keras.options import RunOptions
+from odn_keras.runs.options import RunOptions
 
 cli.define_option_flags(dataset="mnist", train_images=5_000, validation_images=1_000)
 flags.adopt_module_key_flags(cli)
@@ -104,7 +104,7 @@ def in_turns(ways: Mapping[str, Callable[[], list[float]]], rounds: int) -> dict
 
 def frozen_prefix(setting: Setting) -> tuple[dict[str, float], dict[str, int]]:
     """Seconds and MACs of a training step with and without a frozen prefix."""
-    from odn_keras import cost
+    from odn_keras.networks import cost
 
     depth = setting.depth
     networks = {"frozen": setting.task.network(depth, frozen=depth - 1), "thawed": setting.task.network(depth)}

@@ -10,7 +10,7 @@ import dataclasses
 from absl import flags
 
 from odn_keras import cli
-from odn_keras.options import RunOptions
+from odn_keras.runs.options import RunOptions
 
 NOT_KERNELS = ["gamma", "beta", "bias"]
 
@@ -22,9 +22,9 @@ flags.DEFINE_integer("seeds", 3, "Repetitions.", lower_bound=1)
 
 def main() -> None:
     options = RunOptions(**cli.option_values())
-    from odn_keras import data
+    from odn_keras.runs import run_data
 
-    dataset = data.load(dataclasses.replace(options, in_memory=True))
+    dataset = run_data.load_by_options(dataclasses.replace(options, in_memory=True))
     for seed in range(flags.FLAGS.seeds):
         for excluded in ([], NOT_KERNELS):
             best, last = _train(dataclasses.replace(options, seed=seed), dataset, excluded)
@@ -35,20 +35,21 @@ def main() -> None:
 def _train(options: RunOptions, dataset, excluded: list[str]) -> tuple[float, float]:
     import keras
 
-    from odn_keras import DepthGrowth, EvaluationBatches, training
+    from odn_keras import DepthGrowth, EvaluationBatches
+    from odn_keras.runs import run
 
     depth = flags.FLAGS.depth
     keras.utils.set_random_seed(options.seed)
-    model = training.new_model(options, dataset, "float32", depth)
+    model = run.new_model(options, dataset, "float32", depth)
     optimizer = keras.optimizers.SGD(
         options.learning_rate, momentum=0.9, nesterov=True, weight_decay=options.weight_decay
     )
     optimizer.exclude_from_weight_decay(var_names=excluded)
     model.compile(optimizer, "categorical_crossentropy")
     history = model.fit(
-        training.training_batches(options, dataset),
+        run.training_batches(options, dataset),
         epochs=options.epochs,
-        validation_data=EvaluationBatches(dataset.validation, dataset.num_classes, training.EVALUATION_BATCH),
+        validation_data=EvaluationBatches(dataset.validation, dataset.num_classes, run.EVALUATION_BATCH),
         callbacks=[DepthGrowth(None, max_depth=depth)],
         verbose=0,
     ).history["val_accuracy"]

@@ -7,50 +7,50 @@ import importlib
 import sys
 
 if sys.argv[:1] == ["-m"]:  # one of the commands is being started: from now on Ctrl-C is a word, not a traceback
-    from odn_keras import interrupts
+    from odn_keras.utils import interrupts
 
     interrupts.end_with_a_word()
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "NetworkSpec": "architectures",
-    "Budget": "budget",
-    "build": "builder",
-    "load": "builder",
-    "deepen": "builder",
-    "at_exit": "builder",
-    "spec_of": "builder",
-    "distill": "distillation",
-    "Distillation": "distillation",
+    "NetworkSpec": "networks.architectures",
+    "Budget": "networks.budget",
+    "build": "networks.builder",
+    "load": "networks.builder",
+    "deepen": "networks.builder",
+    "at_exit": "networks.builder",
+    "spec_of": "networks.builder",
+    "distill": "growing.distillation",
+    "Distillation": "growing.distillation",
     "DepthGrowth": "growing.depth_growth",
     "ChannelPruning": "prune",
-    "OptimallyDeepNetwork": "model",
-    "Checkpoint": "checkpoint",
-    "Augmentation": "augmentation",
-    "Batches": "batches",
-    "EvaluationBatches": "batches",
+    "OptimallyDeepNetwork": "growing.optimally_deep_network",
+    "Checkpoint": "growing.checkpoint",
+    "Augmentation": "data.augmentation",
+    "Batches": "data.batches",
+    "EvaluationBatches": "data.batches",
     "InputError": "errors",
-    "RunOptions": "options",
-    "run": "training",
-    "load_dataset": "data",
-    "export_tflite": "deploy.tflite",
-    "export_qat": "deploy.qat",
-    "export_android": "deploy.android",
-    "write_c_array": "deploy.c_array",
+    "RunOptions": "runs.options",
+    "run": "runs.run",
+    "load_dataset": "data.datasets",
+    "export_tflite": "deploy.convert.tflite",
+    "export_qat": "deploy.convert.qat",
+    "export_android": "deploy.android.rgb_file",
+    "write_c_array": "deploy.micro.c_array",
     "LiteRTClassifier": "deploy.runtimes",
-    "MicroClassifier": "deploy.micro",
-    "RoutedClassifier": "deploy.routed",
-    "measure_arena": "deploy.micro",
+    "MicroClassifier": "deploy.micro.tflite_micro",
+    "RoutedClassifier": "deploy.chain.routed_classifier",
+    "measure_arena": "deploy.micro.tflite_micro",
     "open_classifier": "deploy.runtimes",
 }
-_MODULES = ("footprint", "prune")
+_MODULES = {"footprint": "networks.footprint", "prune": "prune"}
 __all__ = sorted([*_HOMES, *_MODULES])
 
 
 def __getattr__(name):
     if name in _MODULES:
-        return importlib.import_module(f"odn_keras.{name}")
+        return importlib.import_module(f"odn_keras.{_MODULES[name]}")
     if name not in _HOMES:
         raise AttributeError(f"module 'odn_keras' has no attribute {name!r}")
     return getattr(importlib.import_module(f"odn_keras.{_HOMES[name]}"), name)

@@ -18,12 +18,13 @@ from typing import NoReturn
 
 import numpy as np
 
-from odn_keras import console, quiet
-from odn_keras.deploy.resize_metadata import resize_of
+from odn_keras import quiet
+from odn_keras.data.images import read_image
 from odn_keras.deploy.runtimes import Classifier, open_classifier
+from odn_keras.deploy.tflite_file.labels import labels_of
+from odn_keras.deploy.tflite_file.resize_metadata import resize_of
 from odn_keras.errors import InputError
-from odn_keras.images import read_image
-from odn_keras.labels import labels_of
+from odn_keras.utils import console
 
 BAD_INPUT = 2
 

@@ -13,11 +13,12 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from odn_keras import console, keras_config, run_data
 from odn_keras.errors import InputError
-from odn_keras.options import PATHS, DataOptions, RunOptions, kind_of
 from odn_keras.quiet import command, quiet
-from odn_keras.run_folder import DISK_FULL
+from odn_keras.runs import run_data
+from odn_keras.runs.options import PATHS, DataOptions, RunOptions, kind_of
+from odn_keras.runs.run_folder import DISK_FULL
+from odn_keras.utils import console, keras_config
 
 BAD_INPUT = 2
 OVER_BUDGET = 4
@@ -80,7 +81,7 @@ def option_values(options: type[DataOptions] = RunOptions, *, given_only: bool =
 
 
 def data_options(run: dict[str, Any]) -> DataOptions:
-    """The data of a run, from its report, with what the user says of where they are: see `odn_keras.run_data`."""
+    """The data of a run, from its report, with what the user says of where they are: see `odn_keras.runs.run_data`."""
     return run_data.data_options(run, option_values(DataOptions, given_only=True))
 
 

@@ -13,15 +13,13 @@ how to install them. Exit status: 0, or 2 for bad input.
 import dataclasses
 import os
 import pathlib
-import unicodedata
-from collections.abc import Sequence
 
 from absl import flags
 
 from odn_keras import cli
 from odn_keras.errors import InputError
 from odn_keras.files import write_json
-from odn_keras.options import DataOptions
+from odn_keras.runs.options import DataOptions
 
 
 def define_flags() -> None:
@@ -36,9 +34,9 @@ def define_flags() -> None:
 
 
 def main() -> None:
-    from odn_keras.deploy.resize_metadata import resize_of
     from odn_keras.deploy.runtimes import measure, open_classifier
-    from odn_keras.labels import labels_of
+    from odn_keras.deploy.tflite_file.labels import check_classes, labels_of
+    from odn_keras.deploy.tflite_file.resize_metadata import resize_of
 
     values = flags.FLAGS
     options = DataOptions(**cli.option_values(DataOptions))
@@ -60,7 +58,7 @@ def main() -> None:
             raise InputError(
                 f"{path} takes images of {classifier.input_shape}, {options.dataset} has {dataset.input_shape}"
             )
-        _check_classes(path, labels_of(path, classifier.classes), options.dataset, dataset.class_names)
+        check_classes(path, labels_of(path, classifier.classes), options.dataset, dataset.class_names)
         measured = measure(classifier, images[: values.images], labels[: values.images])
     print(
         f"{path} ({path.stat().st_size:,} bytes) in {values.runtime}\n"
@@ -76,7 +74,7 @@ def main() -> None:
 
 def _load(options: DataOptions, shape: tuple[int, ...], resize: str):
     """The dataset, its images of the file's size and channels where they can be and nothing else is asked for."""
-    from odn_keras.data import load_dataset
+    from odn_keras.data.datasets import load_dataset
 
     arguments = dataclasses.asdict(options)
     name, size = arguments.pop("dataset"), arguments.pop("image_size")
@@ -88,23 +86,6 @@ def _load(options: DataOptions, shape: tuple[int, ...], resize: str):
         if not flags.FLAGS["grayscale"].present:
             arguments["grayscale"] = shape[2] == 1
     return load_dataset(name, image_size=image_size, **arguments)
-
-
-def _check_classes(path: pathlib.Path, labels: list[str] | None, dataset: str, class_names: Sequence[str]) -> None:
-    """Refuses a dataset of other classes than the file's, or in another order; bare numbers are no names."""
-    ours, theirs = ([_plain(name) for name in names] for names in (labels or class_names, class_names))
-    numbers = [str(number) for number in range(len(theirs))]
-    if ours == theirs or (numbers in (ours, theirs) and set(ours) != set(theirs)):
-        return
-    place = next(place for place, (our, their) in enumerate(zip(ours, theirs, strict=True)) if our != their)
-    raise InputError(
-        f"class {place} of {path} is {ours[place]!r}, that of {dataset} is {theirs[place]!r}: "
-        "give a dataset of the same classes in the same order"
-    )
-
-
-def _plain(name: str) -> str:
-    return unicodedata.normalize("NFC", name).strip()
 
 
 if __name__ == "__main__":

@@ -15,12 +15,13 @@ from typing import Any
 
 from absl import flags
 
-from odn_keras import cli, next_step
-from odn_keras.budget import Budget
+from odn_keras import cli
 from odn_keras.errors import InputError
-from odn_keras.options import DataOptions
-from odn_keras.run_data import load_data
-from odn_keras.run_folder import EXPORT, check_output, finished_report, in_use, output
+from odn_keras.networks.budget import Budget
+from odn_keras.runs import next_step
+from odn_keras.runs.options import DataOptions
+from odn_keras.runs.run_data import load_by_options, load_data
+from odn_keras.runs.run_folder import EXPORT, check_output, finished_report, in_use, output
 
 
 def define_flags() -> None:
@@ -56,16 +57,15 @@ def _export(model: pathlib.Path, report: dict[str, Any] | None) -> int:
     check_output(out, options.dataset, "export.json")
 
     cli.import_keras()  # heavy: only once the flags are known to be good
-    from odn_keras import data
-    from odn_keras.builder import load
     from odn_keras.deploy import bundle
-    from odn_keras.run_networks import load_model
+    from odn_keras.networks.builder import load
+    from odn_keras.runs.run_networks import load_model
 
     targets = None if values.targets is None else tuple(values.targets)
     bundle.check_choices(values.quantize, targets, values.vela, budget)
     network = load_model(model.parent, report) if report else load(model)
     cli.wake_backend()
-    dataset = load_data(report, options, model.parent) if report else data.load(options)
+    dataset = load_data(report, options, model.parent) if report else load_by_options(options)
     with output(out, options.dataset):
         result = bundle.export(
             network,

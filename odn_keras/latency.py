@@ -15,11 +15,12 @@ from typing import Any
 
 from absl import flags
 
-from odn_keras import cli, next_step
+from odn_keras import cli
+from odn_keras.devices.latency_table import LatencyTable
 from odn_keras.errors import InputError
 from odn_keras.files import write_json
-from odn_keras.latency_table import LatencyTable
-from odn_keras.run_folder import LATENCY, finished_supernet, in_use
+from odn_keras.runs import next_step
+from odn_keras.runs.run_folder import LATENCY, finished_supernet, in_use
 
 
 def define_flags() -> None:
@@ -48,8 +49,8 @@ def main() -> None:
 def _measure(report: dict[str, Any], out: pathlib.Path) -> None:
     values = flags.FLAGS
     cli.import_keras()  # heavy: only once the flags are known to be good
-    from odn_keras.architectures import NetworkSpec
-    from odn_keras.deploy.latency import measure_table
+    from odn_keras.deploy.latency_measurement import describe, measure_table
+    from odn_keras.networks.architectures import NetworkSpec
 
     cli.wake_backend()
     supernet, depth = report["supernet"], report["depth"]
@@ -60,13 +61,7 @@ def _measure(report: dict[str, Any], out: pathlib.Path) -> None:
         seconds=values.seconds,
         progress=cli.show_step,
     )
-    print(f"\n{table.runtime}, {table.machine}\n{'ms':>10}  part")
-    for part, milliseconds in table.parts_ms.items():
-        print(f"{milliseconds:>10.4f}  {part}")
-    print(f"\nwhole networks of depth {depth}\n{'ms':>10}{'sum of parts':>14}  inner channels")
-    for check in checks:
-        inner = " ".join("+".join(map(str, channels)) for channels in check.inner)
-        print(f"{check.measured_ms:>10.4f}{check.sum_ms:>14.4f}  {inner}")
+    print(f"\n{describe(table, checks, depth)}")
     write_json({**dataclasses.asdict(table), "checks": [dataclasses.asdict(check) for check in checks]}, out)
     print(f"a whole network is taken to need {table.factor:.3f} times the sum\n\n  {out}")
     print(f"\nnext: {next_step.command('specialize', run=values.run, latency=out, frontier=True)}")

@@ -25,16 +25,26 @@ from typing import Any
 
 from absl import flags
 
-from odn_keras import cli, next_step
-from odn_keras.budget import Budget
+from odn_keras import cli
+from odn_keras.devices.latency_table import LatencyTable
 from odn_keras.errors import InputError
 from odn_keras.files import replacing, write_json
-from odn_keras.footprint import parse_bytes
-from odn_keras.latency_table import LatencyTable
-from odn_keras.options import DataOptions, RunOptions
-from odn_keras.output_folder import CHECKPOINT, check_not_of_a_run
-from odn_keras.run_data import load_data
-from odn_keras.run_folder import EXPORT, LATENCY, ROUTED, RunFolder, check_output, finished_supernet, in_use, output
+from odn_keras.networks.budget import Budget
+from odn_keras.networks.footprint import parse_bytes
+from odn_keras.runs import next_step
+from odn_keras.runs.options import DataOptions, RunOptions
+from odn_keras.runs.output_folder import CHECKPOINT, check_not_of_a_run
+from odn_keras.runs.run_data import load_data
+from odn_keras.runs.run_folder import (
+    EXPORT,
+    LATENCY,
+    ROUTED,
+    RunFolder,
+    check_output,
+    finished_supernet,
+    in_use,
+    output,
+)
 
 FRONTIER = "frontier"  # the folder in the run where it goes by default
 FINETUNING = ".finetuning"  # the folder of checkpoints, while that goes on
@@ -99,11 +109,11 @@ def _specialize(run: pathlib.Path, out: pathlib.Path, limits: Budget) -> int:
     recipe = RunFolder(run).options() if values.finetune_epochs else None
 
     cli.import_keras()  # heavy: only once the flags are known to be good
-    from odn_keras import subnetwork
-    from odn_keras.architectures import NetworkSpec
     from odn_keras.deploy import bundle
-    from odn_keras.run_networks import load_supernet
-    from odn_keras.specialization import Specialization
+    from odn_keras.devices.device_search import Specialization
+    from odn_keras.networks import extraction
+    from odn_keras.networks.architectures import NetworkSpec
+    from odn_keras.runs.run_networks import load_supernet
 
     targets = () if values.frontier else values.targets  # of a frontier nothing is exported
     exporting: dict[str, Any] = {
@@ -119,7 +129,7 @@ def _specialize(run: pathlib.Path, out: pathlib.Path, limits: Budget) -> int:
     spec = NetworkSpec(**report["supernet"]["spec"])
     widths = report["supernet"]["widths"]
     if recipe and not widths:
-        subnetwork.sort_channels(network, spec)
+        extraction.sort_channels(network, spec)
         widths = True
     search = Specialization(network, spec, dataset, widths=widths, latencies=latencies, progress=cli.show_step)
     if values.frontier:
@@ -152,14 +162,16 @@ def _latencies(run: pathlib.Path) -> LatencyTable | None:
 
 def _finetuned(found, dataset, options: RunOptions, dtype: str, out: pathlib.Path):
     """The network trained on alone, from a checkpoint in the folder if there is one."""
-    from odn_keras.finetuning import finetuned
+    from odn_keras.devices.finetuning import finetuned
     from odn_keras.growing.growing_fit import TrainingDiverged
+    from odn_keras.runs.run import recipe_of
 
     epochs, before = flags.FLAGS.finetune_epochs, found.val_accuracy
     print(f"\n== depth {found.choice.depth}, validation {before:.4f}: {epochs} epochs alone", flush=True)
     shown = 1 if sys.stdout.isatty() else 2
+    recipe = recipe_of(options, dataset)
     try:
-        found = finetuned(found, dataset, options, epochs, dtype=dtype, checkpoints=out / FINETUNING, verbose=shown)
+        found = finetuned(found, dataset, recipe, epochs, dtype=dtype, checkpoints=out / FINETUNING, verbose=shown)
     except TrainingDiverged as error:
         raise InputError(f"trained on alone, the network diverges: leave --finetune_epochs out ({error})") from error
     if not found.finetuning["kept"]:
@@ -176,8 +188,8 @@ def _export(
     exporting: dict[str, Any],
     latencies: LatencyTable | None,
 ) -> int:
-    from odn_keras.builder import with_dtype
     from odn_keras.deploy import bundle
+    from odn_keras.networks.builder import with_dtype
 
     print(f"\ndepth {found.choice.depth}, inner channels {found.spec.inner}: validation {found.val_accuracy:.4f}")
     result = bundle.export(found.network, dataset, out, name=pathlib.Path(dataset.name).stem, **exporting)
@@ -202,13 +214,13 @@ def _export(
 
 
 def _frontier(search, run: pathlib.Path, out: pathlib.Path) -> int:
-    from odn_keras.frontier import frontier_table, plot_frontier
+    from odn_keras.devices.frontier import frontier_table, write_frontier
 
     points = [found.describe() for found in search.frontier()]
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(points, out / "frontier.json")
-    plot_frontier(points, out / "frontier.png")
-    print(f"\n{frontier_table(points)}\n\n  {out / 'frontier.json'}\n  {out / 'frontier.png'}")
+    files = write_frontier(points, out)
+    print(f"\n{frontier_table(points)}\n")
+    for file in files:
+        print(f"  {file}")
     flash = points[len(points) // 2]["flash_bytes"]
     example = next_step.command("specialize", run=run, max_flash=flash, out=run / f"{flash}_bytes")
     print(f"\nnext, for the size of your device: {example}")

@@ -17,8 +17,8 @@ from absl import flags
 
 from odn_keras import cli
 from odn_keras.errors import InputError
-from odn_keras.options import RunOptions
-from odn_keras.run_folder import RUN_FILES, SUPERNET, RunFolder
+from odn_keras.runs.options import RunOptions
+from odn_keras.runs.run_folder import RUN_FILES, SUPERNET, RunFolder
 
 TARGET_NOT_MET = 3
 
@@ -52,14 +52,15 @@ def main() -> int:
     if not values.resume and not values["dataset"].present:
         print("no --dataset is given: training on the 1,797 digits that come with scikit-learn", flush=True)
     cli.import_keras()  # heavy: only once the flags are known to be good
-    from odn_keras import distribution, report, training, verdict
+    from odn_keras.growing import distribution
+    from odn_keras.runs import report, run, verdict
 
     if values.distribution:
         distribution.start(**several)
     cli.wake_backend()
     folder = RunFolder(out)
     try:
-        result = training.run(options, out, overwrite=values.overwrite, resume=values.resume)
+        result = run.run(options, out, overwrite=values.overwrite, resume=values.resume)
     except BaseException as error:
         if distribution.current().processes > 1:
             atexit.register(distribution.leave, cli.status_of(error))

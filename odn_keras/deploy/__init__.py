@@ -1,0 +1,1 @@
+"""What devices load, and the runtimes that measure it."""

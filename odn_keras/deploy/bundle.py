@@ -10,22 +10,22 @@ from typing import Any
 import keras
 import numpy as np
 
-from odn_keras.budget import Budget
-from odn_keras.data import Dataset
-from odn_keras.deploy.android import export_android
-from odn_keras.deploy.c_array import RESIZED, write_c_array
-from odn_keras.deploy.exportable import unwrapped
-from odn_keras.deploy.exported import ExportedFile, answers_of_test, calibration_images, export_measured, measured
-from odn_keras.deploy.metadata import LABELS
-from odn_keras.deploy.micro import MicroClassifier, measure_arena
-from odn_keras.deploy.qat import BATCH_SIZE
-from odn_keras.deploy.resize_metadata import write_resize
+from odn_keras.data.datasets import Dataset
+from odn_keras.data.resizing import STRETCH
+from odn_keras.deploy.android.rgb_file import export_android
+from odn_keras.deploy.convert.exportable import unwrapped
+from odn_keras.deploy.convert.qat import BATCH_SIZE
+from odn_keras.deploy.convert.tflite import QUANTIZATIONS
+from odn_keras.deploy.measured_file import ExportedFile, answers_of_test, calibration_images, export_measured, measured
+from odn_keras.deploy.micro.c_array import RESIZED, write_c_array
+from odn_keras.deploy.micro.tflite_micro import MicroClassifier, measure_arena
+from odn_keras.deploy.micro.vela import check_configuration, compile_for_ethos_u
 from odn_keras.deploy.runtimes import LiteRTClassifier
-from odn_keras.deploy.tflite import QUANTIZATIONS
-from odn_keras.deploy.vela import check_configuration, compile_for_ethos_u
+from odn_keras.deploy.tflite_file.metadata import LABELS
+from odn_keras.deploy.tflite_file.resize_metadata import write_resize
 from odn_keras.errors import InputError
 from odn_keras.files import TEMPORARY_PREFIX, write_json, write_lines
-from odn_keras.resizing import STRETCH
+from odn_keras.networks.budget import Budget
 
 MODEL, ANDROID, VELA, REPORT = "model.tflite", "android.tflite", "model_vela.tflite", "export.json"
 FILES = (MODEL, ANDROID, VELA, LABELS, "model.cc", "model.h", REPORT)

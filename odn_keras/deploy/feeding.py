@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from odn_keras.deploy.normalization_metadata import normalization_of
+from odn_keras.deploy.tflite_file.normalization_metadata import normalization_of
 from odn_keras.errors import InputError
 
 RANGES = {(0.0, 255.0): "p", (0.0, 1.0): "p / 255", (-1.0, 1.0): "(p / 127.5 - 1)"}  # what pixels 0..255 can stand for

@@ -25,7 +25,7 @@ from odn_keras.errors import InputError
 from odn_keras.quiet import quiet_in_commands
 
 if TYPE_CHECKING:
-    from odn_keras.spool import Images
+    from odn_keras.data.disk_images import Images
 
 READ_BATCH = 100  # images on disk come into memory so many at a time
 KNOWN = (np.int8, np.uint8, np.float32)  # types of inputs and outputs
@@ -161,7 +161,7 @@ class TensorClassifier(Classifier):
     def input_error(self, low: float = 0.0, high: float = 1.0) -> float:
         """How far an integer file's input is from the truth for a pixel, at worst, in quantisation steps.
 
-        Pixels 0 and 255 stand for `low` and `high` there: see `odn_keras.deploy.tflite.input_range`.
+        Pixels 0 and 255 stand for `low` and `high` there: see `odn_keras.deploy.convert.tflite.input_range`.
         """
         return self._feed.error(self.input, low, high)
 
@@ -298,8 +298,8 @@ RUNTIMES = {  # where each one's class is; none is imported before it is asked f
     "litert": f"{__name__}:LiteRTClassifier",
     "litert_reference": f"{__name__}:LiteRTReferenceClassifier",
     "tflite_runtime": f"{__name__}:TFLiteRuntimeClassifier",
-    "tflite_micro": "odn_keras.deploy.micro:MicroClassifier",
-    "mediapipe": "odn_keras.deploy.mediapipe_tasks:MediaPipeClassifier",
+    "tflite_micro": "odn_keras.deploy.micro.tflite_micro:MicroClassifier",
+    "mediapipe": "odn_keras.deploy.android.mediapipe_tasks:MediaPipeClassifier",
 }
 
 

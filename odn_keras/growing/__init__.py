@@ -1,1 +1,1 @@
-"""Finding the depth while training: one module decides (`depth_growth`), one carries out (`growing_fit`)."""
+"""Training while the depth is found: one module decides (`depth_growth`), one carries out (`growing_fit`)."""

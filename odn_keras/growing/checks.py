@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
-from odn_keras import averaging, distribution
-from odn_keras.batches import EvaluationBatches, spread_rows
+from odn_keras.data.batches import EvaluationBatches, spread_rows
+from odn_keras.growing import averaging, distribution
 
 IMAGES = 5000  # a share of 0.8 is then known to 0.6 points (one standard deviation)
 BATCH = 500

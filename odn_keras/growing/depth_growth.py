@@ -21,7 +21,7 @@ import keras
 
 from odn_keras.errors import InputError
 from odn_keras.growing.forecast import forecast
-from odn_keras.recipes import FALL_FROM, WARMUP
+from odn_keras.growing.schedules import FALL_FROM, WARMUP
 
 SETTLE, CYCLE, PRUNE, RECOVER, SHRINK = "settle", "cycle", "prune", "recover", "shrink"
 FREEZE_POLICIES = ("prefix", "none")

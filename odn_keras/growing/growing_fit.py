@@ -13,20 +13,21 @@ from typing import Any
 import keras
 import numpy as np
 
-from odn_keras import averaging, builder, cost, distribution, elastic, recipes, subnetwork
-from odn_keras.architectures import NetworkSpec
-from odn_keras.batches import Batches
-from odn_keras.checkpoint import Checkpoint, Snapshot
-from odn_keras.distillation import Distillation, trained_model
-from odn_keras.divergence import loss_limit
+from odn_keras.data.batches import Batches
 from odn_keras.errors import InputError
+from odn_keras.growing import averaging, distribution, schedules
+from odn_keras.growing.checkpoint import Checkpoint, Snapshot
 from odn_keras.growing.checks import AccuracyCheck
 from odn_keras.growing.depth_growth import CYCLE, PRUNE, RECOVER, SETTLE, SHRINK, DepthGrowth, Stage
-from odn_keras.optimizers import OptimizerTemplate
+from odn_keras.growing.distillation import Distillation, trained_model
+from odn_keras.growing.divergence import loss_limit
+from odn_keras.growing.optimizers import OptimizerTemplate
+from odn_keras.growing.replay import Replay
+from odn_keras.networks import builder, cost, elastic, extraction
+from odn_keras.networks.architectures import NetworkSpec
 from odn_keras.prune import ChannelPruning
 from odn_keras.prune.pruner import Pruner
 from odn_keras.prune.surgery import compact, removable
-from odn_keras.replay import Replay
 
 RETRY_RATE = 0.1
 SHRINK_CLIPNORM = 1.0  # of all gradients: those of the narrowest networks are so large that they undo what was learned
@@ -427,7 +428,7 @@ class GrowingFit:
 
     def _make_elastic(self, depth: int) -> None:
         """Goes on with the network's channels in the order of their importance; keeps it as teacher."""
-        subnetwork.sort_channels(self.network, self.spec)
+        extraction.sort_channels(self.network, self.spec)
         self._found = builder.at_exit(self.network, self.spec, depth)
         found = self.network
         self.network = builder.build(self.spec, depth, self._dtype(), elastic=True)
@@ -443,7 +444,7 @@ class GrowingFit:
         self._compile(
             self._template.fresh(
                 self.network,
-                partial(recipes.one_cycle, steps=length, first_step=done),
+                partial(schedules.one_cycle, steps=length, first_step=done),
                 rate_scale=self._growth.rate_scale,
                 averaging=averaging.averaging_momentum(length),
                 first_step=stage.first_step,

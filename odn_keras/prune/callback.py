@@ -5,11 +5,10 @@ import dataclasses
 
 import keras
 
-from odn_keras import cost, footprint
-from odn_keras.architectures import NetworkSpec
-from odn_keras.budget import Budget
-from odn_keras.distillation import student
 from odn_keras.errors import InputError
+from odn_keras.networks import cost, footprint
+from odn_keras.networks.architectures import NetworkSpec
+from odn_keras.networks.budget import Budget
 from odn_keras.prune.pruner import Pruner, PruningPlan
 from odn_keras.prune.saliency import saliencies
 
@@ -110,12 +109,12 @@ class ChannelPruning(keras.callbacks.Callback):
         if not self.params.get("steps"):
             raise InputError("ChannelPruning must know how many batches an epoch has: give fit steps_per_epoch")
         self._pruner, self._steps = None, self.params["steps"]
-        self.pruner(student(self.model), steps=1)  # raises where it cannot be done
+        self.pruner(self._network(), steps=1)  # raises where it cannot be done
 
     def on_epoch_begin(self, epoch, logs=None):
         if self._pruner is None:
             self._first_epoch = epoch
-            self._pruner = self.pruner(student(self.model), self._steps * (self.params["epochs"] - epoch))
+            self._pruner = self.pruner(self._network(), self._steps * (self.params["epochs"] - epoch))
         self._epoch = epoch - self._first_epoch
 
     def on_train_batch_end(self, batch, logs=None):
@@ -132,6 +131,10 @@ class ChannelPruning(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self._hold()
+
+    def _network(self) -> keras.Model:
+        """What is pruned: the model that `fit` trains or, where that is a `Distiller` around it, its student."""
+        return getattr(self.model, "student", self.model)
 
     def _hold(self) -> None:
         if self._pruner:

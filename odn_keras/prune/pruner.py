@@ -16,9 +16,9 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from odn_keras.budget import Budget
 from odn_keras.errors import InputError
-from odn_keras.footprint import Footprint
+from odn_keras.networks.budget import Budget
+from odn_keras.networks.footprint import Footprint
 from odn_keras.prune.groups import WRITERS, ChannelGroup, groups_by_tensor, inputs_of, prunable
 from odn_keras.prune.saliency import saliencies
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from odn_keras import InputError, LiteRTClassifier
-from odn_keras.deploy.chain import cut
+from odn_keras.deploy.chain.exit_chain import cut
 from odn_keras.deploy.feeding import Quantization, float_feed, integer_feed
-from odn_keras.deploy.memory import read_model, write_model
-from odn_keras.deploy.metadata import with_metadata
-from odn_keras.deploy.normalization_metadata import normalization_of
 from odn_keras.deploy.runtimes import open_interpreter
+from odn_keras.deploy.tflite_file.flatbuffer import read_model, write_model
+from odn_keras.deploy.tflite_file.metadata import with_metadata
+from odn_keras.deploy.tflite_file.normalization_metadata import normalization_of
 
 pytest.importorskip("ai_edge_litert")
 MODELS = pathlib.Path(__file__).parents[2] / "tflite_models"

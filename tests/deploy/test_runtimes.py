@@ -63,12 +63,13 @@ def test_images_of_another_shape_are_refused(tmp_path):
 
 
 def test_images_on_disk_are_classified_like_those_in_memory(tmp_path, monkeypatch):
-    from odn_keras import NetworkSpec, build, export_tflite, spool
+    from odn_keras import NetworkSpec, build, export_tflite
+    from odn_keras.data import disk_images
     from odn_keras.deploy import runtimes
 
     monkeypatch.setattr(runtimes, "READ_BATCH", 30)
     images = np.random.default_rng(0).integers(0, 256, (100, 8, 8, 1)).astype(np.uint8)
-    on_disk = spool.hold([images], (8, 8, 1), str(tmp_path))
+    on_disk = disk_images.hold([images], (8, 8, 1), str(tmp_path))
     export_tflite(build(NetworkSpec("resnet18", (8, 8, 1), 2, width=1), 1), on_disk[:], tmp_path / "model.tflite")
     classifier = LiteRTClassifier(tmp_path / "model.tflite")
     np.testing.assert_array_equal(classifier.predict(images), classifier.predict(on_disk))

@@ -13,7 +13,7 @@ from odn_keras import (
     prune,
     spec_of,
 )
-from odn_keras.cost import params
+from odn_keras.networks.cost import params
 from odn_keras.prune.pruner import Pruner, PruningPlan
 
 SPEC = NetworkSpec("resnet18", (8, 8, 1), 10, width=8)

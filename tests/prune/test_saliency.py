@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from odn_keras import NetworkSpec, build
-from odn_keras.averaging import recalibrate
+from odn_keras.growing.averaging import recalibrate
 from odn_keras.prune import find_groups, saliencies
 
 

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from odn_keras import InputError, NetworkSpec, build, deepen, prune, spec_of
-from odn_keras.architectures import BACKBONES
-from odn_keras.cost import params
+from odn_keras.networks.architectures import BACKBONES
+from odn_keras.networks.cost import params
 from odn_keras.prune.pruner import _written_by
 
 

@@ -1,0 +1,1 @@
+"""For Android and the browser."""

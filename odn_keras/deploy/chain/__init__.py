@@ -1,0 +1,1 @@
+"""A network with exits as a chain of files, which an image leaves early."""

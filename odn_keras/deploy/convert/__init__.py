@@ -1,0 +1,1 @@
+"""A network -> a `.tflite` file that answers as the network does."""

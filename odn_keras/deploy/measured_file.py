@@ -1,0 +1,140 @@
+"""One `.tflite` file of a network: written, measured in LiteRT on the test images, held against a budget."""
+
+import dataclasses
+import importlib.util
+import pathlib
+from typing import Any
+
+import keras
+import numpy as np
+
+from odn_keras.data.datasets import Dataset
+from odn_keras.deploy.convert import fidelity
+from odn_keras.deploy.convert.exportable import unwrapped
+from odn_keras.deploy.convert.qat import export_qat
+from odn_keras.deploy.convert.tflite import CALIBRATION_IMAGES, export_tflite, input_range
+from odn_keras.deploy.latency_measurement import measure_latencies
+from odn_keras.deploy.micro.tflite_micro import measure_arena
+from odn_keras.deploy.runtimes import LiteRTClassifier, Measurement, Quantization, measure
+from odn_keras.deploy.tflite_file.resize_metadata import write_resize
+from odn_keras.networks.budget import Budget
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportedFile:
+    """A file, and what LiteRT says of it.
+
+    Attributes:
+        path: where it is.
+        bytes: its size.
+        feed: in words, how pixels go in.
+        probabilities: whether the network's outputs are, or are other scores.
+        input_error: of an integer file, how far that is from the truth at worst, in quantisation steps; else `None`.
+        input, output: their quantisation; of a float file it means nothing.
+        measurement: accuracy and latency on the test images.
+        float_accuracy: that of the float network on them.
+        difference: of the file's outputs from the float network's on the first of them: the mean of the largest of an
+            image's (see `odn_keras.deploy.convert.fidelity`).
+    """
+
+    path: pathlib.Path
+    bytes: int
+    feed: str
+    probabilities: bool
+    input_error: float | None
+    input: Quantization
+    output: Quantization
+    measurement: Measurement
+    float_accuracy: float
+    difference: float
+
+    def against(
+        self, budget: Budget | None, arena: int | None = None, latency_ms: float | None = None
+    ) -> dict[str, Any] | None:
+        """The file held against a budget: see `Budget.measured`; `None` where there is no budget.
+
+        Args:
+            budget: the limits.
+            arena: bytes of its arena, where that is measured already; otherwise it is measured where it is limited and
+                TFLite Micro is installed.
+            latency_ms: milliseconds of an image, where they are known already; otherwise they are measured in LiteRT
+                where they are limited.
+        """
+        if not budget:
+            return None
+        limited = budget.max_arena is not None
+        if arena is None and limited and importlib.util.find_spec("tflite_micro") is not None:
+            arena = measure_arena(self.path)
+        if latency_ms is None and budget.max_latency_ms is not None:
+            (latency_ms,) = measure_latencies([self.path])
+        return budget.measured(self.bytes, arena, latency_ms)
+
+
+def export_measured(
+    network: keras.Model,
+    dataset: Dataset,
+    path: pathlib.Path,
+    quantize: str = "int8",
+    float_answers: np.ndarray | None = None,
+) -> ExportedFile:
+    """Writes a network's file and measures it.
+
+    Calibration and quantisation-aware training see training images only.
+
+    Args:
+        network: as `export_tflite` takes it.
+        dataset: what it was trained on.
+        path: the file to write.
+        quantize: one of `export_tflite`'s, or `"qat"` for quantisation-aware training.
+        float_answers: see `measured`.
+
+    Raises:
+        InputError: as `export_tflite` and `export_qat` do.
+    """
+    if quantize == "qat":
+        export_qat(network, dataset.train, dataset.validation, path)
+    else:
+        export_tflite(network, calibration_images(dataset), path, quantize=quantize)
+    write_resize(path, dataset.resize)
+    return measured(network, dataset, path, float_answers)
+
+
+def measured(
+    network: keras.Model, dataset: Dataset, path: pathlib.Path, float_answers: np.ndarray | None = None
+) -> ExportedFile:
+    """Measures a file of the network that is written already.
+
+    Args:
+        network: that was exported.
+        dataset: of whose test images it is measured.
+        path: of the file.
+        float_answers: of the network for the test images, (n, classes), where they are known already.
+    """
+    images, labels = dataset.test
+    if float_answers is None:
+        float_answers = answers_of_test(network, dataset)
+    classifier = LiteRTClassifier(path)
+    integer = classifier.dtypes[0] != np.float32
+    some = slice(fidelity.CHECKED_IMAGES)
+    return ExportedFile(
+        path,
+        path.stat().st_size,
+        classifier.feed(),
+        fidelity.are_probabilities(float_answers),
+        classifier.input_error(*input_range(network)) if integer else None,
+        classifier.input,
+        classifier.output,
+        measure(classifier, images, labels),
+        float(np.mean(float_answers.argmax(axis=-1) == labels)),
+        fidelity.difference(classifier.predict(images[some]), float_answers[some]),
+    )
+
+
+def answers_of_test(network: keras.Model, dataset: Dataset) -> np.ndarray:
+    """The float network's outputs for the test images, (n, classes)."""
+    return fidelity.answers(unwrapped(network), dataset.test[0])[0]
+
+
+def calibration_images(dataset: Dataset) -> np.ndarray:
+    """The training images on which activations' ranges are measured, of shape (n, height, width, channels)."""
+    return dataset.train[0][:CALIBRATION_IMAGES]

@@ -1,0 +1,1 @@
+"""For microcontrollers: C++ sources, TFLite Micro, Ethos-U."""

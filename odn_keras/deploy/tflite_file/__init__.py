@@ -1,0 +1,1 @@
+"""What a `.tflite` file says, read and written."""

@@ -1,0 +1,135 @@
+"""Reads and writes `.tflite` files as objects of their schema, and brings a memory plan into them.
+
+The plan is the metadata buffer `OfflineMemoryAllocation` (TFLite Micro's documentation, memory management);
+`odn_keras.networks.memory_plan` makes it.
+"""
+
+import math
+from collections.abc import Callable
+
+from odn_keras.errors import InputError
+from odn_keras.networks.memory_plan import ALIGNMENT, Tensor, lifetimes, plan
+
+METADATA = b"OfflineMemoryAllocation"
+VERSION, SUBGRAPH = 0, 0
+PLANNED_AT_RUN_TIME = -1
+
+
+def compact(content: bytes) -> bytes:
+    """Prepares an integer `.tflite` file for a microcontroller: with a memory plan, and without names of inner tensors.
+
+    It computes what it computed before, in every runtime.
+
+    Args:
+        content: of the file, as the converter makes it.
+
+    Raises:
+        InputError: where it is no `.tflite` file of one graph, or a float one.
+    """
+    import numpy as np
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = read_model(content)
+    check_integer(model)
+    (graph,) = model.subgraphs
+    outer = {*graph.inputs, *graph.outputs}
+    for index, tensor in enumerate(graph.tensors):
+        if index not in outer:
+            tensor.name = b""
+    activations = activations_of(model)
+    offsets = np.full(len(graph.tensors), PLANNED_AT_RUN_TIME, np.int32)
+    offsets[list(activations)] = plan(list(activations.values()))
+    _drop_metadata(model, lambda name: name != b"min_runtime_version")
+    header = np.array([VERSION, SUBGRAPH, len(offsets)], np.int32)
+    entry, buffer = schema.MetadataT(), schema.BufferT()
+    entry.name, entry.buffer = METADATA, len(model.buffers)
+    buffer.data = np.concatenate([header, offsets]).astype("<i4").view(np.uint8)
+    model.metadata.append(entry)
+    model.buffers.append(buffer)
+    return write_model(model)
+
+
+def without_plan(content: bytes) -> bytes:
+    """The file without its memory plan, which leaves the planning to TFLite Micro."""
+    model = read_model(content)
+    _drop_metadata(model, lambda name: name == METADATA)
+    return write_model(model)
+
+
+def _drop_metadata(model, is_dropped: Callable[[bytes], bool]) -> None:
+    dropped = [entry for entry in model.metadata or [] if is_dropped(entry.name)]
+    model.metadata = [entry for entry in model.metadata or [] if not is_dropped(entry.name)]
+    for entry in dropped:
+        model.buffers[entry.buffer].data = None
+    needed = 1 + max(user.buffer for user in (*model.metadata, *model.subgraphs[0].tensors))
+    del model.buffers[needed:]
+
+
+def check_integer(model) -> None:
+    """Raises `InputError` for a model with tensors that are no integers."""
+    from ai_edge_litert.schema_py_generated import TensorType
+
+    if any(t.type not in (TensorType.INT8, TensorType.UINT8, TensorType.INT32) for t in model.subgraphs[0].tensors):
+        raise InputError("a microcontroller needs an integer file, this one computes in float: export it as int8")
+
+
+def activations_of(model) -> dict[int, Tensor]:
+    """The activations of a model of one graph, by their number among its tensors."""
+    (graph,) = model.subgraphs
+    found = lifetimes(
+        [(operator.inputs, operator.outputs) for operator in graph.operators], graph.inputs, graph.outputs
+    )
+    return {index: Tensor(_bytes(graph.tensors[index]), *when) for index, when in found.items()}
+
+
+def read_model(content: bytes):
+    """A `.tflite` file as objects of its schema.
+
+    Raises:
+        InputError: where it is no `.tflite` file of one graph.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    try:
+        if content[4:8] != b"TFL3":
+            raise ValueError("it does not begin as one")
+        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+        if len(model.subgraphs) != 1:
+            raise ValueError(f"it has {len(model.subgraphs)} graphs")
+    except Exception as error:  # of flatbuffers, struct or NumPy, for damaged offsets
+        raise InputError(f"not a readable .tflite file ({str(error).splitlines()[0] or error!r})") from error
+    return model
+
+
+def write_model(model) -> bytes:
+    """The reverse, its buffers aligned as devices need them."""
+    import flatbuffers
+    import numpy as np
+    from ai_edge_litert import schema_py_generated as schema
+
+    class Aligned(schema.BufferT):
+        def Pack(self, builder):
+            data = None
+            if self.data is not None and len(self.data):
+                content = np.asarray(self.data, np.uint8).tobytes()
+                builder.StartVector(1, len(content), ALIGNMENT)
+                builder.head -= len(content)
+                builder.Bytes[builder.head : builder.head + len(content)] = content
+                data = builder.EndVector()
+            schema.BufferStart(builder)
+            if data is not None:
+                schema.BufferAddData(builder, data)
+            return schema.BufferEnd(builder)
+
+    for buffer in model.buffers:
+        buffer.__class__ = Aligned
+    builder = flatbuffers.Builder(2**16)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def _bytes(tensor) -> int:
+    from ai_edge_litert import schema_py_generated as schema
+
+    width = {schema.TensorType.INT8: 1, schema.TensorType.UINT8: 1, schema.TensorType.INT32: 4}[tensor.type]
+    return width * math.prod(int(n) for n in tensor.shape)

@@ -1,0 +1,339 @@
+"""`OptimallyDeepNetwork`: what a Keras user compiles and fits."""
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import keras
+
+from odn_keras.data.batches import Batches
+from odn_keras.errors import InputError
+from odn_keras.growing.averaging import training_samples
+from odn_keras.growing.checkpoint import Checkpoint
+from odn_keras.growing.depth_growth import DepthGrowth
+from odn_keras.growing.distillation import Distillation, check_teacher, trained_model
+from odn_keras.growing.growing_fit import GrowingFit
+from odn_keras.growing.precision import jit_compile
+from odn_keras.networks import builder
+from odn_keras.networks.architectures import NetworkSpec
+from odn_keras.prune import ChannelPruning
+
+IMPOSSIBLE_BESIDE_GROWTH = (
+    keras.callbacks.LearningRateScheduler,
+    keras.callbacks.ReduceLROnPlateau,
+)
+OF_WHAT_IS_COMPILED = (
+    "optimizer",
+    "loss",
+    "metrics",
+    "metrics_names",
+    "compiled",
+    "stop_training",
+    "get_compile_config",
+    "train_on_batch",
+    "test_on_batch",
+    "reset_metrics",
+    "get_metrics_result",
+)
+OWN = ("network", "spec", "_network", "_fitted", "_teacher", "_distillation", "_compile_arguments", "_trained")
+
+
+class OptimallyDeepNetwork:
+    """A residual classifier that finds its depth while it is trained.
+
+    It is compiled, fitted, evaluated and saved like a `keras.Model`, but is none itself: it holds one, which growing
+    replaces. Whatever is not defined here is the current network's own (`predict`, `summary`, `save`, `layers`, ...),
+    so a saved file is a plain network that loads without this package. With a `DepthGrowth` among the callbacks `fit`
+    grows the network, without one it trains it as it is.
+
+    Args:
+        backbone: `"resnet18"`, `"resnet34"` or `"resnet50"`.
+        input_shape: (height, width, channels), in pixels.
+        num_classes: number of classes; labels are 0 .. num_classes - 1.
+        width: channels of the stem.
+        stem_stride: 1, or 2 to quarter the activation memory.
+        depth: residual blocks to start with.
+        input_scale: what inputs are multiplied by first; the default expects raw pixels 0..255, use 1.0 for images
+            that are scaled already.
+        dtype: a Keras dtype policy; default: the global one. Not float16, which needs a scaled loss.
+        exits: depths at which a deeper network has a head of its own besides the one at its end, or `"all"`. Then the
+            network has several outputs, the shallowest first, all trained together; metrics are those of the end.
+        inner: channels of the blocks' inner layers, where they are others than the width says: see
+            `NetworkSpec.inner`.
+        stream: likewise the channels of the residual streams.
+        teacher: a classifier of the same images and classes, from which all outputs learn besides the labels; it is
+            frozen. Default: inner exits learn from the end.
+        distillation: how much is learned from whom; default: `Distillation()`.
+
+    Attributes:
+        network: the current network, a plain functional `keras.Model`; another one made by `odn_keras.build` or
+            `odn_keras.prune.compact` may be put in its place, and is compiled before it is fitted.
+        spec: its `NetworkSpec`.
+        trainable, stop_training: as of a `keras.Model`. Anything else is set on `network`, or given to `compile`.
+
+    Raises:
+        InputError: for a value out of range.
+    """
+
+    def __init__(
+        self,
+        backbone: str,
+        input_shape: tuple[int, int, int],
+        num_classes: int,
+        *,
+        width: int = 64,
+        stem_stride: int = 1,
+        depth: int = 1,
+        input_scale: float = 1 / 255,
+        dtype: str | None = None,
+        exits: Sequence[int] | Literal["all"] = (),
+        inner: Sequence[Sequence[int]] = (),
+        stream: Sequence[int] = (),
+        teacher: keras.Model | None = None,
+        distillation: Distillation | None = None,
+    ):
+        spec = NetworkSpec(backbone, input_shape, num_classes, width, stem_stride, input_scale)
+        depths = tuple(range(1, spec.max_depth + 1)) if exits == "all" else tuple(exits)
+        blocks = tuple(tuple(channels) for channels in inner)
+        self.spec = dataclasses.replace(spec, exits=depths, inner=blocks, stream=tuple(stream))
+        if keras.dtype_policies.get(dtype or keras.config.dtype_policy()).compute_dtype == "float16":
+            raise InputError("float16 needs a scaled loss, which is not supported: use mixed_bfloat16 or float32")
+        if teacher is not None:
+            check_teacher(teacher, self.spec.input_shape, num_classes)
+        self._teacher, self._distillation = teacher, distillation or Distillation()
+        self._trained = False  # by a growing fit, to its end
+        self.network = builder.build(self.spec, depth, dtype)
+
+    @property
+    def network(self) -> keras.Model:
+        return self._network
+
+    @network.setter
+    def network(self, network: keras.Model) -> None:
+        self._network = self._fitted = network  # the latter is what Keras fits
+        self._compile_arguments: dict[str, Any] | None = None
+
+    @property
+    def depth(self) -> int:
+        """Number of residual blocks of the current network."""
+        return builder.depth_of(self.network)
+
+    def __getattr__(self, name):
+        if name in OWN:  # not there yet: without this, a failed constructor would recurse
+            raise AttributeError(name)
+        return getattr(self._fitted if name in OF_WHAT_IS_COMPILED else self._network, name)
+
+    def __setattr__(self, name, value):
+        if name in OWN:
+            super().__setattr__(name, value)
+        elif name == "trainable":
+            self._network.trainable = value
+        elif name == "stop_training":
+            self._fitted.stop_training = value
+        else:
+            raise AttributeError(
+                f"{name} cannot be set on an OptimallyDeepNetwork, whose network is replaced as it grows: "
+                "give it to compile, or set it on .network where that is no longer grown"
+            )
+
+    def __call__(self, *args, **kwargs):
+        return self.network(*args, **kwargs)
+
+    def compile(self, optimizer="sgd", loss="sparse_categorical_crossentropy", **kwargs):
+        """As `keras.Model.compile`, with accuracy as the default metric and `jit_compile` as measurement favours.
+
+        Every stage of a growing `fit` gets a fresh copy of the optimizer, as it is when `fit` begins; while widths
+        shrink, the copy clips gradients to a global norm of 1 unless the optimizer clips them already. A constant
+        learning rate is taken as the peak of each stage's schedule (see `odn_keras.growing.schedules`); a
+        `LearningRateSchedule` is left alone and runs on across the stages. A setting that no copy would have is
+        refused by `fit`.
+        """
+        compile_arguments = {
+            "loss": loss,
+            "metrics": ["accuracy"],
+            "jit_compile": jit_compile(),
+            **kwargs,
+        }
+        self._fitted = trained_model(self.network, self._teacher, self._distillation)
+        self._fitted.compile(optimizer=optimizer, **compile_arguments)
+        self._compile_arguments = compile_arguments
+
+    def evaluate(self, *args, **kwargs):
+        """As `keras.Model.evaluate`; loss and metrics are those of the network's end, and the accuracy of each exit."""
+        return self._fitted.evaluate(*args, **kwargs)
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose="auto",
+        callbacks: Sequence[keras.callbacks.Callback] | keras.callbacks.Callback | None = None,
+        validation_split: float = 0.0,
+        validation_data=None,
+        *,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        **kwargs,
+    ) -> keras.callbacks.History:
+        """As `keras.Model.fit`; with a `DepthGrowth` callback the network grows.
+
+        Epoch numbers and the returned `History` run on across the stages, and the other callbacks see one training. The
+        history of an exit's accuracy is NaN for the epochs before there was the exit.
+        `epochs` is the budget of the whole run. Afterwards the network holds the weights of the best epoch. Each
+        stage has a fresh optimizer, whose `iterations` start at 0 again. With a `ChannelPruning` as well, the depth
+        that is found is pruned in a last cycle; network and `spec` are the compact ones from then on.
+
+        Raises:
+            InputError: without validation data after every epoch, where the monitored metric is not logged, with a
+                callback that cannot work beside growth: one that sets the learning rate, or `BackupAndRestore`; for
+                settings of the optimizer or the network that would be lost on the way, data that say neither how many
+                batches they have nor get `steps_per_epoch`, or an iterator that ends too early; a sparse loss
+                beside `Batches`; and where the `Checkpoint` is that of a complete training of this model.
+            TrainingDiverged: where the loss explodes or becomes NaN, and does so again from the epoch before at a tenth
+                of the learning rate; the best weights so far are restored.
+        """
+        callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks or [])
+        growths = [callback for callback in callbacks if isinstance(callback, DepthGrowth)]
+        checkpoints = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
+        prunings = [callback for callback in callbacks if isinstance(callback, ChannelPruning)]
+        data = {"x": x, "y": y, "batch_size": batch_size, "steps_per_epoch": steps_per_epoch, **kwargs}
+        data |= {"validation_data": validation_data, "validation_split": validation_split}
+        if isinstance(x, Batches):
+            data.setdefault("shuffle", False)  # they shuffle the images, and are prepared in their order
+            if self._compile_arguments is not None:
+                _check_takes_probabilities(self._compile_arguments["loss"])
+        if not growths:
+            with _resting_after(x):
+                return self._fitted.fit(
+                    **data, epochs=epochs, initial_epoch=initial_epoch, callbacks=callbacks, verbose=verbose
+                )
+        if max(len(growths), len(checkpoints), len(prunings)) > 1:
+            raise InputError(
+                "fit takes one DepthGrowth and at most one Checkpoint and one ChannelPruning, "
+                f"got {len(growths)}, {len(checkpoints)} and {len(prunings)}"
+            )
+        if self._compile_arguments is None:
+            raise InputError("compile the model before fit")
+        if validation_data is None and not validation_split:
+            raise InputError("DepthGrowth compares validation accuracy with the target: give fit validation_data")
+        if _is_endless(validation_data) and not kwargs.get("validation_steps"):
+            raise InputError(
+                f"give fit validation_steps, or validation data that can be read after every epoch: how many batches "
+                f"this {type(validation_data).__name__} has is unknown"
+            )
+        if kwargs.get("validation_freq", 1) != 1:
+            raise InputError(
+                f"DepthGrowth decides after every epoch: validation_freq must be 1, got {kwargs['validation_freq']}"
+            )
+        for callback in callbacks:
+            if isinstance(callback, IMPOSSIBLE_BESIDE_GROWTH):
+                raise InputError(
+                    f"{type(callback).__name__} cannot work beside DepthGrowth, which sets the learning rate "
+                    "and replaces the network: leave it out"
+                )
+            if isinstance(callback, keras.callbacks.BackupAndRestore):
+                raise InputError(
+                    "BackupAndRestore cannot work beside DepthGrowth, which replaces the network: "
+                    "take odn_keras.Checkpoint"
+                )
+        if epochs <= initial_epoch:
+            raise InputError(f"epochs must be more than initial_epoch, got {epochs} and {initial_epoch}")
+
+        _check_plain(self.network)
+        growing = GrowingFit(
+            network=self.network,
+            spec=self.spec,
+            compile_arguments=self._compile_arguments,
+            optimizer=self._fitted.optimizer,
+            growth=growths[0],
+            checkpoint=checkpoints[0] if checkpoints else None,
+            callbacks=[callback for callback in callbacks if callback not in (*growths, *checkpoints, *prunings)],
+            data=data,
+            steps=steps_per_epoch or _count_steps(x, batch_size, validation_split),
+            initial_epoch=initial_epoch,
+            epochs=epochs,
+            verbose=1 if verbose == "auto" else verbose,
+            teacher=self._teacher,
+            distillation=self._distillation,
+            pruning=prunings[0] if prunings else None,
+            trained_before=self._trained,
+            changed=self._hold,
+        )
+        with _resting_after(x):
+            history = growing.run()
+        self._trained = True
+        return history
+
+    def _hold(self, network: keras.Model, fitted: keras.Model, spec: NetworkSpec) -> None:
+        self._network, self._fitted, self.spec = network, fitted, spec
+
+
+@contextlib.contextmanager
+def _resting_after(x) -> Iterator[None]:
+    """Context manager: batches that are prepared in threads leave none behind, on whatever way the block ends."""
+    try:
+        yield
+    finally:
+        if isinstance(x, Batches):
+            x.rest()
+
+
+def _check_plain(network: keras.Model) -> None:
+    """Refuses what a growing fit, which trains all layers and builds networks anew, would undo."""
+    for layer in network.layers:
+        if layer.weights and not (layer.trainable and network.trainable):
+            raise InputError(
+                f"layer {layer.name} is frozen, and a growing fit trains every layer: "
+                "set trainable = True, or fit without DepthGrowth"
+            )
+        for variable in layer.trainable_weights:
+            if variable.regularizer is not None or variable.constraint is not None:
+                raise InputError(
+                    f"{variable.path} has a regularizer or constraint, which deeper networks would not have: "
+                    "take weight_decay of the optimizer, or fit without DepthGrowth"
+                )
+
+
+def _check_takes_probabilities(loss) -> None:
+    """Refuses a loss of class numbers beside batches of one-hot, smoothed or mixed labels."""
+    name = loss if isinstance(loss, str) else getattr(loss, "name", getattr(loss, "__name__", ""))
+    if "sparse" in str(name).lower():
+        raise InputError(
+            f"Batches have one probability for each class as labels, and the loss {name} takes class numbers: "
+            'compile with loss="categorical_crossentropy"'
+        )
+
+
+def _is_endless(data) -> bool:
+    """Whether the data can be read only once or do not say where they end."""
+    if isinstance(data, keras.utils.PyDataset):
+        return _batches_of(data) is None
+    return hasattr(data, "__next__") or (hasattr(data, "cardinality") and int(data.cardinality()) == -1)
+
+
+def _batches_of(data: keras.utils.PyDataset) -> int | None:
+    try:
+        return data.num_batches
+    except NotImplementedError:
+        return None
+
+
+def _count_steps(x, batch_size: int | None, validation_split: float) -> int:
+    """Training steps of one epoch, as Keras will make them."""
+    if _is_endless(x):
+        raise InputError(
+            f"give fit steps_per_epoch: how many batches an epoch of this {type(x).__name__} has is unknown"
+        )
+    if isinstance(x, keras.utils.PyDataset):
+        return x.num_batches
+    arrays = keras.tree.flatten(x)
+    if hasattr(arrays[0], "shape"):
+        return math.ceil(training_samples(arrays[0].shape[0], validation_split) / (batch_size or 32))
+    try:
+        return len(x)
+    except TypeError:  # a dataset that does not know its length: one pass tells
+        return sum(1 for _ in x)

@@ -1,0 +1,242 @@
+"""Spec and depth -> a plain functional `keras.Model`; a model -> the same model one block deeper.
+
+Layers are named by their place (`stem_conv`, `block3_conv1`, `head`, ...), and weights travel between networks by
+these names.
+"""
+
+import dataclasses
+import os
+import warnings
+
+import keras
+from keras import layers
+
+from odn_keras.errors import InputError
+from odn_keras.networks import copying
+from odn_keras.networks.architectures import NetworkSpec
+from odn_keras.networks.elastic import ElasticWidth
+from odn_keras.networks.normalization import BatchNormalization
+
+HEAD = "head"
+EXIT = "block{}_exit"  # the head at an inner depth
+
+
+def build(spec: NetworkSpec, depth: int, dtype: str | None = None, *, elastic: bool = False) -> keras.Model:
+    """Builds the network of the given depth.
+
+    Args:
+        spec: the architecture.
+        depth: number of residual blocks, 1 to `spec.max_depth`.
+        dtype: a Keras dtype policy such as `"mixed_bfloat16"`; default: the global one.
+        elastic: whether the blocks' inner layers can leave channels out (see `odn_keras.networks.elastic`).
+
+    Returns:
+        A functional model: images of shape (batch, *spec.input_shape) -> class probabilities (batch, num_classes),
+        always float32. With `spec.exits` before its end it has a list of such outputs, the shallowest first.
+
+    Raises:
+        InputError: where the backbone has no such depth.
+
+    >>> spec = NetworkSpec("resnet18", input_shape=(28, 28, 1), num_classes=10)
+    >>> build(spec, depth=2).count_params()
+    149962
+    """
+    spec.check_depth(depth)
+    dtype = dtype or keras.config.dtype_policy().name
+    inputs = keras.Input(spec.input_shape, name="image", dtype="float32")
+    x = layers.Rescaling(spec.input_scale, name="rescaling", dtype=dtype)(inputs)
+    x = _conv_bn(x, spec.out_channels(0), 3, spec.stem_stride, "stem", "", dtype)
+    x = layers.ReLU(name="stem_relu", dtype=dtype)(x)
+    exits = []
+    for index in range(1, depth + 1):
+        x = _residual_block(x, spec, index, dtype, elastic)
+        if index in spec.exits_before(depth):
+            exits.append(_classify(x, spec.num_classes, f"block{index}_exit_pool", EXIT.format(index), dtype))
+    end = _classify(x, spec.num_classes, "pool", HEAD, dtype)
+    return keras.Model(inputs, [*exits, end] if exits else end, name=f"{spec.backbone}_depth{depth}")
+
+
+def load(path: str | os.PathLike) -> keras.Model:
+    """Loads the network of a `.keras` file, whichever backend saved it, without optimizer.
+
+    Keras's safe mode: no code that the file may hold is run.
+
+    Raises:
+        InputError: where there is no such file, or it cannot be read.
+    """
+    path = os.path.expanduser(path)
+    if not os.path.isfile(path):
+        raise InputError(f"no such file: {path}")
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Skipping")  # a layer whose weights the file lacks
+            return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # of Keras, zipfile, json or HDF5
+        reason = str(error).strip().splitlines()
+        if reason and "Could not locate" in reason[0]:
+            raise InputError(
+                f"{path} holds a class or function of its own ({reason[0].split('. ')[0]}): only Python code that has "
+                "imported it can load the network; export from there, with odn_keras.export_tflite"
+            ) from error
+        raise InputError(f"{path} is not a readable .keras file ({reason[0][:200] if reason else error!r})") from error
+
+
+def deepen(network: keras.Model, spec: NetworkSpec, *, freeze_prefix: bool = True) -> tuple[keras.Model, list[str]]:
+    """Builds the network one block deeper and carries every weight over that has a place there.
+
+    Args:
+        network: a network made by `build` from the same spec, left unchanged.
+        spec: the architecture.
+        freeze_prefix: whether stem and earlier blocks are frozen: not trained, BatchNorm in inference mode.
+
+    Returns:
+        The deeper network, and the names of its layers that start fresh: those of the new block, and the head where
+        its input is wider than before.
+
+    Raises:
+        InputError: where the backbone ends here.
+    """
+    depth = depth_of(network)
+    deeper = build(spec, depth + 1, dtype=network.get_layer("stem_conv").dtype_policy.name)
+    fresh = transfer_weights(network, deeper)
+    exit = EXIT.format(depth)
+    if exit in fresh:  # the end of before
+        deeper.get_layer(exit).set_weights(network.get_layer(HEAD).get_weights())
+        fresh.remove(exit)
+    set_frozen(deeper, depth if freeze_prefix else None)
+    return deeper, fresh
+
+
+def depth_of(network: keras.Model) -> int:
+    """Number of residual blocks of a network made by `build`."""
+    return max((_block_index(layer.name) for layer in network.layers), default=0)
+
+
+def set_frozen(network: keras.Model, depth: int | None) -> None:
+    """Freezes the stem and the first `depth` blocks with their exits, thaws the rest; `None` thaws everything.
+
+    A frozen layer is not trained and its BatchNorm uses its moving statistics, also in training. The network must be
+    compiled (again) for this to take effect.
+    """
+    for layer in network.layers:
+        in_prefix = layer.name.startswith("stem_") or 0 < _block_index(layer.name) <= (depth or 0)
+        layer.trainable = depth is None or not in_prefix
+
+
+def transfer_weights(source: keras.Model, target: keras.Model) -> list[str]:
+    """Copies the weights of layers of equal name and shape, BatchNorm statistics included.
+
+    Returns:
+        The names of the layers of `target` that have weights and received none.
+    """
+    origins = {layer.name: layer for layer in source.layers}
+    fresh = []
+    for layer in target.layers:
+        if not layer.weights:
+            continue
+        origin = origins.get(layer.name)
+        if origin and [w.shape for w in origin.weights] == [w.shape for w in layer.weights]:
+            layer.set_weights(origin.get_weights())
+        else:
+            fresh.append(layer.name)
+    return fresh
+
+
+def spec_of(network: keras.Model, spec: NetworkSpec) -> NetworkSpec:
+    """The architecture of a network made by `build`, wherever channels may have been left out of it since.
+
+    Args:
+        network: whose layers have the names that `build` gives them.
+        spec: what it was built from.
+
+    Returns:
+        The spec with the channels that the network has: `build` makes the same network of it, and deeper ones, whose
+        further blocks are as in the spec given. That is the same spec where nothing is missing.
+    """
+
+    def channels(layer: str) -> int:
+        return network.get_layer(layer).output.shape[-1]
+
+    numbers = range(1, depth_of(network) + 1)
+    inner = tuple(
+        tuple(channels(f"block{number}_conv{layer}") for layer in range(1, len(spec.convolutions(number))))
+        for number in numbers
+    )
+    stream = (channels("stem_conv"), *(channels(f"block{n}_shortcut_conv") for n in numbers if spec.projects(n)))
+    streams = (spec.out_channels(0), *(spec.out_channels(number) for number in numbers if spec.projects(number)))
+    if inner == tuple(spec.inner_channels(number) for number in numbers) and stream == streams:
+        return spec
+    return dataclasses.replace(
+        spec, inner=(*inner, *spec.inner[len(inner) :]), stream=(*stream, *spec.stream[len(stream) :])
+    )
+
+
+def at_exit(network: keras.Model, spec: NetworkSpec, depth: int) -> keras.Model:
+    """The network up to one of its exits, or to its end, cut out: a copy with a single output.
+
+    Args:
+        network: a network made by `build` from the spec, left unchanged.
+        spec: the architecture.
+        depth: of the exit.
+
+    Raises:
+        InputError: where it has no exit there.
+    """
+    exits = (*spec.exits_before(depth_of(network)), depth_of(network))
+    if depth not in exits:
+        raise InputError(f"the network has exits at {', '.join(map(str, exits))}, none at {depth}")
+    dtype = network.get_layer("stem_conv").dtype_policy.name
+    shorter = build(dataclasses.replace(spec_of(network, spec), exits=()), depth, dtype)
+    transfer_weights(network, shorter)
+    if depth != exits[-1]:
+        shorter.get_layer(HEAD).set_weights(network.get_layer(EXIT.format(depth)).get_weights())
+    return shorter
+
+
+def with_dtype(network: keras.Model, dtype: str) -> keras.Model:
+    """A copy of a functional network in plain Keras layers, under another dtype policy, with equal weights and state.
+
+    Raises:
+        InputError: where it cannot be copied (see `odn_keras.networks.copying`).
+    """
+    return copying.copy(network, dtype)
+
+
+def _block_index(layer_name: str) -> int:
+    place = layer_name.split("_")[0]
+    return int(place.removeprefix("block")) if place.startswith("block") else 0
+
+
+def _conv_bn(x, filters: int, kernel: int, stride: int, place: str, which: str, dtype: str):
+    x = layers.Conv2D(
+        filters,
+        kernel,
+        strides=stride,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        data_format="channels_last",
+        name=f"{place}_conv{which}",
+        dtype=dtype,
+    )(x)
+    return BatchNormalization(axis=-1, momentum=0.9, epsilon=1e-5, name=f"{place}_bn{which}", dtype=dtype)(x)
+
+
+def _classify(x, classes: int, pool: str, head: str, dtype: str):
+    x = layers.GlobalAveragePooling2D(data_format="channels_last", name=pool, dtype=dtype)(x)
+    return layers.Dense(classes, activation="softmax", name=head, dtype="float32")(x)
+
+
+def _residual_block(x, spec: NetworkSpec, number: int, dtype: str, elastic: bool):
+    place, stride, convolutions = f"block{number}", spec.blocks[number - 1].stride, spec.convolutions(number)
+    shortcut = x
+    if spec.projects(number):
+        shortcut = _conv_bn(x, spec.out_channels(number), 1, stride, f"{place}_shortcut", "", dtype)
+    for layer, (kernel, filters, stride) in enumerate(convolutions, start=1):
+        if layer > 1:
+            x = layers.ReLU(name=f"{place}_relu{layer - 1}", dtype=dtype)(x)
+            if elastic:
+                x = ElasticWidth(name=f"{place}_elastic{layer - 1}", dtype=dtype)(x)
+        x = _conv_bn(x, filters, kernel, stride, place, str(layer), dtype)
+    x = layers.Add(name=f"{place}_add", dtype=dtype)([x, shortcut])
+    return layers.ReLU(name=f"{place}_relu", dtype=dtype)(x)

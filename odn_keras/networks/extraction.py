@@ -1,0 +1,69 @@
+"""Smaller networks inside a large one: channels ordered by importance, and what is kept cut out."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+from odn_keras.errors import InputError
+from odn_keras.networks import builder
+from odn_keras.networks.architectures import NetworkSpec
+
+
+def sort_channels(network: keras.Model, spec: NetworkSpec) -> None:
+    """Puts the inner channels of every block in the order of their importance, the most important first.
+
+    The network computes what it did. A channel is the more important the larger its output, as its BatchNorm's scale
+    and offset tell, and the larger the weights that read it.
+
+    Args:
+        network: made by `odn_keras.build` from the spec; changed in place.
+        spec: the architecture.
+    """
+    for number in range(1, builder.depth_of(network) + 1):
+        for before, norm, after in _inner_layers(network, spec, number):
+            kernel, reads = before.get_weights()[0], after.get_weights()[0]
+            statistics = norm.get_weights()
+            importance = np.hypot(statistics[0], statistics[1]) * np.abs(reads).sum(axis=(0, 1, 3))
+            order = np.argsort(-importance, kind="stable")
+            before.set_weights([kernel[..., order]])
+            norm.set_weights([values[order] for values in statistics])
+            after.set_weights([reads[:, :, order]])
+
+
+def cut_out(network: keras.Model, spec: NetworkSpec, depth: int, inner: tuple[tuple[int, ...], ...]) -> keras.Model:
+    """The network up to one of its exits, with the first channels only of its blocks' inner layers.
+
+    Args:
+        network: made by `odn_keras.build` from the spec, left unchanged.
+        spec: the architecture.
+        depth: of the exit, or the network's own.
+        inner: for each block how many inner channels are kept (see `NetworkSpec.inner`).
+
+    Returns:
+        A plain network of one output. Its BatchNorm statistics are those of the large network: see
+        `odn_keras.growing.averaging.recalibrate`.
+
+    Raises:
+        InputError: where the network has no exit there, or more channels are wanted than there are.
+    """
+    whole = builder.at_exit(network, spec, depth)
+    smaller = dataclasses.replace(spec, exits=(), inner=inner)
+    cut = builder.build(smaller, depth, whole.get_layer("stem_conv").dtype_policy.name)
+    for layer in cut.layers:
+        if layer.weights:
+            kept = []
+            for values, weight in zip(whole.get_layer(layer.name).get_weights(), layer.weights, strict=True):
+                if any(wanted > there for wanted, there in zip(weight.shape, values.shape, strict=True)):
+                    raise InputError(f"{layer.name} has weights of {values.shape}, fewer than {tuple(weight.shape)}")
+                kept.append(values[tuple(slice(size) for size in weight.shape)])
+            layer.set_weights(kept)
+    return cut
+
+
+def _inner_layers(network: keras.Model, spec: NetworkSpec, number: int) -> Iterator[tuple]:
+    """For each inner layer of a block: its convolution, its BatchNorm and the convolution that reads it."""
+    for layer in range(1, len(spec.convolutions(number))):
+        names = f"conv{layer}", f"bn{layer}", f"conv{layer + 1}"
+        yield tuple(network.get_layer(f"block{number}_{name}") for name in names)

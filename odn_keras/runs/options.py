@@ -1,0 +1,249 @@
+"""The options of a run, each defined once: name, default, allowed values and help, for Python and the command line."""
+
+import dataclasses
+import math
+import numbers
+import os
+import types
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from odn_keras.data.presets import PRESETS
+from odn_keras.data.resizing import RESIZES, STRETCH, write_size
+from odn_keras.errors import InputError
+from odn_keras.networks.architectures import BACKBONES, NetworkSpec
+from odn_keras.networks.footprint import parse_bytes
+
+FREE_TO_CHANGE = ("data_dir", "in_memory")  # where a run finds things, not what it does
+PATHS = ("dataset", "data_dir", "teacher")  # in which ~ is the home folder
+TARGET_ACCURACY = 0.98
+
+
+def _option(default: Any, text: str, *, choices=None, least=None, above=None, most=None, below=None) -> Any:
+    bounds = {"least": least, "above": above, "most": most, "below": below}
+    return dataclasses.field(default=default, metadata={"help": text, "choices": choices, **bounds})
+
+
+_BOUNDS = {
+    "least": (lambda value, bound: value >= bound, "at least"),
+    "above": (lambda value, bound: value > bound, "above"),
+    "most": (lambda value, bound: value <= bound, "at most"),
+    "below": (lambda value, bound: value < bound, "below"),
+}
+
+
+_TYPES: dict[type, tuple[Any, str]] = {
+    str: (str, "text"),
+    bool: (bool, "true or false"),
+    int: (numbers.Integral, "a whole number"),
+    float: (numbers.Real, "a number"),
+}
+
+
+def kind_of(option: dataclasses.Field) -> type:
+    """What the values of an option are, besides `None`: str, bool, int or float."""
+    return next(kind for kind in get_args(option.type) or (option.type,) if kind is not types.NoneType)
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which images; the arguments of `odn_keras.load_dataset`.
+
+    Raises:
+        InputError: for a value out of range.
+    """
+
+    dataset: str = _option("digits", "digits, a TFDS name (or svhn, emnist), a folder of images, or an .npz file.")
+    data_dir: str | None = _option(None, "Where TensorFlow Datasets keeps its data; default: its own place.")
+    image_size: str | None = _option(
+        None, "Resize the images of a folder or TFDS set to so many pixels: 96 for a square, 96x64 for height x width."
+    )
+    resize: str = _option(
+        STRETCH,
+        "How: stretch changes the proportions, crop takes the middle, pad adds black borders.",
+        choices=RESIZES,
+    )
+    grayscale: bool = _option(False, "Read the images of a folder or TFDS set as one channel.")
+    validation_images: int | None = _option(
+        None, "Training images set aside to choose by; default: a sixth, at most 10,000.", least=1
+    )
+    train_images: int | None = _option(None, "Train on only so many images.", least=1)
+    in_memory: bool | None = _option(
+        None,
+        "Hold the images in memory; default: where they take at most half of the free memory, else they are spooled "
+        "to disk: beside the run while it is trained, else in the system's temporary folder (TMPDIR).",
+    )
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name == "image_size":
+                value = write_size(value)
+            if isinstance(value, os.PathLike):
+                value = os.fspath(value)
+            if field.name in PATHS and isinstance(value, str):
+                value = os.path.expanduser(value)
+            self._check(field, value)
+            object.__setattr__(self, field.name, value if value is None else kind_of(field)(value))
+
+    @staticmethod
+    def _check(field: dataclasses.Field, value: Any) -> None:
+        if value is None and (field.default is None or type(None) in get_args(field.type)):
+            return
+        kind, words = _TYPES[kind_of(field)]
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise InputError(f"{field.name} must be {words}, got {value!r}")
+        choices = field.metadata["choices"]
+        if choices and value not in choices:
+            raise InputError(f"{field.name} must be one of {', '.join(map(str, choices))}, got {value!r}")
+        if kind is numbers.Real and not math.isfinite(value):
+            raise InputError(f"{field.name} must be a finite number, got {value}")
+        for bound, (holds, words) in _BOUNDS.items():
+            limit = field.metadata[bound]
+            if limit is not None and not holds(value, limit):
+                percent = bound in ("most", "below") and limit == 1 and 2 <= value <= 100
+                hint = f": as a fraction, {value:g} % is {value / 100:g}" if percent else ""
+                raise InputError(f"{field.name} must be {words} {limit}, got {value}{hint}")
+
+
+@dataclass(frozen=True)
+class RunOptions(DataOptions):
+    """What `odn_keras.run` takes and `python -m odn_keras.train` has flags for.
+
+    Raises:
+        InputError: for a value out of range.
+    """
+
+    backbone: str = _option("resnet18", "The network that is grown towards.", choices=tuple(BACKBONES))
+    width: int = _option(64, "Channels of the stem; the stages have 1, 2, 4 and 8 times as many.", least=1, most=1024)
+    stem_stride: int = _option(1, "Stride of the stem; 2 quarters the activation memory.", choices=(1, 2))
+
+    target_accuracy: float | None = _option(
+        None,
+        f"Validation accuracy to reach; default: {TARGET_ACCURACY}, with --depth none.",
+        above=0,
+        most=1,
+    )
+    depth: int | None = _option(None, "Train the network of this depth and no other, instead of growing one.")
+    max_depth: int | None = _option(None, "Deepest network tried; default: the whole backbone.")
+    max_flash: str | None = _option(
+        None, "Bytes the int8 file may have, as 256KB: the network grows no deeper, and is made smaller if need be."
+    )
+    max_arena: str | None = _option(None, "Bytes of working memory it may need in TFLite Micro; likewise.")
+    epochs: int = _option(60, "Epochs of the whole run, at most.", least=1)
+    cycle_epochs: int | None = _option(
+        None,
+        "Length of the learning-rate cycle, of which a deeper network leaves out what others made up for; default: "
+        "a third of --epochs less --shrink_epochs, with --depth all of these, or half of them with --prune.",
+        least=1,
+    )
+    freeze: str = _option(
+        "none",
+        "prefix: only the newest block and the head are trained in the first twentieth of a cycle after an expansion; "
+        "none: all.",
+        choices=("prefix", "none"),
+    )
+    slack: float = _option(
+        0.5, "How far forecasts are doubted, in deviations; 0 leaves a depth soonest.", least=0
+    )
+
+    exits: str | None = _option(
+        None,
+        "Depths that have a head of their own besides the network's end, as 2,4,6, or all: smaller networks for "
+        "odn_keras.specialize.",
+    )
+    shrink_epochs: int = _option(
+        0, "Of --epochs, how many at the end train smaller widths of the blocks too, for odn_keras.specialize.", least=0
+    )
+    prune: float = _option(
+        0.0, "Fraction of the parameters to remove from the network found, by whole channels.", least=0, below=1
+    )
+    prune_streams: bool = _option(False, "Let --prune remove channels of residual streams too, besides inner ones.")
+    teacher: str | None = _option(None, "A .keras classifier of the same images and classes to learn from as well.")
+    alpha: float = _option(0.5, "Weight of the teacher's probabilities, for exits those of the end.", least=0, most=1)
+    temperature: float = _option(2.0, "What both sides' logits are divided by for that.", above=0)
+    exit_weight: float = _option(0.3, "Weight of every inner exit's loss, where that of the end counts 1.", above=0)
+
+    batch_size: int = _option(128, "Images of a training step.", least=1)
+    learning_rate: float = _option(0.1, "Peak learning rate of SGD with Nesterov momentum 0.9.", above=0)
+    weight_decay: float = _option(0.005, "Decoupled weight decay (each step: times the learning rate).", least=0)
+    label_smoothing: float | None = _option(
+        None, "Probability spread over all classes; default: as --augment says.", least=0, below=1
+    )
+    augment: str = _option(
+        "none",
+        "Random changes of the training images; the options below override single ones. Digits and letters are never "
+        "mirrored.",
+        choices=tuple(PRESETS),
+    )
+    shift: float | None = _option(None, "Augmentation: largest shift, in pixels.", least=0)
+    rotate: float | None = _option(None, "Augmentation: largest rotation, in degrees.", least=0, most=180)
+    zoom: float | None = _option(None, "Augmentation: largest relative change of size.", least=0, below=1)
+    flip: bool | None = _option(None, "Augmentation: mirror left and right.")
+    brightness: float | None = _option(None, "Augmentation: largest relative change of brightness.", least=0, most=1)
+    contrast: float | None = _option(None, "Augmentation: largest relative change of contrast.", least=0, most=1)
+    saturation: float | None = _option(None, "Augmentation: largest relative change of saturation.", least=0, most=1)
+    hue: float | None = _option(None, "Augmentation: largest turn of the colours, in degrees.", least=0, most=180)
+    erase: float | None = _option(
+        None, "Augmentation: largest part of the area that is erased, in half of the images.", least=0, most=1
+    )
+    mixup: float | None = _option(None, "Augmentation: alpha of mix-up, which blends two images.", least=0)
+    cutmix: float | None = _option(None, "Augmentation: alpha of cut-mix, which pastes a part of another.", least=0)
+    seed: int = _option(0, "Of initial weights, shuffling and augmentation.", least=0, most=2**32 - 1)
+    precision: str = _option(
+        "auto",
+        "auto: mixed_bfloat16 on TensorFlow and a CPU with such instructions, else float32.",
+        choices=("auto", "float32", "mixed_bfloat16"),
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        for limit in (self.max_flash, self.max_arena):
+            if limit is not None:
+                parse_bytes(limit)
+        for depth in (self.depth, self.max_depth):
+            if depth is not None:
+                NetworkSpec(self.backbone, (1, 1, 1), num_classes=2).check_depth(depth)
+        if self.depth is not None and self.max_depth not in (None, self.depth):
+            raise InputError(f"depth is the only one that is trained, so leave max_depth ({self.max_depth}) out")
+        if self.target_accuracy is None and self.depth is None:
+            object.__setattr__(self, "target_accuracy", TARGET_ACCURACY)
+        for depth in self.exit_depths:
+            if not 1 <= depth <= self._deepest:
+                raise InputError(f"exits must be depths from 1 to {self._deepest}, the deepest tried, got {depth}")
+        if self.shrink_epochs >= self.epochs:
+            raise InputError(f"shrink_epochs ({self.shrink_epochs}) must be less than epochs ({self.epochs})")
+        growing = self.epochs - self.shrink_epochs
+        if self.cycle_epochs is not None and self.cycle_epochs > growing:
+            without = f" without shrink_epochs ({growing})" if self.shrink_epochs else f" ({growing})"
+            raise InputError(f"cycle_epochs ({self.cycle_epochs}) must be at most epochs{without}")
+        cycle = self.first_cycle
+        if self.prune and 2 * cycle > growing:
+            raise InputError(
+                f"prune needs a second cycle: cycle_epochs ({cycle}) must be at most half of the epochs ({growing})"
+            )
+        if self.prune_streams and not self.prune:
+            raise InputError("prune_streams says what prune may remove: give prune as well")
+
+    @property
+    def exit_depths(self) -> tuple[int, ...]:
+        """The depths that `exits` lists."""
+        if self.exits is None:
+            return ()
+        if self.exits == "all":
+            return tuple(range(1, self._deepest + 1))
+        try:
+            return tuple(int(depth) for depth in self.exits.split(","))
+        except ValueError:
+            raise InputError(f"exits must be depths such as 2,4,6, or all, got {self.exits!r}") from None
+
+    @property
+    def first_cycle(self) -> int:
+        """Epochs of the first learning-rate cycle: `cycle_epochs`, or its default."""
+        growing = self.epochs - self.shrink_epochs
+        usual = -(-growing // 3) if self.depth is None else max(1, growing // 2) if self.prune else growing
+        return self.cycle_epochs or usual
+
+    @property
+    def _deepest(self) -> int:
+        return self.depth or self.max_depth or len(BACKBONES[self.backbone])

@@ -1,0 +1,120 @@
+"""What a run is about to do, printed before it trains: its images, its network, what a device would need, its goal."""
+
+import time
+
+import keras
+import numpy as np
+
+from odn_keras.data.datasets import Dataset
+from odn_keras.networks import footprint
+from odn_keras.networks.architectures import NetworkSpec
+from odn_keras.runs.options import RunOptions
+
+MOST_ROWS = 20  # classes listed one by one
+NAME_WIDTH = 24
+TIMED_STEPS = 10
+SPLITS = ("train", "validation", "test")
+
+
+def describe_data(dataset: Dataset) -> str:
+    """Size, channels and number of the images, in all and of each class and split; a table for a person.
+
+    With more than 20 classes it has a row for the smallest, the median and the largest of them.
+    """
+    height, width, channels = dataset.input_shape
+    counts = np.array([np.bincount(getattr(dataset, split)[1], minlength=dataset.num_classes) for split in SPLITS])
+    colours = "1 channel (grey)" if channels == 1 else f"{channels} channels"
+    lines = [f"{dataset.name}: {dataset.num_classes} classes of {height}x{width} pixels, {colours}"]
+    lines.append(_row("images", *SPLITS))
+    if dataset.num_classes <= MOST_ROWS:
+        lines += [_row(name, *numbers) for name, numbers in zip(dataset.class_names, counts.T, strict=True)]
+    else:
+        order = np.argsort(counts.sum(axis=0), kind="stable")
+        for which, place in (("smallest", 0), ("median", len(order) // 2), ("largest", -1)):
+            chosen = order[place]
+            lines.append(_row(f"{which} class: {dataset.class_names[chosen]}", *counts[:, chosen]))
+    lines.append(_row("all", *counts.sum(axis=1)))
+    return "\n".join(lines)
+
+
+def describe_network(asked: RunOptions, options: RunOptions, spec: NetworkSpec) -> str:
+    """The networks that the run may end with, and what the shallowest and the deepest would take of a device.
+
+    Args:
+        asked: the options as given.
+        options: the same after a budget has made the network smaller, if there is one.
+        spec: the architecture of `options`.
+    """
+    first, deepest = options.depth or 1, options.depth or options.max_depth or spec.max_depth
+    depths = f"depth {first}" if first == deepest else f"depth {first} to {deepest}"
+    lines = [f"{spec.backbone} of width {spec.width}, stem stride {spec.stem_stride}, {depths} of {spec.max_depth}"]
+    if changes := budget_changes(asked, options):
+        lines.append(f"  the budget asks for a smaller network: {changes}")
+    lines.append(f"  {'predicted':<10}{'flash, bytes':>16}{'arena, bytes':>16}{'MACs an image':>18}")
+    for depth in dict.fromkeys((first, deepest)):
+        sizes = footprint.flash_bytes(spec, depth), footprint.arena_bytes(spec, depth), footprint.macs(spec, depth)
+        lines.append(f"  {f'depth {depth}':<10}{sizes[0]:>16,}{sizes[1]:>16,}{sizes[2]:>18,}")
+    return "\n".join(lines)
+
+
+def budget_changes(asked: RunOptions, options: RunOptions) -> str:
+    """What a budget has changed of the network asked for, in words; empty where nothing.
+
+    >>> from dataclasses import replace
+    >>> budget_changes(RunOptions(), replace(RunOptions(), width=12, stem_stride=2, max_depth=3))
+    'width 12 instead of 64, stem stride 2 instead of 1, at most depth 3'
+    """
+    changes = [
+        f"{name} {now} instead of {before}"
+        for name, before, now in (
+            ("width", asked.width, options.width),
+            ("stem stride", asked.stem_stride, options.stem_stride),
+        )
+        if now != before
+    ]
+    if options.max_depth != asked.max_depth:
+        changes.append(f"at most depth {options.max_depth}")
+    return ", ".join(changes)
+
+
+def describe_goal(options: RunOptions, steps: int, dtype: str) -> str:
+    """Target, length and set-up of the training.
+
+    Args:
+        options: of the run.
+        steps: training steps of an epoch.
+        dtype: the Keras dtype policy.
+    """
+    goal = "no target" if options.target_accuracy is None else f"target: validation accuracy {options.target_accuracy}"
+    return (
+        f"{goal}; at most {options.epochs} epochs of {steps:,} steps of {options.batch_size} images, "
+        f"{keras.backend.backend()}, {dtype}"
+    )
+
+
+class EpochEstimate(keras.callbacks.Callback):
+    """Prints, some steps into the training, how long an epoch will take at the depth that it begins with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._began: float | None = None
+        self._first = 0
+        self._printed = False
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self._printed:
+            return
+        if self._began is None:  # the first step traces and compiles
+            self._began, self._first = time.perf_counter(), batch
+        elif batch - self._first >= TIMED_STEPS:
+            seconds = (time.perf_counter() - self._began) / (batch - self._first) * self.params["steps"]
+            print(f"\nan epoch takes about {seconds:.0f} s at this depth", flush=True)
+            self._printed = True
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._printed = True  # fewer steps than that: the epoch itself shows it
+
+
+def _row(name: str, *numbers) -> str:
+    shown = name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 1]}…"
+    return f"  {shown:<{NAME_WIDTH}}" + "".join(f"{n if isinstance(n, str) else f'{n:,}':>12}" for n in numbers)

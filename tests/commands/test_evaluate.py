@@ -1,0 +1,140 @@
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from odn_keras import NetworkSpec, build, evaluate, export_tflite
+
+MODELS = pathlib.Path(__file__).parents[2] / "tflite_models"
+
+
+def test_accuracy_latency_and_size_are_told_and_written(run_command, tmp_path):
+    report = tmp_path / "report.json"
+    status, printed, _ = run_command(evaluate, f"--tflite={MODELS / 'digits.tflite'}", f"--report={report}")
+    assert status == 0
+    measured = json.loads(report.read_text())
+    assert measured["images"] == 270 and measured["accuracy"] > 0.97
+    assert measured["bytes"] == (MODELS / "digits.tflite").stat().st_size
+    assert 0 < measured["median_ms"] <= measured["p95_ms"]
+    assert f"{measured['accuracy']:.4f} of 270 test images of digits" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "give --tflite"),
+        (["--tflite=nowhere.tflite"], "no such file"),
+        (["--tflite=nowhere.tflite", "--report=nowhere/report.json"], "no folder nowhere"),
+        ([f"--tflite={MODELS / 'digits.tflite'}", f"--report={MODELS}"], "is a folder"),
+        ([f"--tflite={MODELS / 'README.md'}"], "not a readable .tflite file"),
+        ([f"--tflite={MODELS / 'mnist.tflite'}"], "takes images of (28, 28, 1), digits has (8, 8, 1)"),
+        ([f"--tflite={MODELS / 'digits.tflite'}", "--dataset=parts"], "has 10 classes, parts has 3"),
+        ([f"--tflite={MODELS / 'digits.tflite'}", "--runtime=cuda"], "cuda"),
+        ([f"--tflite={MODELS / 'digits.tflite'}", "--images=0"], "images"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(run_command, image_folder, monkeypatch, arguments, told):
+    monkeypatch.chdir(image_folder.parent)
+    status, _, error = run_command(evaluate, *arguments)
+    assert status == 2
+    assert error.startswith("error: ") and error.count("\n") == 1 and told in error
+
+
+def test_it_prints_the_measurement_and_nothing_else(real_data_dir):
+    """No greetings of the libraries that read the data."""
+    arguments = [f"--tflite={MODELS / 'mnist.tflite'}", "--dataset=mnist", f"--data_dir={real_data_dir}", "--images=10"]
+    command = [sys.executable, "-m", "odn_keras.evaluate", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stderr == "" and len(result.stdout.splitlines()) == 3
+
+
+def test_a_closed_pipe_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "odn_keras.evaluate", f"--tflite={MODELS / 'digits.tflite'}"]
+    result = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (result.returncode, result.stderr) == (128 + signal.SIGPIPE, "")
+
+
+@pytest.fixture
+def photos(digits, tmp_path, monkeypatch):
+    """The digits as photos of another size in colour, each class a folder; the names are those of the numbers."""
+    for split, (images, labels) in {"train": digits.train, "test": digits.test}.items():
+        for number, (image, label) in enumerate(zip(images[:200], labels, strict=False)):
+            folder = tmp_path / "photos" / split / str(label)
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image[..., 0]).resize((24, 20)).convert("RGB").save(folder / f"{number}.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "photos"
+
+
+@pytest.mark.parametrize("model", ["digits.tflite", "digits_rgb.tflite"])
+def test_photos_become_as_the_file_takes_them(run_command, photos, model):
+    status, printed, _ = run_command(evaluate, f"--tflite={MODELS / model}", "--dataset=photos")
+    assert status == 0 and float(printed.split("accuracy")[1].split()[0]) > 0.9
+
+
+def test_an_npz_file_may_be_spelt_in_capitals(run_command, digits, tmp_path):
+    arrays = {
+        f"{xy}_{split}": getattr(digits, split)[place] for split in ("train", "test") for place, xy in enumerate("xy")
+    }
+    with (tmp_path / "DIGITS.NPZ").open("wb") as file:
+        np.savez(file, **arrays)
+    status, printed, error = run_command(
+        evaluate, f"--tflite={MODELS / 'digits.tflite'}", f"--dataset={tmp_path / 'DIGITS.NPZ'}"
+    )
+    assert (status, error) == (0, "") and "270 test images" in printed
+
+
+def test_what_is_asked_for_goes_before_what_the_file_takes(run_command, photos):
+    for flag, shape in (("--image_size=9", "(9, 9, 1)"), ("--nograyscale", "(8, 8, 3)")):
+        status, _, error = run_command(evaluate, f"--tflite={MODELS / 'digits.tflite'}", "--dataset=photos", flag)
+        assert status == 2 and f"photos has {shape}" in error
+
+
+NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+
+
+@pytest.mark.parametrize("where", ["beside", "embedded"])
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        ("0123456789", None),
+        (NAMES, None),  # the dataset's are bare numbers
+        ("1023456789", "class 0 of model.tflite is '1', that of photos is '0'"),
+    ],
+)
+def test_classes_in_another_order_are_refused(run_command, photos, where, labels, told):
+    lines = "".join(f"{label}\n" for label in labels)
+    pathlib.Path("model.tflite").write_bytes((MODELS / "digits.tflite").read_bytes())
+    if where == "beside":
+        pathlib.Path("labels.txt").write_text(lines)
+    else:
+        with zipfile.ZipFile("model.tflite", "a") as files:
+            files.writestr("labels.txt", lines)
+    status, _, error = run_command(evaluate, "--tflite=model.tflite", "--dataset=photos")
+    assert status == (2 if told else 0) and (told or "") in error and error.count("\n") == bool(told)
+
+
+def test_home_is_where_a_tilde_says(run_command, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "model.tflite").write_bytes((MODELS / "digits.tflite").read_bytes())
+    assert run_command(evaluate, "--tflite=~/model.tflite", "--report=~/report.json")[0] == 0
+    assert json.loads((tmp_path / "report.json").read_text())["images"] == 270
+
+
+def test_a_float_file_that_says_nothing_is_told(run_command, tmp_path):
+    export_tflite(
+        build(NetworkSpec("resnet18", (8, 8, 1), 10, width=1), 1), None, tmp_path / "f.tflite", quantize="none"
+    )
+    status, printed, _ = run_command(evaluate, f"--tflite={tmp_path / 'f.tflite'}", f"--report={tmp_path / 'r.json'}")
+    assert status == 0 and "does not say how it takes pixels" in printed
+    assert "float32 number p" in json.loads((tmp_path / "r.json").read_text())["assumption"]

@@ -1,0 +1,809 @@
+import warnings
+
+import keras
+import numpy as np
+import pytest
+
+from odn_keras import (
+    Augmentation,
+    Batches,
+    Budget,
+    ChannelPruning,
+    DepthGrowth,
+    InputError,
+    OptimallyDeepNetwork,
+    build,
+)
+from odn_keras.growing.depth_growth import CYCLE, PRUNE, RECOVER, SETTLE, SHRINK, Stage
+from odn_keras.growing.growing_fit import TrainingDiverged
+from odn_keras.networks.cost import params
+from odn_keras.prune import compact, saliencies
+
+
+def decided(growth, accuracy, depth=1, deepest=8, epochs=40, steps=100, **begin):
+    """Plays a run: `accuracy(stage, progress)` at each check. Returns (depth, phase, epochs) of each stage."""
+
+    class Network:
+        def get_weights(self):
+            return []
+
+    growth.set_model(Network())
+    stage = growth.begin(depth, deepest, 0, epochs, steps, **begin)
+    while stage is not None:
+        growth.stages.append(stage)
+        step = stage.first_step
+        while not growth.is_over(stage):
+            before, step = step, min(step + 1, stage.end_step)
+            value = accuracy(stage, stage.progress_at(step))
+            if step % steps == 0:
+                growth.on_epoch_end(step // steps - 1, {"loss": 1.0, "val_accuracy": value})
+            elif not begin.get("whole_epochs") and growth.wants_check(before, step):
+                growth.add_check(step, value)
+            elif step == stage.end_step:
+                stage.steps = step - stage.first_step
+        stage = growth.next_stage()
+    return [(stage.depth, stage.phase, stage.epochs) for stage in growth.stages]
+
+
+def rising(end):
+    """An accuracy whose odds are a power of the progress; `end` of a stage is what it comes to."""
+
+    def accuracy(stage, progress):
+        odds = end(stage) / (1 - end(stage)) * progress**0.4
+        return odds / (1 + odds)
+
+    return accuracy
+
+
+def depths(run):
+    return [depth for depth, phase, _ in run if phase == CYCLE]
+
+
+def test_grows_one_block_at_a_time_until_the_target_is_met():
+    growth = DepthGrowth(0.9, cycle_epochs=10, verbose=0)
+    run = decided(growth, rising(lambda s: min(0.6 + 0.08 * s.depth, 0.99)))
+    assert depths(run) == [1, 2, 3, 4]
+    assert growth.target_met and growth.best_depth == 4 and growth.stages[-1].complete
+
+
+def test_the_search_costs_little_more_than_training_the_depth_found_would():
+    growth = DepthGrowth(0.9, cycle_epochs=10, verbose=0)
+    decided(growth, rising(lambda s: min(0.6 + 0.08 * s.depth, 0.99)), cost=lambda depth: 1 + 2 * depth)
+    spent = sum(stage.epochs * (1 + 2 * stage.depth) for stage in growth.stages)
+    assert 1 <= spent / (10 * 9) < 1.2
+
+
+def test_a_depth_is_left_the_sooner_the_farther_it_is_from_the_target():
+    epochs = [
+        decided(DepthGrowth(target, cycle_epochs=12, verbose=0), rising(lambda s: 0.8))[0][2]
+        for target in (0.95, 0.81, 0.802)
+    ]
+    assert epochs == sorted(epochs) and epochs[0] < epochs[-1]
+
+
+def test_data_that_cannot_be_cut_within_an_epoch_are_decided_on_after_epochs():
+    growth = DepthGrowth(0.9, cycle_epochs=10, freeze="prefix", verbose=0)
+    run = decided(growth, rising(lambda s: 0.7 if s.depth == 1 else 0.95), whole_epochs=True)
+    assert all(epochs == round(epochs) for _, _, epochs in run) and run[1][:2] == (2, SETTLE)
+    assert growth.target_met and growth.best_depth == 2
+
+
+def test_nothing_is_decided_in_the_warm_up():
+    growth = DepthGrowth(0.99, cycle_epochs=10, verbose=0)
+    assert decided(growth, rising(lambda s: 0.5))[0][2] >= 1
+
+
+def test_slack_keeps_a_depth_longer():
+    epochs = [
+        decided(DepthGrowth(0.82, cycle_epochs=12, slack=slack, verbose=0), rising(lambda s: 0.8))[0][2]
+        for slack in (0.0, 1.0, 4.0)
+    ]
+    assert epochs == sorted(epochs) and epochs[0] < epochs[-1]
+
+
+def test_a_slow_beginning_is_not_taken_for_the_end():
+    def late(stage, progress):  # as of a hard dataset: nothing for a while, then all at once
+        return 0.03 + 0.95 / (1 + np.exp(-16 * (progress - 0.3)))
+
+    growth = DepthGrowth(0.93, cycle_epochs=10, verbose=0)
+    assert depths(decided(growth, late)) == [1] and growth.target_met
+
+
+def test_the_last_epochs_shrink_the_widths_of_the_best_depth():
+    growth = DepthGrowth(0.9, cycle_epochs=5, shrink_epochs=4, verbose=0)
+    assert decided(growth, rising(lambda s: 0.99), epochs=20)[-2:] == [(1, CYCLE, 5), (1, SHRINK, 4)]
+    growth = DepthGrowth(0.9, cycle_epochs=5, shrink_epochs=4, verbose=0)
+    with pytest.raises(InputError, match=r"without shrink_epochs \(4\) \(4\)"):
+        growth.begin(1, 8, 0, 8, 100)
+
+
+def test_pruning_has_a_cycle_of_its_own_once_the_depth_is_forecast_to_do():
+    growth = DepthGrowth(0.9, cycle_epochs=8, verbose=0)
+    run = decided(growth, rising(lambda s: 0.99 if s.depth > 1 else 0.7), epochs=40, removal=0.6)
+    assert run[-2:] == [(2, PRUNE, 5), (2, RECOVER, 3)]
+    assert not growth.stages[-3].complete  # it need not be trained to its end
+    prune, recover = growth.stages[-2:]
+    assert prune.cycle_steps == (800, 0) and recover.cycle_steps == (800, 500)
+
+
+def test_what_pruning_leaves_counts_while_channels_go_and_the_best_epoch_after_that():
+    def worse_and_worse(stage, progress):
+        ends = {CYCLE: [0.95], PRUNE: [0.94, 0.92], RECOVER: [0.93, 0.92, 0.91]}[stage.phase]
+        return ends[min(len(stage.values), len(ends) - 1)]
+
+    growth = DepthGrowth(0.9, cycle_epochs=5, verbose=0)
+    run = decided(growth, worse_and_worse, epochs=40, removal=0.4)
+    assert run[-2:] == [(1, PRUNE, 2), (1, RECOVER, 3)] and growth.best == 0.93
+    growth = DepthGrowth(0.9, cycle_epochs=8, verbose=0)
+    run = decided(growth, rising(lambda s: 0.99), removal=1.0)
+    assert run[-1] == (1, PRUNE, 8)
+
+
+def test_the_best_depth_is_pruned_where_none_reaches_the_target():
+    growth = DepthGrowth(0.99, cycle_epochs=4, max_depth=2, shrink_epochs=3, slack=100, verbose=0)
+    run = decided(growth, rising(lambda s: 0.8 if s.depth == 1 else 0.7), epochs=30, removal=0.6)
+    assert [(depth, phase) for depth, phase, _ in run[-3:]] == [(1, PRUNE), (1, RECOVER), (1, SHRINK)]
+    with pytest.raises(InputError, match=r"a second cycle of cycle_epochs \(4\), fit has 5 epochs"):
+        growth.begin(1, 8, 0, 8, 100, removal=0.6)
+
+
+def test_the_target_comes_before_pruning():
+    growth = DepthGrowth(0.9, cycle_epochs=10, verbose=0)
+    run = decided(growth, rising(lambda s: 0.95 if s.depth == 4 else 0.6), epochs=20, removal=0.6)
+    assert growth.stages[-1].phase in (PRUNE, RECOVER) and 4 in depths(run)
+    assert growth.best_depth == 4 and sum(epochs for _, _, epochs in run) <= 20
+
+
+def test_a_first_depth_that_is_good_enough_is_not_deepened():
+    growth = DepthGrowth(0.9, cycle_epochs=5, verbose=0)
+    assert decided(growth, rising(lambda s: 0.99)) == [(1, CYCLE, 5)]
+    assert growth.target_met
+
+
+@pytest.mark.parametrize("epochs", range(4, 24))
+@pytest.mark.parametrize("whole_epochs", [False, True])
+def test_no_epoch_is_left_over_while_the_target_is_missed_and_the_rate_falls_at_the_end(epochs, whole_epochs):
+    growth = DepthGrowth(0.99, cycle_epochs=4, verbose=0)
+    run = decided(growth, rising(lambda s: 0.5), epochs=epochs, whole_epochs=whole_epochs)
+    assert sum(trained for _, _, trained in run) == pytest.approx(epochs)
+    last = growth.stages[-1]
+    assert last.complete and last.phase == CYCLE and last.progress <= 0.5 == 0.5 * last.end_progress
+
+
+def test_a_deepest_network_that_misses_the_target_is_trained_on():
+    growth = DepthGrowth(0.9, max_depth=1, verbose=0)
+    run = decided(growth, rising(lambda s: 0.8), epochs=60)
+    assert run == [(1, CYCLE, 20), (1, CYCLE, 20), (1, CYCLE, 20)]
+
+
+def test_a_target_hit_exactly_is_met_although_metrics_are_float32():
+    growth = DepthGrowth(0.993, cycle_epochs=2, verbose=0)
+    decided(growth, lambda stage, progress: float(np.float32(0.993)))
+    assert growth.target_met
+
+
+def test_of_equally_good_depths_the_shallower_is_kept():
+    growth = DepthGrowth(0.9, cycle_epochs=2, slack=100, verbose=0)
+    decided(growth, lambda stage, progress: 0.5, deepest=3, whole_epochs=True)
+    assert growth.best_depth == 1
+
+
+def test_max_depth_ends_the_growth():
+    run = decided(DepthGrowth(0.99, max_depth=2, cycle_epochs=4, verbose=0), rising(lambda s: 0.5))
+    assert max(depths(run)) == 2
+
+
+def test_without_a_target_the_models_depth_has_all_epochs_and_no_verdict():
+    growth = DepthGrowth(None, max_depth=3, verbose=0)
+    half = rising(lambda s: 0.5)
+    assert decided(growth, half, depth=3, epochs=20) == [(3, CYCLE, 20)]
+    assert growth.target_met is None and growth.best_depth == growth.deepest == 3
+    assert decided(growth, half, depth=3, epochs=20, removal=0.2) == [
+        (3, CYCLE, 10), (3, PRUNE, 2), (3, RECOVER, 8),
+    ]  # fmt: skip
+    growth = DepthGrowth(None, max_depth=3, cycle_epochs=4, shrink_epochs=5, verbose=0)
+    assert decided(growth, half, depth=3, epochs=20) == [(3, CYCLE, 4), (3, SHRINK, 5)]
+    for max_depth in (None, 4):
+        with pytest.raises(InputError, match=f"max_depth must be 3, got {max_depth}"):
+            DepthGrowth(None, max_depth=max_depth).begin(3, 8, 0, 20, 100)
+
+
+def test_a_cycle_that_misses_the_target_after_all_is_followed_by_another_depth():
+    growth = DepthGrowth(0.9, slack=100, cycle_epochs=8, verbose=0)
+    run = decided(growth, rising(lambda s: 0.899 if s.depth == 1 else 0.95))
+    assert run[0] == (1, CYCLE, 8)
+    assert growth.stages[1].progress <= 0.5  # the falling rate is the deeper network's
+    assert growth.target_met and growth.best_depth == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"target": 0}, "got 0"),
+        ({"target": 1.01}, "got 1.01"),
+        ({"target": float("nan")}, "got nan"),
+        ({"target": 0.9, "freeze": "all"}, "'all'"),
+        ({"target": 0.9, "slack": -1}, "got -1"),
+        ({"target": 0.9, "cycle_epochs": 0}, "got 0"),
+        ({"target": 0.9, "monitor": "val_loss"}, "got 'val_loss'"),
+        ({"target": 0.9, "monitor": "val_mean_absolute_error"}, "got 'val_mean_absolute_error'"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
+        DepthGrowth(**arguments)
+
+
+def small_model(**arguments):
+    model = OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=8, **arguments)
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True))
+    return model
+
+
+@pytest.fixture
+def arrays(digits):
+    images, labels = digits.train
+    return (images[:512].astype("float32"), labels[:512]), (
+        digits.validation[0].astype("float32"),
+        digits.validation[1],
+    )
+
+
+class Recorder(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.events = []
+
+    def on_train_begin(self, logs=None):
+        self.events.append("begin")
+
+    def on_train_end(self, logs=None):
+        self.events.append("end")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.events.append(epoch)
+
+
+def test_a_growing_fit_is_one_training_to_everybody_else(arrays, tmp_path):
+    (images, labels), validation = arrays
+    model, recorder = small_model(), Recorder()
+    growth = DepthGrowth(1.0, max_depth=3, cycle_epochs=4, verbose=0)
+    others = [
+        recorder,
+        keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", save_best_only=True, monitor="val_accuracy"),
+        keras.callbacks.CSVLogger(tmp_path / "log.csv"),
+        keras.callbacks.TensorBoard(tmp_path / "board"),
+        keras.callbacks.EarlyStopping(monitor="val_accuracy", patience=100, restore_best_weights=True),
+    ]
+    history = model.fit(images, labels, validation_data=validation, epochs=12, callbacks=[*others, growth], verbose=0)
+
+    epochs = round(sum(stage.epochs for stage in growth.stages))
+    assert {stage.depth for stage in growth.stages} == {1, 2, 3}
+    assert recorder.events == ["begin", *range(epochs), "end"]
+    assert history.epoch == list(range(epochs))
+    assert len(history.history["val_accuracy"]) == epochs
+    assert history.history["val_accuracy"] == [value for stage in growth.stages for value in stage.values]
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == epochs + 1
+    assert any((tmp_path / "board" / "train").iterdir())
+    best = keras.saving.load_model(tmp_path / "best.keras")
+    assert best.evaluate(*validation, verbose=0)[1] == pytest.approx(growth.best, abs=1e-6)
+    assert model.evaluate(*validation, verbose=0)[1] == pytest.approx(growth.best, abs=1e-6)
+    assert model.depth == growth.best_depth
+
+
+@pytest.mark.one_backend
+def test_early_stopping_ends_the_whole_run(arrays):
+    (images, labels), validation = arrays
+    model, recorder = small_model(), Recorder()
+    stop = keras.callbacks.EarlyStopping(monitor="loss", mode="max", patience=1)  # the loss falls: stops at once
+    growth = DepthGrowth(1.0, cycle_epochs=2, verbose=0)  # would go on with another stage at the same epoch
+    model.fit(images, labels, validation_data=validation, epochs=12, callbacks=[stop, recorder, growth], verbose=0)
+    assert recorder.events == ["begin", 0, 1, "end"]
+    assert growth.is_over(growth.stages[-1]) and growth.stages[-1].depth == 1
+
+
+@pytest.mark.one_backend
+def test_early_stopping_may_restore_although_the_best_depth_is_not_the_last(arrays):
+    (images, labels), validation = arrays
+
+    class SpoilHead(keras.callbacks.Callback):
+        """Makes every depth but the first bad: the schedule below leaves no learning rate to repair it."""
+
+        def on_epoch_begin(self, epoch, logs=None):
+            if growth.stages[-1].depth > 1:
+                self.model.get_layer("head").set_weights([np.zeros((8, 10)), np.zeros(10)])
+
+    model = OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=8)
+    model.compile(keras.optimizers.SGD(keras.optimizers.schedules.PiecewiseConstantDecay([32], [0.1, 0.0])))
+    stop = keras.callbacks.EarlyStopping(monitor="val_accuracy", patience=100, restore_best_weights=True)
+    growth = DepthGrowth(1.0, max_depth=2, cycle_epochs=4, slack=0, verbose=0)
+
+    callbacks = [SpoilHead(), stop, growth]
+    model.fit(images, labels, validation_data=validation, epochs=8, callbacks=callbacks, verbose=0)
+    assert {stage.depth for stage in growth.stages} == {1, 2} and model.depth == growth.best_depth == 1
+    assert model.evaluate(*validation, verbose=0)[1] == pytest.approx(growth.best, abs=1e-6)
+
+
+def test_exits_answer_and_are_logged_while_the_network_deepens(arrays):
+    (images, labels), validation = arrays
+    model = small_model(exits=[1])
+    growth = DepthGrowth(1.0, max_depth=2, cycle_epochs=3, verbose=0)
+    history = model.fit(images, labels, validation_data=validation, epochs=6, callbacks=[growth], verbose=0).history
+    logged = history["val_block1_exit_accuracy"]
+    deeper = [stage.depth == 2 for stage in growth.stages for _ in stage.values]
+    assert [not np.isnan(accuracy) for accuracy in logged] == deeper  # NaN while there is no exit
+    assert logged[deeper.index(True)] > 0.2  # the head of before is the exit now: it does not start anew
+    assert model.depth == growth.best_depth == 2
+    exit, end = model.predict(validation[0], verbose=0)
+    accuracies = dict(zip(("loss", "end", "exit"), model.evaluate(*validation, verbose=0), strict=True))
+    assert accuracies["exit"] == pytest.approx(np.mean(exit.argmax(-1) == validation[1]), abs=1e-5)
+    assert accuracies["end"] == pytest.approx(np.mean(end.argmax(-1) == validation[1]), abs=1e-5)
+
+
+def test_a_teacher_is_listened_to_and_left_alone(arrays):
+    (images, labels), validation = arrays
+    teacher = small_model(depth=2)
+    teacher.fit(images, labels, epochs=2, verbose=0)
+    before = teacher.get_weights()
+    losses = {}
+    for name, given in (("taught", teacher.network), ("alone", None)):
+        keras.utils.set_random_seed(1)
+        model = small_model(teacher=given)
+        growth = DepthGrowth(1.0, max_depth=1, cycle_epochs=2, verbose=0)
+        history = model.fit(images, labels, validation_data=validation, epochs=2, callbacks=[growth], verbose=0)
+        losses[name] = history.history["loss"][0]
+        assert len(model.network.outputs) == 1
+    assert losses["taught"] != losses["alone"]
+    for was, weight in zip(before, teacher.get_weights(), strict=True):
+        np.testing.assert_array_equal(was, weight)
+    with pytest.raises(InputError, match="4 classes"):
+        OptimallyDeepNetwork("resnet18", (8, 8, 1), 4, teacher=teacher.network)
+
+
+def test_the_prefix_is_frozen_while_a_new_block_settles_and_thawed_afterwards(arrays):
+    (images, labels), validation = arrays
+    seen = {}
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            stage = growth.stages[-1]
+            trained = {layer.name for layer in self.model.layers if layer.trainable_weights}
+            seen.setdefault((stage.depth, stage.phase), []).append("stem_conv" in trained)
+
+    model = small_model()
+    growth = DepthGrowth(1.0, max_depth=2, freeze="prefix", cycle_epochs=3, verbose=0)
+    model.fit(images, labels, validation_data=validation, epochs=8, callbacks=[growth, Watch()], verbose=0)
+    assert all(seen[1, CYCLE]) and not any(seen[2, SETTLE]) and all(seen[2, CYCLE])
+    assert all(layer.trainable for layer in model.network.layers)
+
+
+@pytest.mark.one_backend
+def test_headlines_are_printed_where_fit_prints_and_count_to_the_deepest_network_tried(arrays, capsys):
+    (images, labels), validation = arrays
+    images, labels = images[:64], labels[:64]
+
+    def printed(verbose, growth_verbose=None):
+        growth = DepthGrowth(None, max_depth=2, verbose=growth_verbose)
+        model = small_model(depth=2)
+        model.fit(images, labels, validation_data=validation, epochs=1, verbose=verbose, callbacks=[growth])
+        assert growth.target_met is None and model.depth == 2
+        return "== depth 2 of 2: a learning-rate cycle of 1 epoch" in capsys.readouterr().out
+
+    assert printed(2) and printed(0, 1)
+    assert not printed(0) and not printed(2, 0)
+
+
+@pytest.mark.one_backend
+def test_freeze_none_trains_everything_always(arrays):
+    (images, labels), validation = arrays
+    model = small_model()
+    growth = DepthGrowth(1.0, max_depth=2, freeze="none", cycle_epochs=3, verbose=0)
+    model.fit(images, labels, validation_data=validation, epochs=6, callbacks=growth, verbose=0)
+    assert {(stage.depth, stage.phase) for stage in growth.stages} == {(1, CYCLE), (2, CYCLE)}
+
+
+class Pairs(keras.utils.PyDataset):
+    def __init__(self, images, labels):
+        super().__init__()
+        self.images, self.labels = images, labels
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        part = slice(32 * index, 32 * index + 32)
+        return self.images[part], self.labels[part]
+
+
+class Endless(keras.utils.PyDataset):
+    """The same pair for ever."""
+
+    def __init__(self, images, labels):
+        super().__init__()
+        self.images, self.labels = images, labels
+
+    @property
+    def num_batches(self):
+        return None
+
+    def __getitem__(self, index):
+        return self.images[:32], self.labels[:32]
+
+
+def once(kind):
+    return pytest.param(kind, marks=pytest.mark.one_backend)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "arrays",
+        once("dict"),
+        once("split"),
+        once("py_dataset"),
+        once("endless"),
+        "tf.data",
+        once("tf.data of unknown length"),
+    ],
+)
+def test_every_kind_of_input_grows(arrays, kind):
+    (images, labels), validation = arrays
+    images, labels = images[:128], labels[:128]
+    arguments = {"x": images, "y": labels, "validation_data": validation}
+    if kind == "dict":
+        arguments = {"x": {"image": images}, "y": labels, "validation_data": ({"image": validation[0]}, validation[1])}
+    if kind == "split":
+        arguments = {"x": images, "y": labels, "validation_split": 0.25}
+    if kind == "py_dataset":
+        arguments = {"x": Pairs(images, labels), "validation_data": validation}
+    if kind == "endless":
+        arguments = {"x": Endless(images, labels), "validation_data": validation, "steps_per_epoch": 4}
+    if kind.startswith("tf.data"):
+        tf = pytest.importorskip("tensorflow")
+        data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(32)
+        data = data.filter(lambda *_: True) if "unknown" in kind else data
+        arguments = {"x": data, "validation_data": tf.data.Dataset.from_tensor_slices(validation).batch(64)}
+    model = small_model()
+    growth = DepthGrowth(1.0, max_depth=2, cycle_epochs=2, verbose=0)
+    model.fit(**arguments, epochs=4, callbacks=[growth], verbose=0)
+    assert sum(stage.epochs for stage in growth.stages) == 4
+
+
+def test_of_a_generator_no_batch_is_lost_between_the_stages(arrays):
+    (images, labels), validation = arrays
+
+    def batches(count):
+        for index in range(count):
+            start = 32 * (index % 16)
+            yield images[start : start + 32], labels[start : start + 32]
+
+    def fit(count):
+        growth = DepthGrowth(1.0, max_depth=2, cycle_epochs=2, verbose=0)
+        arguments = {"steps_per_epoch": 4, "validation_data": validation, "callbacks": [growth], "verbose": 0}
+        return growth, small_model().fit(batches(count), epochs=5, **arguments)
+
+    growth, _ = fit(4 * 5)  # exactly as many as there are steps
+    assert {stage.depth for stage in growth.stages} == {1, 2}
+    assert sum(stage.epochs for stage in growth.stages) == 5
+    with pytest.raises(InputError, match="ended after 2 of the 4 steps of an epoch"), pytest.warns(UserWarning):
+        fit(4 * 4 + 2)
+
+
+def summed():
+    return keras.losses.SparseCategoricalCrossentropy(reduction="sum")
+
+
+@pytest.mark.parametrize(
+    ("compiled", "given"),
+    [
+        ({"loss": summed}, {}),
+        pytest.param({"loss_weights": [20.0]}, {}, marks=pytest.mark.one_backend),
+        pytest.param({}, {"class_weight": dict.fromkeys(range(10), 20.0)}, marks=pytest.mark.one_backend),
+        pytest.param({}, {"sample_weight": np.full(128, 20.0)}, marks=pytest.mark.one_backend),
+    ],
+    ids=["summed", "loss_weights", "class_weight", "sample_weight"],
+)
+def test_a_loss_of_another_size_is_no_divergence_and_a_divergence_is_one_all_the_same(arrays, compiled, given):
+    (images, labels), validation = arrays
+    compiled = {name: value() if callable(value) else value for name, value in compiled.items()}
+
+    def fit(rate):
+        model = OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=2)
+        model.compile(keras.optimizers.SGD(rate), **{"loss": "sparse_categorical_crossentropy", **compiled})
+        growth = DepthGrowth(None, max_depth=1)
+        model.fit(
+            images[:128], labels[:128], epochs=2, validation_data=validation, callbacks=growth, verbose=0, **given
+        )
+        return growth
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*tenth")
+        assert fit(1e-3).rate_scale == 1
+    with pytest.warns(UserWarning, match="a tenth"), pytest.raises(TrainingDiverged):
+        fit(1e5)
+
+
+def test_the_depth_found_is_pruned_and_comes_out_compact_with_its_exits(arrays):
+    (images, labels), validation = arrays
+    model = small_model(exits=[1], depth=2)
+    growth = DepthGrowth(0.2, cycle_epochs=4, verbose=0)
+    asked = []
+
+    class Own(ChannelPruning):
+        @staticmethod
+        def score(network, groups):
+            asked.append(network)
+            return saliencies(network, groups)
+
+    callbacks = [growth, Own(0.5, streams=True)]
+    model.fit(images, labels, batch_size=64, epochs=8, validation_data=validation, callbacks=callbacks, verbose=0)
+    assert [(stage.depth, stage.phase) for stage in growth.stages] == [(2, CYCLE), (2, PRUNE), (2, RECOVER)]
+    whole = build(OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=8, exits=[1]).spec, 2)
+    assert asked and 0.35 < params(model.network) / params(whole) <= 0.5
+    assert len(model.network.outputs) == 2
+    rebuilt = build(model.spec, 2)
+    assert [w.shape for w in rebuilt.get_weights()] == [w.shape for w in model.get_weights()]
+    right = np.mean(model.predict(validation[0], verbose=0)[-1].argmax(axis=-1) == validation[1])
+    assert right == pytest.approx(growth.best, abs=0.005)  # rounding at a tie of two classes
+
+
+@pytest.mark.one_backend
+def test_a_depth_that_cannot_be_pruned_so_far_is_not_found(arrays):
+    (images, labels), validation = arrays
+    model = small_model()
+    growth = DepthGrowth(1.0, cycle_epochs=1, max_depth=8, verbose=0)
+    budget = ChannelPruning(budget=Budget(max_flash=9000))  # depths 1 to 3 can be made to fit
+    with pytest.warns(UserWarning, match="within reach at depth 1, 2, 3 only"):
+        model.fit(
+            *(images[:64], labels[:64]), epochs=7, validation_data=validation, callbacks=[growth, budget], verbose=0
+        )
+    assert growth.deepest == 3 and growth.best_depth <= 3
+
+    growth = DepthGrowth(0.6, cycle_epochs=4, verbose=0)
+    run = decided(growth, rising(lambda s: 0.99), removal=0.25, found=[1, 3, 4], steps=100)
+    assert run[-1] == (1, RECOVER, 3)
+    growth = DepthGrowth(0.9, cycle_epochs=4, verbose=0)  # met at depth 2, which cannot be pruned so far
+    run = decided(growth, rising(lambda s: 0.5 if s.depth == 1 else 0.99), removal=0.25, found=[1, 3, 4])
+    assert (2, PRUNE, 1) not in run and run[-1] == (3, RECOVER, 3) and growth.deepest == 4
+
+
+def test_stopped_while_channels_go_a_training_keeps_the_best_weights_from_before(arrays):
+    (images, labels), validation = arrays
+    model = small_model(depth=2)
+    growth = DepthGrowth(0.2, cycle_epochs=6, verbose=0)
+
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if growth.stages[-1].phase == PRUNE and batch == self.params["steps"] - 1:
+                raise KeyboardInterrupt
+
+    arguments = {"batch_size": 64, "epochs": 12, "validation_data": validation, "verbose": 0}
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(images, labels, **arguments, callbacks=[growth, ChannelPruning(0.7), Stop()])
+    right = np.mean(model.predict(validation[0], verbose=0).argmax(axis=-1) == validation[1])
+    assert right == pytest.approx(growth.best, abs=0.005) and not model.spec.inner
+
+
+def test_a_network_made_compact_by_hand_grows_on(arrays):
+    (images, labels), validation = arrays
+    model = small_model()
+    arguments = {"batch_size": 64, "validation_data": validation, "verbose": 0}
+    model.fit(images, labels, epochs=2, callbacks=[ChannelPruning(0.5)], **arguments)
+    model.network = compact(model.network)
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    growth = DepthGrowth(1.0, max_depth=2, cycle_epochs=1, verbose=0)
+    model.fit(images, labels, epochs=3, callbacks=[growth], **arguments)
+    assert model.spec.inner[0][0] == model.network.get_layer("block1_conv1").filters < 8
+
+
+@pytest.mark.parametrize("optimizer", [keras.optimizers.SGD, keras.optimizers.Adam])
+def test_the_average_is_one_of_weights_that_there_were_in_every_stage(arrays, optimizer):
+    train, validation = arrays
+    model = OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=2)
+    standing_still = keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.0, 0.0])
+    model.compile(optimizer(standing_still, gradient_accumulation_steps=2))
+    growth = DepthGrowth(1.0, max_depth=2, cycle_epochs=1, verbose=0)
+    model.fit(*train, batch_size=64, epochs=3, validation_data=validation, callbacks=[growth], verbose=0)
+    assert len(growth.stages) == 3
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            np.testing.assert_allclose(keras.ops.convert_to_numpy(layer.gamma), 1, atol=1e-6)
+
+
+def test_other_callbacks_save_and_restore_a_network_with_exits_whose_widths_shrink(arrays, tmp_path):
+    (images, labels), validation = arrays
+    model = small_model(exits=[1], depth=2)
+    growth = DepthGrowth(0.99, max_depth=2, cycle_epochs=2, shrink_epochs=1, verbose=0)
+    model.fit(
+        images,
+        labels,
+        batch_size=64,
+        epochs=3,
+        validation_data=validation,
+        callbacks=[
+            growth,
+            keras.callbacks.EarlyStopping(monitor="val_accuracy", patience=9, restore_best_weights=True),
+            keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras"),
+        ],
+        verbose=0,
+    )
+    assert [stage.phase for stage in growth.stages] == [CYCLE, SHRINK]
+    saved = keras.saving.load_model(tmp_path / "2.keras")
+    assert [output.shape for output in saved.outputs] == [output.shape for output in model.network.outputs]
+    assert model.optimizer is not None and len(model.test_on_batch(*validation)) >= 2
+
+
+def test_gradients_are_clipped_while_widths_shrink_and_only_then(arrays):
+    train, validation = arrays
+    model = small_model(depth=1)
+    growth = DepthGrowth(0.99, max_depth=1, cycle_epochs=1, shrink_epochs=1, verbose=0)
+    limits = []
+    look = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: limits.append(look.model.optimizer.global_clipnorm))
+    model.fit(*train, epochs=2, validation_data=validation, callbacks=[growth, look], verbose=0)
+    assert limits == [None, 1.0] and model.optimizer.global_clipnorm is None
+
+
+def test_a_learning_rate_schedule_of_the_user_runs_on(arrays):
+    (images, labels), validation = arrays
+    rates = []
+
+    class Rates(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            rates.append(float(self.model.optimizer.learning_rate))
+
+    model = OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=4)
+    schedule = keras.optimizers.schedules.PolynomialDecay(0.1, decay_steps=6 * 16, end_learning_rate=0.0)
+    model.compile(keras.optimizers.SGD(schedule))
+    growth = DepthGrowth(1.0, max_depth=2, cycle_epochs=6, verbose=0)
+    model.fit(images, labels, validation_data=validation, epochs=6, callbacks=[growth, Rates()], verbose=0)
+    assert rates == pytest.approx([0.1 * (1 - epoch / 6) for epoch in range(1, 7)], abs=1e-6)
+
+
+def test_a_diverging_run_says_when_and_keeps_the_best_weights(arrays):
+    (images, labels), validation = arrays
+
+    class Poison(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                weights = self.model.get_weights()
+                self.model.set_weights([np.full_like(w, np.nan) for w in weights])
+
+    model = small_model()
+    growth = DepthGrowth(1.0, slack=100, verbose=0)
+    with pytest.raises(TrainingDiverged, match=r"epoch 3 \(depth 1\)"):
+        model.fit(images, labels, validation_data=validation, epochs=12, callbacks=[Poison(), growth], verbose=0)
+    assert model.evaluate(*validation, verbose=0)[1] == pytest.approx(growth.best, abs=1e-6)
+
+
+def test_fit_without_growth_trains_the_network_as_it_is(arrays):
+    (images, labels), _ = arrays
+    model = small_model(depth=2)
+    history = model.fit(images, labels, epochs=2, verbose=0)
+    assert model.depth == 2 and len(history.history["loss"]) == 2
+    model.fit(images, labels, epochs=3, initial_epoch=2, verbose=0)
+
+
+def test_behaves_like_the_network_it_holds(arrays, tmp_path, capsys):
+    (images, _labels), _ = arrays
+    model = small_model()
+    model.summary()
+    assert "stem_conv" in capsys.readouterr().out
+    assert model.count_params() == model.network.count_params()
+    assert model.predict(images[:3], verbose=0).shape == (3, 10)
+    assert model(images[:3]).shape == (3, 10)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.predict(images[:3], verbose=0), model.predict(images[:3], verbose=0))
+    with pytest.raises(AttributeError):
+        _ = model.no_such_thing
+
+
+def test_what_is_set_on_the_model_reaches_the_network_or_is_refused(arrays):
+    (images, labels), validation = arrays
+    model = small_model(exits=[1])
+    model.trainable = False
+    assert not model.network.trainable_weights
+    model.trainable = True
+    for name in ("optimizer", "name", "jit_compile", "no_such_thing"):
+        with pytest.raises(AttributeError, match=f"{name} cannot be set on an OptimallyDeepNetwork"):
+            setattr(model, name, "sgd")
+    with pytest.raises(AttributeError):
+        model.depth = 3
+    model.optimizer.learning_rate = 0.01
+    seen = []
+
+    def look(epoch, logs):
+        seen.append((model.depth, float(look_on.model.optimizer.learning_rate) <= 0.0101))
+        model.stop_training = epoch == 3
+
+    look_on = keras.callbacks.LambdaCallback(on_epoch_end=look)
+    growth = DepthGrowth(1.0, max_depth=2, cycle_epochs=2, verbose=0)
+    fit = {"validation_data": validation, "epochs": 9, "callbacks": [growth, look_on], "verbose": 0}
+    history = model.fit(images[:64], labels[:64], **fit)
+    assert {depth for depth, _ in seen} == {1, 2} and all(low for _, low in seen)
+    assert history.epoch == [0, 1, 2, 3]
+    model.network = build(model.spec, 1)
+    with pytest.raises(InputError, match="compile the model"):
+        model.fit(images[:64], labels[:64], **fit)
+
+
+def test_bad_fits_are_refused(arrays):
+    (images, labels), validation = arrays
+    growth = DepthGrowth(0.9, verbose=0)
+    with pytest.raises(InputError, match="validation_data"):
+        small_model().fit(images, labels, callbacks=[growth])
+    with pytest.raises(InputError, match="compile"):
+        OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=4).fit(
+            images, labels, validation_data=validation, callbacks=[growth]
+        )
+    with pytest.raises(InputError, match="val_f1"):
+        wrong = DepthGrowth(0.9, monitor="val_f1", verbose=0)
+        small_model().fit(images, labels, validation_data=validation, callbacks=[wrong], verbose=0)
+    for impossible in (
+        keras.callbacks.ReduceLROnPlateau(),
+        keras.callbacks.LearningRateScheduler(lambda epoch: 0.1),
+    ):
+        with pytest.raises(InputError, match=type(impossible).__name__):
+            small_model().fit(images, labels, validation_data=validation, callbacks=[growth, impossible], epochs=3)
+    with pytest.raises(InputError, match="validation_freq"):
+        small_model().fit(images, labels, validation_data=validation, callbacks=[growth], epochs=3, validation_freq=2)
+    with pytest.raises(InputError, match="cycle_epochs"):
+        long = DepthGrowth(0.9, cycle_epochs=4, verbose=0)
+        small_model().fit(images, labels, validation_data=validation, callbacks=[long], epochs=3)
+    with pytest.raises(InputError, match="steps_per_epoch"):
+        endless = ((images[:32], labels[:32]) for _ in iter(int, 1))
+        small_model().fit(endless, validation_data=validation, callbacks=[growth], epochs=3)
+    with pytest.raises(InputError, match="steps_per_epoch: how many batches an epoch of this Endless has"):
+        small_model().fit(Endless(images, labels), validation_data=validation, callbacks=[growth], epochs=3)
+    with pytest.raises(InputError, match="give fit validation_steps"):
+        small_model().fit(images, labels, validation_data=Endless(images, labels), callbacks=[growth], epochs=3)
+    with pytest.raises(InputError, match="OptimallyDeepNetwork"):
+        plain = small_model().network
+        plain.fit(images, labels, validation_data=validation, callbacks=[DepthGrowth(0.9)], verbose=0)
+    with pytest.raises(InputError, match="at depth 8: pruned to one channel a group"):
+        small = ChannelPruning(budget=Budget(max_flash=3000))
+        small_model().fit(images, labels, validation_data=validation, callbacks=[growth, small], epochs=6, verbose=0)
+    with pytest.raises(InputError, match=r"take odn_keras\.Checkpoint"):
+        backup = keras.callbacks.BackupAndRestore("backup")
+        small_model().fit(images, labels, validation_data=validation, callbacks=[growth, backup], epochs=3)
+    for value, name in ((False, "stem_conv is frozen"), (True, "block1_conv1/kernel has a regularizer")):
+        model = small_model()
+        model.network.get_layer("stem_conv").trainable = value
+        model.network.get_layer("block1_conv1").kernel.regularizer = keras.regularizers.L2(0.1)
+        with pytest.raises(InputError, match=name):
+            model.fit(images, labels, validation_data=validation, callbacks=[growth], epochs=3)
+    with pytest.raises(InputError, match="give it var_names"):
+        model = small_model()
+        optimizer = keras.optimizers.SGD(0.1, weight_decay=0.1)
+        optimizer.exclude_from_weight_decay(var_list=[model.network.get_layer("stem_bn").gamma])
+        model.compile(optimizer)
+        model.fit(images, labels, validation_data=validation, callbacks=[growth], epochs=3)
+    with pytest.raises(InputError, match="float16 needs a scaled loss"):
+        small_model(dtype="mixed_float16")
+    with pytest.raises(InputError, match="max_depth"):
+        deep = DepthGrowth(0.9, max_depth=9, verbose=0)
+        small_model().fit(images, labels, validation_data=validation, callbacks=[deep], verbose=0)
+
+
+def test_a_stage_knows_its_best_value():
+    assert Stage(1, CYCLE, 0, 5, values=[0.1, 0.4, 0.2]).best == 0.4
+
+
+def test_mixed_precision_grows_and_ends_in_float32_probabilities(arrays):
+    (images, labels), validation = arrays
+    model = small_model(dtype="mixed_bfloat16")
+    growth = DepthGrowth(0.99, cycle_epochs=4, verbose=0)
+    model.fit(images, labels, batch_size=64, epochs=8, validation_data=validation, callbacks=[growth], verbose=0)
+    assert len({stage.depth for stage in growth.stages}) > 1 and growth.best > 0.2  # guessing: 0.1
+    assert keras.backend.standardize_dtype(model(images[:2]).dtype) == "float32"
+    assert model.network.get_layer("stem_conv").compute_dtype == "bfloat16"
+
+
+@pytest.mark.parametrize("loss", ["sparse_categorical_crossentropy", keras.losses.SparseCategoricalCrossentropy()])
+@pytest.mark.parametrize("callbacks", [[], [DepthGrowth(0.9, cycle_epochs=1, verbose=0)]])
+def test_a_sparse_loss_beside_batches_of_mixed_labels_is_refused(digits, loss, callbacks):
+    model = small_model()
+    model.compile("sgd", loss)
+    batches = Batches(digits.train, 10, 64, augmentation=Augmentation(mixup=0.2))
+    with pytest.raises(InputError, match=r'loss="categorical_crossentropy"'):
+        model.fit(batches, epochs=3, callbacks=callbacks, verbose=0)
