@@ -32,7 +32,7 @@ lint: $(VENV)/.dev
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.base: setup.py | $(VENV)/bin/python
+$(VENV)/.base: pyproject.toml | $(VENV)/bin/python
 	$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[tensorflow]"
 	touch $@
 

@@ -2,9 +2,12 @@ import ast
 import importlib.metadata
 import pathlib
 import re
+import subprocess
 import sys
+import tomllib
 
-PACKAGE = pathlib.Path(__file__).parent.parent / "odn_keras"
+ROOT = pathlib.Path(__file__).parent.parent
+PACKAGE = ROOT / "odn_keras"
 
 
 def test_whatever_is_imported_is_declared():
@@ -17,7 +20,7 @@ def test_whatever_is_imported_is_declared():
                 names = [node.module]
             imported.update({name.partition(".")[0]: path.name for name in names})
     imported = {name: file for name, file in imported.items() if name not in {*sys.stdlib_module_names, "odn_keras"}}
-    declared = {_normal(re.split(r"[<>=!~;\[ ]", text)[0]) for text in importlib.metadata.requires("odn_keras")}
+    declared = {_normal(re.split(r"[<>=!~;\[ ]", text)[0]) for text in _requirements()}
     provided = importlib.metadata.packages_distributions()
     undeclared = {
         name: file
@@ -25,6 +28,20 @@ def test_whatever_is_imported_is_declared():
         if not declared & {_normal(distribution) for distribution in provided.get(name, [name])}
     }
     assert undeclared == {}
+
+
+def test_importing_the_package_imports_nothing_but_python_and_itself():
+    code = "import sys; before = set(sys.modules); import odn_keras; print(*set(sys.modules) - before)"
+    printed = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split()
+    imported = {name.partition(".")[0] for name in printed}
+    assert "odn_keras" in imported and imported <= {"odn_keras", *sys.stdlib_module_names}
+
+
+def _requirements() -> list[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return [*project["dependencies"], *(text for extra in project["optional-dependencies"].values() for text in extra)]
 
 
 def _normal(distribution):
