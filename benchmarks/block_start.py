@@ -48,7 +48,7 @@ def measure(seed: int) -> dict[str, tuple[float, float]]:
     values = flags.FLAGS
     dataset = load_dataset(values.dataset, data_dir=values.data_dir, train_images=values.train_images, in_memory=True)
     images, labels = dataset.validation
-    validation = images.astype(np.float32), one_hot(labels, dataset.num_classes)
+    validation = images[:].astype(np.float32), one_hot(labels, dataset.num_classes)
     spec = NetworkSpec("resnet18", dataset.input_shape, dataset.num_classes, width=values.width)
 
     def train(network, epochs, batches):

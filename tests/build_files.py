@@ -51,7 +51,8 @@ def _library(folder: pathlib.Path) -> str:
     if commands:
         names = [path.name for path in commands]
         rules.append(_rule("py_library", "commands", srcs=names, deps=[f":{folder.name}"]))
-    rules.append(_rule("filegroup", "sources", srcs=["BUILD"]))
+    markers = ["py.typed"] if folder == PACKAGE else []
+    rules.append(_rule("filegroup", "sources", srcs=["BUILD", *markers]))
     return "".join(rules)
 
 

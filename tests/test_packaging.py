@@ -6,6 +6,8 @@ import subprocess
 import sys
 import tomllib
 
+import odn_keras
+
 ROOT = pathlib.Path(__file__).parent.parent
 PACKAGE = ROOT / "odn_keras"
 
@@ -30,6 +32,14 @@ def test_whatever_is_imported_is_declared():
     assert undeclared == {}
 
 
+def test_type_checkers_and_editors_see_the_names_that_the_package_loads():
+    (block,) = (node for node in ast.parse((PACKAGE / "__init__.py").read_text()).body if _is_for_type_checkers(node))
+    seen = {alias.asname: f"{node.module}.{alias.name}" for node in block.body for alias in node.names}
+    attributes = {name: f"odn_keras.{home}.{name}" for name, home in odn_keras._HOMES.items()}
+    assert seen == attributes | {name: f"odn_keras.{home}" for name, home in odn_keras._MODULES.items()}
+    assert sorted(seen) == odn_keras.__all__ == dir(odn_keras)
+
+
 def test_importing_the_package_imports_nothing_but_python_and_itself():
     code = "import sys; before = set(sys.modules); import odn_keras; print(*set(sys.modules) - before)"
     printed = subprocess.run(
@@ -46,3 +56,7 @@ def _requirements() -> list[str]:
 
 def _normal(distribution):
     return distribution.lower().replace("_", "-")
+
+
+def _is_for_type_checkers(node) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
