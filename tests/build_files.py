@@ -40,7 +40,7 @@ def _library(folder: pathlib.Path) -> str:
     """A py_library for every module, and one of the folder's name for all of them and the folders within."""
     modules = sorted(path for path in folder.glob("*.py") if path.name != "__init__.py")
     commands = [path for path in modules if folder == PACKAGE and path.stem in COMMANDS]
-    libraries = [path for path in modules if path not in commands]
+    libraries = [path for path in modules if path not in commands and path.stem != "__main__"]
     within = sorted(_label(path) for path in _folders(folder) if path.parent == folder)
     rules = [_rule("py_library", path.stem, srcs=[path.name], deps=_imported(path)) for path in libraries]
     everything = [*(f":{path.stem}" for path in libraries), *within]
@@ -50,7 +50,8 @@ def _library(folder: pathlib.Path) -> str:
         rules.append(_rule("py_binary", path.stem, srcs=[path.name], data=data, deps=[f":{folder.name}"]))
     if commands:
         names = [path.name for path in commands]
-        rules.append(_rule("py_library", "commands", srcs=names, deps=[f":{folder.name}"]))
+        rules.append(_rule("py_library", "commands", srcs=["__main__.py", *names], deps=[f":{folder.name}"]))
+        rules.append(_rule("py_binary", "odn", main="__main__.py", srcs=["__main__.py"], deps=[":commands"]))
     markers = ["py.typed"] if folder == PACKAGE else []
     rules.append(_rule("filegroup", "sources", srcs=["BUILD", *markers]))
     return "".join(rules)
@@ -107,8 +108,9 @@ def _label(folder: pathlib.Path, name: str | None = None) -> str:
     return f"//{folder.relative_to(ROOT)}" + ("" if name is None else f":{name}")
 
 
-def _rule(kind: str, name: str, *, testonly: bool = False, **lists: Iterable[str]) -> str:
+def _rule(kind: str, name: str, *, testonly: bool = False, main: str = "", **lists: Iterable[str]) -> str:
     lines = [f'    name = "{name}",', *(["    testonly = True,"] if testonly else [])]
+    lines += [f'    main = "{main}",'] if main else []
     lines += [f"    {key} = {_list(values, 4)}," for key, values in lists.items() if values]
     return "\n" + "\n".join([f"{kind}(", *lines, ")"]) + "\n"
 
