@@ -27,6 +27,7 @@ class Job:
 
     @property
     def name(self) -> str:
+        """The name of its outcome's file: the protocol, its arguments and the seed."""
         arguments = [f"{name}={value}" for name, value in {**self.arguments, "seed": self.seed}.items()]
         return "-".join([self.protocol, *arguments])
 

@@ -57,6 +57,7 @@ class Task:
         return cls(run_data.load_by_options(dataclasses.replace(options, in_memory=True)), options, max_depth)
 
     def batches(self, seed: int) -> Batches:
+        """The training images, shuffled and augmented by that seed."""
         return run.training_batches(dataclasses.replace(self.options, seed=seed), self.dataset)
 
     def model(self, depth: int) -> OptimallyDeepNetwork:
@@ -71,6 +72,7 @@ class Task:
         return network
 
     def test_accuracy(self, network: keras.Model) -> float:
+        """Of the end, on all test images."""
         batches = EvaluationBatches(self.dataset.test, self.dataset.num_classes, EVALUATION_BATCH)
         return _accuracies(network, batches, self.dataset.test[1])[-1]
 
@@ -95,7 +97,7 @@ def direct(task: Task, seed: int, depth: int, epochs: int) -> Outcome:
     return _fit(task, seed, depth, DepthGrowth(1.0, max_depth=depth, cycle_epochs=epochs, verbose=0), epochs)[0]
 
 
-def with_exits(task: Task, seed: int, epochs: int, cycle_epochs: int, alpha: float, exit_weight: float) -> Outcome:
+def with_exits(task: Task, seed: int, *, epochs: int, cycle_epochs: int, alpha: float, exit_weight: float) -> Outcome:
     """Ours, to the deepest network, with an exit after every block; its log is the validation accuracy of each."""
     options = dataclasses.replace(task.options, exits="all", alpha=alpha, exit_weight=exit_weight)
     task = Task(task.dataset, options, task.max_depth)

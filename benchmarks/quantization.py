@@ -17,7 +17,7 @@ from odn_keras.runs.options import RunOptions
 from odn_keras.runs.run_folder import finished_report
 
 
-def fine_tuned(network, dataset, epochs: int, learning_rate: float, batch_size: int, seed: int):
+def fine_tuned(network, dataset, *, epochs: int, learning_rate: float, batch_size: int, seed: int):
     """A copy of the float network, fine-tuned as `export_qat` does and its best epoch chosen alike."""
     import keras
     import numpy as np

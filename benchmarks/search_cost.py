@@ -69,14 +69,17 @@ class Row:
 
     @property
     def macs(self) -> float:
+        """Training MACs of the growing runs, their median."""
         return median(self.grown, "training_macs")
 
     @property
     def seconds(self) -> float:
+        """Seconds of the growing runs, their median."""
         return median(self.grown, "seconds")
 
     @property
     def overhead(self) -> float:
+        """MACs of a growing run by those of direct training to the same accuracy, their median."""
         return statistics.median(ratio for ratio, _ in self.overheads)
 
 
@@ -115,7 +118,7 @@ def measure(options: RunOptions, jobs: Jobs) -> dict[str, Any]:
     rows = []
     for target in targets:
         right = next((depth for depth in sorted(accuracies) if reached(accuracies[depth], target)), None)
-        ways = _ways(target, right, sweep, whole, full, hyperband, paper)
+        ways = _ways(target, right, sweep, whole=whole, full=full, hyperband=hyperband, paper=paper)
         rows.append(Row(target, right, grown[target], overheads[target], ways))
     print(_table(rows, accuracies, options, values))
     result: dict[str, Any] = {
@@ -152,7 +155,7 @@ def _overhead(outcome: Outcome, direct: Direct) -> tuple[float, str]:
     return outcome.training_macs / macs, {"<": ">", ">": "<"}.get(bound, "")
 
 
-def _ways(target, right, sweep, whole, full, hyperband, paper) -> dict[str, Way]:
+def _ways(target, right, sweep, *, whole, full, hyperband, paper) -> dict[str, Way]:
     ways: dict[str, Way] = {"whole sweep": (whole, None, None, None)}
     if right:
         tried = [_way(sweep[depth]) for depth in range(1, right + 1)]

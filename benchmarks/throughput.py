@@ -78,6 +78,7 @@ class Setting:
         self.Steps, self.Epochs = Steps, Epochs
 
     def fit_plain(self, epochs: int, *callbacks) -> None:
+        """The same network, as `keras.Model.fit` trains it."""
         network, batches, validation = self.task.network(self.depth), self.task.batches(0), self.task.validation
         network.fit(batches, epochs=epochs, validation_data=validation, callbacks=[*callbacks], verbose=0)
 

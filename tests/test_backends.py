@@ -47,7 +47,7 @@ def runs(tmp_path_factory):
         pytest.importorskip(backend)
         folders[backend] = tmp_path_factory.mktemp(backend) / "run"
         command = [sys.executable, "-m", "odn_keras.train", f"--out={folders[backend]}", *RUN]
-        result = subprocess.run(command, env=environment(backend), capture_output=True, text=True)
+        result = subprocess.run(command, env=environment(backend), capture_output=True, text=True, check=False)
         assert result.returncode == 0, result.stderr[-2000:]
     return folders
 
@@ -59,7 +59,7 @@ def looks(runs, tmp_path_factory):
     for backend in BACKENDS:
         out = tmp_path_factory.mktemp(f"look_{backend}")
         command = [sys.executable, "-c", LOOK, str(out), *(str(folder / "model.keras") for folder in runs.values())]
-        result = subprocess.run(command, env=environment(backend), capture_output=True, text=True)
+        result = subprocess.run(command, env=environment(backend), capture_output=True, text=True, check=False)
         assert result.returncode == 0, result.stderr[-2000:]
         found[backend] = out, json.loads(result.stdout.splitlines()[-1])
     return found
@@ -109,7 +109,7 @@ def without_tensorflow(tmp_path_factory):
         path = os.pathsep.join([str(root), str(packages)])
         environment_ = {**environment(backend), "PYTHONPATH": path}
         command = [sys.executable, "-S", "-m", "odn_keras.train", *arguments]
-        return subprocess.run(command, env=environment_, capture_output=True, text=True)
+        return subprocess.run(command, env=environment_, capture_output=True, text=True, check=False)
 
     return run
 

@@ -121,7 +121,7 @@ def test_what_does_not_fit_is_refused_before_it_is_read(npz, tmp_path, monkeypat
 @pytest.mark.parametrize("how", ["full", "missing"])
 def test_a_disk_that_cannot_be_written_is_refused_in_one_line(how, tmp_path, monkeypatch):
     if how == "full":  # by somebody else, after the check
-        monkeypatch.setattr("tempfile.TemporaryFile", lambda dir: io.BufferedWriter(io.FileIO("/dev/full", "w")))
+        monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: io.BufferedWriter(io.FileIO("/dev/full", "w")))
     with pytest.raises(InputError, match=r"cannot hold images in .*(No space left|No such file)"):
         load_dataset("digits", in_memory=False, spool_dir=str(tmp_path if how == "full" else tmp_path / "nowhere"))
 

@@ -20,7 +20,7 @@ def outputs(seed, images=1500, classes=4, skills=(1.0, 1.5, 3.0)):
 
 def routed(probabilities, thresholds):
     taken = exits_taken([confidence(p) for p in probabilities[:-1]], thresholds)
-    return taken, np.array([probabilities[exit][image].argmax() for image, exit in enumerate(taken)])
+    return taken, np.array([probabilities[place][image].argmax() for image, place in enumerate(taken)])
 
 
 @settings(max_examples=20, deadline=None)

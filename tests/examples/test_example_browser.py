@@ -168,7 +168,7 @@ def press(page: Page, key: str) -> None:
 def test_the_preprocessing():
     if not shutil.which("node"):
         pytest.skip("Node.js is missing")
-    result = subprocess.run(["node", "--test"], cwd=EXAMPLE, capture_output=True, text=True)
+    result = subprocess.run(["node", "--test"], cwd=EXAMPLE, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout
 
 

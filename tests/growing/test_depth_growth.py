@@ -334,9 +334,9 @@ def test_exits_answer_and_are_logged_while_the_network_deepens(arrays):
     assert [not np.isnan(accuracy) for accuracy in logged] == deeper  # NaN while there is no exit
     assert logged[deeper.index(True)] > 0.2  # the head of before is the exit now: it does not start anew
     assert model.depth == growth.best_depth == 2
-    exit, end = model.predict(validation[0], verbose=0)
+    early, end = model.predict(validation[0], verbose=0)
     accuracies = dict(zip(("loss", "end", "exit"), model.evaluate(*validation, verbose=0), strict=True))
-    assert accuracies["exit"] == pytest.approx(np.mean(exit.argmax(-1) == validation[1]), abs=1e-5)
+    assert accuracies["exit"] == pytest.approx(np.mean(early.argmax(-1) == validation[1]), abs=1e-5)
     assert accuracies["end"] == pytest.approx(np.mean(end.argmax(-1) == validation[1]), abs=1e-5)
 
 

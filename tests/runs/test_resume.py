@@ -57,7 +57,7 @@ def test_a_signal_keeps_what_was_trained_and_says_how_to_go_on(tmp_path, number,
 def test_kill_and_resume_ends_as_if_nothing_had_been(tmp_path):
     """A short `python -m benchmarks.crash_test`."""
     command = [sys.executable, "-m", "benchmarks.crash_test", "--kills=2", "--epochs=5"]
-    printed = subprocess.run(command, capture_output=True, text=True, timeout=600).stdout
+    printed = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False).stdout
     assert printed.splitlines()[-1] == "2 kills, 0 lost, identical", printed
 
 

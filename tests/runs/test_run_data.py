@@ -33,7 +33,6 @@ def images(tmp_path):
 @pytest.fixture
 def trained(images):
     """What a run on them keeps."""
-
     options = DataOptions(dataset=images)
     return json.loads(
         json.dumps({"options": asdict(RunOptions(dataset=images)), **record_of(load_by_options(options), options)})
@@ -100,7 +99,6 @@ def test_a_relative_path_is_found_from_another_folder(images, tmp_path, monkeypa
 
 def test_a_relative_data_dir_is_found_from_another_folder(tmp_path, monkeypatch):
     """Else TFDS would download the set once more, into the folder where the user happens to be."""
-
     (tmp_path / "tfds").mkdir()
     monkeypatch.chdir(tmp_path)
     options = RunOptions(dataset="digits", data_dir="tfds")

@@ -91,7 +91,7 @@ def mediapipe(tmp_path_factory):
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
     python = folder / "venv" / "bin" / "python"
     installed = subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", "mediapipe==1.2.2"], capture_output=True, text=True
+        [python, "-m", "pip", "install", "--quiet", "mediapipe==1.2.2"], capture_output=True, text=True, check=False
     )
     if installed.returncode:
         pytest.skip(f"pip cannot install MediaPipe here: {installed.stderr.strip().splitlines()[-1]}")
@@ -103,6 +103,7 @@ def mediapipe(tmp_path_factory):
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
+            check=False,
         )
         if "cannot be loaded" in result.stderr:
             pytest.skip(result.stderr.strip())  # Debian: libgles2 and libegl1

@@ -248,6 +248,7 @@ def test_another_backend_trains_in_a_tensorflow_process(digits, tmp_path, backen
         env={**os.environ, "KERAS_BACKEND": backend},
         capture_output=True,
         text=True,
+        check=False,
     )
     assert result.returncode == 0, result.stderr[-2000:]
     assert "epoch 1 of 1" in result.stdout and "refused: the network has weights that are NaN" in result.stdout
