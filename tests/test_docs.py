@@ -8,9 +8,13 @@ import shlex
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
-DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-COMMAND = re.compile(r"python -m odn_keras\.(train|export|evaluate|specialize|route|latency)\b([^`\n#;]*)")
+COMMAND = re.compile(r"(?:python -m odn_keras\.|\bodn )(train|export|evaluate|specialize|route|latency)\b([^`\n#;]*)")
+
+LINK = re.compile(r"\[[^\]]*\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)")
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+NAMED_PATH = re.compile(r"`((?:odn_keras|tests|benchmarks|docs|examples|flags)/[\w./]*)`")
 
 
 def shown(pattern: re.Pattern) -> list:
@@ -36,3 +40,20 @@ def test_commands_have_the_flags_they_are_given(command, run_command, monkeypatc
     arguments = [argument for argument in shlex.split(command[1]) if argument != "--help" and "..." not in argument]
     status, _, error = run_command(module, *arguments)
     assert status == 0, error
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_what_is_linked_or_named_exists(document):
+    text = document.read_text()
+    missing = [path for path in NAMED_PATH.findall(text) if not (ROOT / path).exists()]
+    for path, anchor in LINK.findall(text):
+        target = document.parent / path if path else document
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            missing.append(f"{path}#{anchor}")
+    assert missing == []
+
+
+def anchors(document: pathlib.Path) -> set[str]:
+    """What GitHub makes of the headings of a document."""
+    headings = HEADING.findall(document.read_text())
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
