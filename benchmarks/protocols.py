@@ -94,7 +94,15 @@ def grow(task: Task, seed: int, target: float, epochs: int, cycle_epochs: int, *
 
 def direct(task: Task, seed: int, depth: int, epochs: int) -> Outcome:
     """A network of known depth, from scratch, by the recipe of ours: one cycle of so many epochs."""
-    return _fit(task, seed, depth, DepthGrowth(1.0, max_depth=depth, cycle_epochs=epochs, verbose=0), epochs)[0]
+    return _fit(task, seed, depth, _CheckedGrowth(1.0, max_depth=depth, cycle_epochs=epochs, verbose=0), epochs)[0]
+
+
+class _CheckedGrowth(DepthGrowth):
+    """Measures the accuracy within epochs all along, although it decides nothing: for `benchmarks.forecast`."""
+
+    def wants_check(self, before: int, step: int) -> bool:
+        stage = self.stages[-1]
+        return (step - stage.first_step) // self.check_steps > (before - stage.first_step) // self.check_steps
 
 
 def with_exits(task: Task, seed: int, *, epochs: int, cycle_epochs: int, alpha: float, exit_weight: float) -> Outcome:
@@ -129,7 +137,13 @@ def _fit(task: Task, seed: int, depth: int, growth: DepthGrowth, epochs: int) ->
         val_accuracy=growth.best,
         test_accuracy=task.test_accuracy(model.network),
         log=[
-            {"depth": stage.depth, "phase": stage.phase, "val_accuracy": stage.values, "forecasts": stage.forecasts}
+            {
+                "depth": stage.depth,
+                "phase": stage.phase,
+                "val_accuracy": stage.values,
+                "forecasts": stage.forecasts,
+                "checks": [(stage.progress_at(step), accuracy) for step, accuracy in stage.checks],
+            }
             for stage in growth.stages
         ],
     )

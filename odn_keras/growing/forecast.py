@@ -41,16 +41,25 @@ def forecast(points: Sequence[tuple[float, float]], deviations: float = 0.0) -> 
     progress, accuracy = points[-1]
     if progress >= 1:
         return accuracy
+    growth = trend(points)
+    if growth is None:
+        return None
+    on_trend, by_fall = TREND + deviations * TREND_DEVIATION, FALL + deviations * FALL_DEVIATION
+    end = logit(accuracy) + (on_trend * growth + by_fall) * math.log(1 / progress)
+    return 1 / (1 + math.exp(-end))
+
+
+def trend(points: Sequence[tuple[float, float]]) -> float | None:
+    """The term b * sqrt(1 - a) of a `forecast`, at least 0; `None` where too few points tell it."""
+    progress, accuracy = points[-1]
     recent = [point for point in points if point[0] >= WINDOW * progress - 1e-9]
     if len(recent) < MIN_POINTS or progress < MIN_SPAN * recent[0][0] - 1e-9:
         return None
     times = np.log([point[0] for point in recent])
-    odds = np.array([_logit(point[1]) for point in recent])
-    growth = max(0.0, float(np.polyfit(times, odds, 1)[0]))
-    trend, fall = TREND + deviations * TREND_DEVIATION, FALL + deviations * FALL_DEVIATION
-    rise = trend * growth * math.sqrt(1 - min(accuracy, 1.0)) + fall
-    return 1 / (1 + math.exp(-(odds[-1] + rise * math.log(1 / progress))))
+    slope = float(np.polyfit(times, [logit(point[1]) for point in recent], 1)[0])
+    return max(0.0, slope) * math.sqrt(max(0.0, 1 - accuracy))
 
 
-def _logit(accuracy: float) -> float:
+def logit(accuracy: float) -> float:
+    """The logarithm of the odds of right to wrong, finite for accuracies of 0 and 1 too."""
     return math.log(max(accuracy, SMALLEST) / max(1 - accuracy, SMALLEST))

@@ -143,7 +143,7 @@ class RunOptions(DataOptions):
         "none: all.",
         choices=("prefix", "none"),
     )
-    slack: float = _option(0.5, "How far forecasts are doubted, in deviations; 0 leaves a depth soonest.", least=0)
+    slack: float = _option(1.0, "How far forecasts are doubted, in deviations; 0 leaves a depth soonest.", least=0)
 
     exits: str | None = _option(
         None,
