@@ -22,11 +22,24 @@ def main() -> int:
     elif name == "--version":
         print(__version__)
     elif name in COMMANDS:
-        sys.argv = [name, *arguments]
-        runpy.run_module(f"odn_keras.{name}", run_name="__main__", alter_sys=True)
+        return _run(name, arguments)
     else:
         problem = f"unknown command '{console.printable(name)}'" if name else "a command is missing"
         print(f"error: {problem}; there are {', '.join(COMMANDS)}; see odn --help", file=sys.stderr)
+        return BAD_INPUT
+    return 0
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    """Runs a command, which ends this program itself; returns only where a package that it needs is missing."""
+    sys.argv = [name, *arguments]
+    try:
+        runpy.run_module(f"odn_keras.{name}", run_name="__main__", alter_sys=True)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if not package or importlib.util.find_spec(package):
+            raise
+        print(f"error: odn {name} needs the module {package}, which is not installed", file=sys.stderr)
         return BAD_INPUT
     return 0
 

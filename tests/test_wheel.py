@@ -63,6 +63,9 @@ def test_the_wheel_needs_nothing_to_be_imported_and_to_list_its_commands(program
     assert run(programs / "python", "-c", "import odn_keras; print(len(odn_keras.__all__) > 20)") == "True\n"
     printed = run(programs / "odn", "--help")
     assert all(f"\n  {name} " in printed for name in COMMANDS)
+    for name in ("train", "classify"):
+        missing = subprocess.run([programs / "odn", name, "--help"], capture_output=True, text=True, check=False)
+        assert (missing.returncode, missing.stderr.count("\n")) == (2, 1) and f"odn {name} needs" in missing.stderr
 
 
 def test_classify_needs_numpy_and_pillow_only_to_be_asked_for_help(programs):
