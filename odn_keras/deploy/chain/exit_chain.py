@@ -5,6 +5,7 @@ hands to the next are int8 features of the same scale and zero point on both sid
 that of the whole network.
 """
 
+import math
 import os
 import pathlib
 import tempfile
@@ -17,7 +18,7 @@ from odn_keras.deploy.chain.routed_classifier import NO_INT8, PROBABILITY, Chain
 from odn_keras.deploy.convert.exportable import unwrapped
 from odn_keras.deploy.convert.tflite import as_pixels, converted_with_exits
 from odn_keras.deploy.micro.c_array import RESIZED, c_string
-from odn_keras.deploy.tflite_file.flatbuffer import compact, read_model, write_model
+from odn_keras.deploy.tflite_file.graph import Graph
 from odn_keras.deploy.tflite_file.resize_metadata import resize_of
 from odn_keras.errors import InputError
 from odn_keras.files import TEMPORARY_PREFIX, replacing
@@ -102,80 +103,38 @@ def split(whole: bytes) -> list[bytes]:
         InputError: where the outputs are not behind each other, more than one tensor joins two stages, or an output is
             no int8 probability.
     """
-    graph = read_model(whole).subgraphs[0]
-    made_by = {int(tensor): number for number, op in enumerate(graph.operators) for tensor in op.outputs}
-    needed = {int(output): ancestors(graph, made_by, int(output)) for output in graph.outputs}
+    graph = Graph(whole)
+    needed = {output: graph.ancestors(output) for output in graph.outputs}
     outputs = sorted(needed, key=lambda output: len(needed[output]))
-    for output in outputs:
-        quantization = graph.tensors[output].quantization
-        if (float(quantization.scale[0]), int(quantization.zeroPoint[0])) != (
-            PROBABILITY.scale,
-            PROBABILITY.zero_point,
-        ):
-            raise InputError("every output of a network with exits must be a softmax: its outputs are no probabilities")
-    pieces, done, entry = [], set[int](), int(graph.inputs[0])
+    if any(graph.quantization(output) != (PROBABILITY.scale, PROBABILITY.zero_point) for output in outputs):
+        raise InputError("every output of a network with exits must be a softmax: its outputs are no probabilities")
+    pieces, done, entry = [], set[int](), graph.inputs[0]
     for number, output in enumerate(outputs):
-        own = sorted(needed[output] - done)
+        own = needed[output] - done
         done |= needed[output]
         later = set().union(*(needed[other] for other in outputs[number + 1 :])) - done
-        read_later = {int(tensor) for op in later for tensor in graph.operators[op].inputs}
-        handed = sorted(
-            tensor for tensor in read_later if made_by.get(tensor) in done or tensor == int(graph.inputs[0])
-        )
-        if len(handed) != (1 if later else 0) or (handed and made_by.get(handed[0]) not in own):
+        handed = _handed_on(graph, done, later)
+        if len(handed) != (1 if later else 0) or (handed and graph.maker(handed[0]) not in own):
             raise InputError(
                 f"exit {number + 1} is not on the way to the next one by one tensor: it cannot be split off"
             )
-        pieces.append(cut(whole, own, entry, [output, *handed]))
+        pieces.append(graph.cut(own, entry, [output, *handed]))
         entry = handed[0] if handed else entry
     return pieces
 
 
+def _handed_on(graph: Graph, done: set[int], later: set[int]) -> list[int]:
+    """The tensors that operators still to run read, and that exist once those of `done` have run."""
+    read = {tensor for operator in later for tensor in graph.reads(operator)}
+    return sorted(tensor for tensor in read if graph.maker(tensor) in done or tensor == graph.inputs[0])
+
+
 def end_only(whole: bytes) -> bytes:
     """The file of the network's end, without its exits."""
-    graph = read_model(whole).subgraphs[0]
-    made_by = {int(tensor): number for number, op in enumerate(graph.operators) for tensor in op.outputs}
-    needed = {int(output): ancestors(graph, made_by, int(output)) for output in graph.outputs}
+    graph = Graph(whole)
+    needed = {output: graph.ancestors(output) for output in graph.outputs}
     end = max(needed, key=lambda output: len(needed[output]))
-    return cut(whole, sorted(needed[end]), int(graph.inputs[0]), [end])
-
-
-def ancestors(graph, made_by: dict[int, int], tensor: int) -> set[int]:
-    """The operators, by number, that a tensor needs."""
-    found, open_tensors = set[int](), [tensor]
-    while open_tensors:
-        operator = made_by.get(open_tensors.pop())
-        if operator is not None and operator not in found:
-            found.add(operator)
-            open_tensors += [int(read) for read in graph.operators[operator].inputs]
-    return found
-
-
-def cut(whole: bytes, operators: Sequence[int], entry: int, outputs: list[int]) -> bytes:
-    """A file of some of the operators, in their order, and what they read and write."""
-    model = read_model(whole)
-    (graph,) = model.subgraphs
-    graph.operators = [graph.operators[number] for number in operators]
-    used = {int(t) for op in graph.operators for t in (*op.inputs, *op.outputs) if t >= 0} | {entry}
-    tensors = {old: new for new, old in enumerate(sorted(used))}
-    tensors[-1] = -1  # an input that is left out
-    graph.tensors = [graph.tensors[old] for old in sorted(used)]
-    graph.inputs, graph.outputs = [tensors[entry]], [tensors[output] for output in outputs]
-    for operator in graph.operators:
-        operator.inputs = [tensors[int(tensor)] for tensor in operator.inputs]
-        operator.outputs = [tensors[int(tensor)] for tensor in operator.outputs]
-    for place, name in (
-        (graph.inputs[0], b"image"),
-        *zip(graph.outputs, (b"probabilities", b"features"), strict=False),
-    ):
-        graph.tensors[place].name = name
-    users = (*graph.tensors, *model.metadata)
-    kept = sorted({0} | {user.buffer for user in users})  # buffer 0 stands for none
-    model.buffers = [model.buffers[old] for old in kept]
-    for user in users:
-        user.buffer = kept.index(user.buffer)
-    model.signatureDefs = []
-    return compact(write_model(model))
+    return graph.cut(needed[end], graph.inputs[0], [end])
 
 
 def write_header(
@@ -189,16 +148,14 @@ def write_header(
         labels: the name of each class.
         path: of the header.
     """
-    inputs = []
-    for stage in stages:
-        graph = read_model(stage.read_bytes()).subgraphs[0]
-        inputs.append(str(int(np.prod(graph.tensors[graph.inputs[0]].shape))))
+    graphs = [Graph(stage.read_bytes()) for stage in stages]
+    input_bytes = [math.prod(graph.shape(graph.inputs[0])) for graph in graphs]
     smallest = int8_threshold(0.0)  # at the end all leave
     text = HEADER.format(
         resized=RESIZED[resize_of(stages[0])],
         stages=len(stages),
         files=", ".join(c_string(stage.name) for stage in stages),
-        inputs=", ".join(inputs),
+        inputs=", ".join(map(str, input_bytes)),
         never=NO_INT8,
         thresholds=", ".join(str(number) for number in (*map(int8_threshold, thresholds), smallest)),
         classes=len(labels),

@@ -199,23 +199,22 @@ def _outer_tensors(path: str | os.PathLike) -> tuple[list[_Tensor], list[_Tensor
     except ImportError as error:
         raise InputError(f"routing needs ai-edge-litert: pip install ai-edge-litert ({error})") from error
 
-    from odn_keras.deploy.tflite_file.flatbuffer import check_integer, read_model
+    from odn_keras.deploy.tflite_file.flatbuffer import check_integer
+    from odn_keras.deploy.tflite_file.graph import Graph
 
-    model = read_model(read_file(path))
-    check_integer(model)
-    (graph,) = model.subgraphs
+    graph = Graph(read_file(path))
+    check_integer(graph.model)
 
-    def described(place) -> _Tensor:
-        tensor = graph.tensors[place]
-        scales, zeros = tensor.quantization.scale, tensor.quantization.zeroPoint
-        if tensor.type != TensorType.INT8 or scales is None or not len(scales):
+    def described(tensor: int) -> _Tensor:
+        quantization = graph.quantization(tensor)
+        if graph.type(tensor) != TensorType.INT8 or quantization is None:
             raise InputError(f"{path} has inputs or outputs that are not int8: it is no stage of a routed network")
-        return _Tensor(tuple(int(n) for n in tensor.shape), float(scales[0]), int(zeros[0]))
+        return _Tensor(graph.shape(tensor), *quantization)
 
-    makers = [op for op in graph.operators if graph.outputs[0] in op.outputs]
-    if [model.operatorCodes[op.opcodeIndex].builtinCode for op in makers] != [BuiltinOperator.SOFTMAX]:
+    maker = graph.maker(graph.outputs[0])
+    if maker is None or graph.kind(maker) != BuiltinOperator.SOFTMAX:
         raise InputError(f"{path} gives no probabilities, which thresholds are for: its first output is no softmax")
-    return [described(place) for place in graph.inputs], [described(place) for place in graph.outputs]
+    return [described(tensor) for tensor in graph.inputs], [described(tensor) for tensor in graph.outputs]
 
 
 def _litert(path: str | os.PathLike) -> _Stage:

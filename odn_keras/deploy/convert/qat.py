@@ -28,7 +28,7 @@ from odn_keras.deploy.convert.tflite import (
     without_rescaling,
     write_checked,
 )
-from odn_keras.deploy.tflite_file.flatbuffer import compact
+from odn_keras.deploy.tflite_file.flatbuffer import strip_tensor_names
 from odn_keras.errors import InputError
 from odn_keras.networks.normalization import BatchNormalization
 from odn_keras.quiet import quiet
@@ -350,4 +350,4 @@ def _convert(quantized: Keras2Model, integer_type: str) -> bytes:
     converter.inference_input_type = converter.inference_output_type = tf.dtypes.as_dtype(integer_type)
     content = converter.convert()
     check_no_floats(content)
-    return compact(content)
+    return strip_tensor_names(content)

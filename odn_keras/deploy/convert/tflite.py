@@ -13,7 +13,7 @@ from odn_keras.deploy.convert import fidelity, tensorflow_process
 from odn_keras.deploy.convert.exportable import exportable, unwrapped
 from odn_keras.deploy.convert.fidelity import CHECKED_IMAGES, Answers, Reference
 from odn_keras.deploy.runtimes import LiteRTClassifier
-from odn_keras.deploy.tflite_file.flatbuffer import compact, read_model
+from odn_keras.deploy.tflite_file.flatbuffer import read_model, strip_tensor_names
 from odn_keras.errors import InputError
 from odn_keras.files import replacing
 from odn_keras.quiet import quiet
@@ -222,7 +222,7 @@ def _convert(network: keras.Model, images: np.ndarray, quantize: str, integer_ty
         ) from error
     if quantize == "int8":
         check_no_floats(content)
-        content = compact(content)
+        content = strip_tensor_names(content)
     return content, fidelity.answers(network, shown)
 
 
