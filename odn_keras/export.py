@@ -58,25 +58,18 @@ def _export(model: pathlib.Path, report: dict[str, Any] | None) -> int:
 
     cli.import_keras()  # heavy: only once the flags are known to be good
     from odn_keras.deploy import bundle
+    from odn_keras.deploy.export_choices import ExportChoices
     from odn_keras.networks.builder import load
     from odn_keras.runs.run_networks import load_model
 
     targets = None if values.targets is None else tuple(values.targets)
-    bundle.check_choices(values.quantize, targets, values.vela, budget)
+    choices = ExportChoices(values.quantize, targets, values.vela, budget)
+    choices.check()
     network = load_model(model.parent, report) if report else load(model)
     cli.wake_backend()
     dataset = load_data(report, options, model.parent) if report else load_by_options(options)
     with output(out, options.dataset):
-        result = bundle.export(
-            network,
-            dataset,
-            out,
-            quantize=values.quantize,
-            targets=targets,
-            vela=values.vela,
-            budget=budget,
-            name=pathlib.Path(options.dataset).stem,
-        )
+        result = bundle.export(network, dataset, out, choices, name=pathlib.Path(options.dataset).stem)
         print(f"\n{bundle.table(result)}\n")
         cli.show_files(out)
     measuring = next_step.command("evaluate", tflite=out / bundle.MODEL, **next_step.data_flags(options))

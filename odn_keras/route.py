@@ -52,7 +52,8 @@ def _route(model: pathlib.Path, report: dict[str, Any] | None) -> None:
     check_output(out, options.dataset, "routing.json")
     check_not_of_a_run(out, EXPORT, CHECKPOINT)
     cli.import_keras()
-    from odn_keras.deploy.chain import chain_bundle
+    from odn_keras.deploy.chain.chain_bundle import export_routed
+    from odn_keras.deploy.chain.chain_table import table
     from odn_keras.deploy.chain.exit_chain import WITHOUT_EXITS
     from odn_keras.networks.builder import load
     from odn_keras.runs.run_networks import load_supernet
@@ -63,8 +64,8 @@ def _route(model: pathlib.Path, report: dict[str, Any] | None) -> None:
     cli.wake_backend()
     dataset = load_data(report, options, model.parent) if report else load_by_options(options)
     with output(out, options.dataset):
-        result = chain_bundle.export_routed(network, dataset, out, values.max_accuracy_drop)
-        print(f"\n{chain_bundle.table(result)}\n")
+        result = export_routed(network, dataset, out, values.max_accuracy_drop)
+        print(f"\n{table(result)}\n")
         cli.show_files(out)
     print(f"\nnext: {next_step.evaluation_of_chain(out, options)}")
 

@@ -21,7 +21,6 @@ import pathlib
 import shutil
 import sys
 import time
-from typing import Any
 
 from absl import flags
 
@@ -68,7 +67,7 @@ def define_flags() -> None:
         lower_bound=0,
     )
     flags.DEFINE_list("targets", None, "microcontroller, android or both, which is the default.")
-    flags.DEFINE_boolean("frontier", False, "Show what accuracy costs how many bytes, instead of exporting one.")
+    flags.DEFINE_boolean("frontier", False, "Show what accuracy costs how many bytes, instead of choices one.")
 
 
 def main() -> int:
@@ -109,20 +108,20 @@ def _specialize(run: pathlib.Path, out: pathlib.Path, limits: Budget) -> int:
     recipe = RunFolder(run).options() if values.finetune_epochs else None
 
     cli.import_keras()  # heavy: only once the flags are known to be good
-    from odn_keras.deploy import bundle
+    from odn_keras.deploy.export_choices import ExportChoices
     from odn_keras.devices.device_search import Specialization
     from odn_keras.networks import extraction
     from odn_keras.networks.architectures import NetworkSpec
     from odn_keras.runs.run_networks import load_supernet
 
     targets = () if values.frontier else values.targets  # of a frontier nothing is exported
-    exporting: dict[str, Any] = {
-        "targets": None if targets is None else tuple(targets),
-        "vela": latencies.vela if latencies else None,
-        # What the real file can be held against.
-        "budget": limits if limits.max_flash or limits.max_arena or limits.max_latency_ms else None,
-    }
-    bundle.check_choices("int8", **exporting)
+    choices = ExportChoices(
+        targets=None if targets is None else tuple(targets),
+        vela=latencies.vela if latencies else None,
+        # What the real file can be compared with.
+        budget=limits if limits.max_flash or limits.max_arena or limits.max_latency_ms else None,
+    )
+    choices.check()
     network = load_supernet(run, report)
     cli.wake_backend()
     dataset = load_data(report, options, run)
@@ -144,7 +143,7 @@ def _specialize(run: pathlib.Path, out: pathlib.Path, limits: Budget) -> int:
     with output(out, options.dataset):
         if recipe:
             found = _finetuned(found, dataset, recipe, report["precision"], out)
-        return _export(found, search_seconds, dataset, options, out, exporting, latencies)
+        return _export(found, search_seconds, dataset, options, out, choices, latencies)
 
 
 def _latencies(run: pathlib.Path) -> LatencyTable | None:
@@ -185,14 +184,14 @@ def _export(
     dataset,
     options: DataOptions,
     out: pathlib.Path,
-    exporting: dict[str, Any],
+    choices,
     latencies: LatencyTable | None,
 ) -> int:
     from odn_keras.deploy import bundle
     from odn_keras.networks.builder import with_dtype
 
     print(f"\ndepth {found.choice.depth}, inner channels {found.spec.inner}: validation {found.val_accuracy:.4f}")
-    result = bundle.export(found.network, dataset, out, name=pathlib.Path(dataset.name).stem, **exporting)
+    result = bundle.export(found.network, dataset, out, choices, name=pathlib.Path(dataset.name).stem)
     with replacing(out / "model.keras") as temporary:
         with_dtype(found.network, "float32").save(temporary)
     described = {**found.describe(), "search_seconds": round(search_seconds, 1), "finetuning": found.finetuning}

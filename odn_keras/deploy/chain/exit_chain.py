@@ -8,7 +8,6 @@ that of the whole network.
 import math
 import os
 import pathlib
-import tempfile
 from collections.abc import Sequence
 
 import keras
@@ -21,7 +20,7 @@ from odn_keras.deploy.micro.c_array import RESIZED, c_string
 from odn_keras.deploy.tflite_file.graph import Graph
 from odn_keras.deploy.tflite_file.resize_metadata import resize_of
 from odn_keras.errors import InputError
-from odn_keras.files import TEMPORARY_PREFIX, replacing
+from odn_keras.files import replacing, replacing_files
 
 STAGE = "stage{}.tflite"
 WITHOUT_EXITS = "the network has no exit before its end: train with --exits=all, deeper than one block"
@@ -71,7 +70,7 @@ def export_chain(
         network: a functional classifier of one image input and, as outputs, its exits and its end, the shallowest
             first, as `build` makes it from a spec with exits; or the `OptimallyDeepNetwork` that holds it.
         calibration_images: see `export_tflite`.
-        folder: an existing one.
+        folder: made if need be.
 
     Returns:
         The files, and the content of one of the end alone, of the same weights and scales.
@@ -85,14 +84,11 @@ def export_chain(
         raise InputError(WITHOUT_EXITS)
     whole, reference = converted_with_exits(network, calibration_images)
     names = [STAGE.format(number) for number in range(1, len(network.outputs) + 1)]
-    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=folder) as written:
-        paths = [pathlib.Path(written, name) for name in names]
+    with replacing_files(folder) as written:
+        paths = [written / name for name in names]
         for path, content in zip(paths, split(whole), strict=True):
             path.write_bytes(content)
         reference.check_file(list(Chain(paths).predict_every_exit(as_pixels(network, reference.images))), "int8")
-        for path in paths:
-            with replacing(folder / path.name) as temporary:
-                temporary.write_bytes(path.read_bytes())
     return [folder / name for name in names], end_only(whole)
 
 
