@@ -18,7 +18,6 @@ from odn_keras import cli
 from odn_keras.runs.options import DataOptions
 
 DROPS = (0.005, 0.01)
-EVALUATION_BATCH = 500
 
 
 def define_flags() -> None:
@@ -34,6 +33,7 @@ def _trained(dataset, width: int, depth: int, epochs: int, seed: int):
     import keras
 
     from odn_keras import Batches, DepthGrowth, EvaluationBatches, OptimallyDeepNetwork, RunOptions
+    from odn_keras.data.batches import EVALUATION_BATCH
     from odn_keras.growing.optimizers import sgd
     from odn_keras.growing.precision import precision
 
@@ -68,6 +68,7 @@ def main() -> None:
     from sklearn.preprocessing import StandardScaler
 
     from odn_keras import EvaluationBatches
+    from odn_keras.data.batches import EVALUATION_BATCH
     from odn_keras.devices.exit_thresholds import PROPOSING, calibrate, confidence, exits_taken
     from odn_keras.networks import cost
     from odn_keras.networks.builder import load, with_dtype

@@ -163,14 +163,14 @@ def _finetuned(found, dataset, options: RunOptions, dtype: str, out: pathlib.Pat
     """The network trained on alone, from a checkpoint in the folder if there is one."""
     from odn_keras.devices.finetuning import finetuned
     from odn_keras.growing.growing_fit import TrainingDiverged
-    from odn_keras.runs.run import recipe_of
+    from odn_keras.runs.training_setup import recipe_of
 
     epochs, before = flags.FLAGS.finetune_epochs, found.val_accuracy
     print(f"\n== depth {found.choice.depth}, validation {before:.4f}: {epochs} epochs alone", flush=True)
     shown = 1 if sys.stdout.isatty() else 2
-    recipe = recipe_of(options, dataset)
+    recipe = recipe_of(options, dataset, epochs=epochs, dtype=dtype)
     try:
-        found = finetuned(found, dataset, recipe, epochs, dtype=dtype, checkpoints=out / FINETUNING, verbose=shown)
+        found = finetuned(found, dataset, recipe, checkpoints=out / FINETUNING, verbose=shown)
     except TrainingDiverged as error:
         raise InputError(f"trained on alone, the network diverges: leave --finetune_epochs out ({error})") from error
     if not found.finetuning["kept"]:

@@ -14,6 +14,7 @@ from odn_keras.errors import InputError
 
 THREADS = 2  # that prepare batches: more take the processor from the training
 AHEAD = 4  # batches
+EVALUATION_BATCH = 500  # images that networks classify at once, where nothing is trained
 
 
 class Batches(keras.utils.PyDataset):

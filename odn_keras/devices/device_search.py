@@ -19,8 +19,9 @@ from typing import Any, NoReturn
 import keras
 import numpy as np
 
-from odn_keras.data.batches import Batches, EvaluationBatches
+from odn_keras.data.batches import Batches
 from odn_keras.data.datasets import Dataset
+from odn_keras.devices.accuracy import accuracies, validation_accuracy
 from odn_keras.devices.block_search import BlockSearch, Cost, Limit
 from odn_keras.devices.choices import Choice, Choices
 from odn_keras.devices.latency_table import LatencyTable
@@ -32,7 +33,6 @@ from odn_keras.networks.budget import Budget
 
 SENSITIVITY_IMAGES = 5000
 RECALIBRATION_IMAGES = 128  # of a batch
-EVALUATION_BATCH = 500
 VERIFIED = 4  # proposals whose accuracy is measured
 FRONTIER_POINTS = 12
 
@@ -61,20 +61,6 @@ class Specialized:
         """What it is, as JSON."""
         described = {"depth": self.choice.depth, "inner": [list(channels) for channels in self.spec.inner]}
         return {**described, **self.sizes, "val_accuracy": self.val_accuracy}
-
-
-def validation_accuracy(network: keras.Model, dataset: Dataset) -> float:
-    """Which fraction of a dataset's validation images a network of one output classifies as they are labelled.
-
-    The network is called as it is: `predict` would compile a function for each one, for longer than it then runs.
-    """
-    batches = EvaluationBatches(dataset.validation, dataset.num_classes, EVALUATION_BATCH)
-    with averaging.without_gradients():
-        right = [
-            keras.ops.convert_to_numpy(network(images, training=False)).argmax(axis=-1) == targets.argmax(axis=-1)
-            for images, targets, *_ in (batches[index] for index in range(len(batches)))
-        ]
-    return float(np.mean(np.concatenate(right)))
 
 
 class Specialization:
@@ -124,15 +110,13 @@ class Specialization:
         builder.transfer_weights(self._network, elastic_network)
         norms = [layer for layer in elastic_network.layers if isinstance(layer, keras.layers.BatchNormalization)]
         images, labels = self._dataset.validation
-        labels = labels[:SENSITIVITY_IMAGES]
-        batches = EvaluationBatches((images[:SENSITIVITY_IMAGES], labels), self._spec.num_classes, EVALUATION_BATCH)
+        split = images[:SENSITIVITY_IMAGES], labels[:SENSITIVITY_IMAGES]
 
-        def accuracies() -> np.ndarray:
-            outputs = keras.tree.flatten(elastic_network.predict(batches, verbose=0))
-            return np.array([np.mean(output.argmax(axis=-1) == labels) for output in outputs])
+        def measured() -> np.ndarray:
+            return np.array(accuracies(elastic_network, split, self._spec.num_classes))
 
         count = self._choices.layers(depth)
-        whole = accuracies()
+        whole = measured()
         losses = np.zeros((len(self.depths), count, len(self._ladder)))
         narrower = [step for step, fraction in enumerate(self._ladder) if fraction < 1]
         for layer, step in itertools.product(range(count), narrower):
@@ -141,7 +125,7 @@ class Specialization:
             fractions[layer] = self._ladder[step]
             elastic.set_widths(elastic_network, fractions)
             averaging.recalibrate(elastic_network, self._training_images())
-            losses[:, layer, step] = whole - accuracies()
+            losses[:, layer, step] = whole - measured()
             for norm in norms:
                 norm.set_weights(weights_of[norm.name].get_weights())
         # Less width costs no less: what says otherwise is noise.
