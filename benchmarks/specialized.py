@@ -19,8 +19,8 @@ from absl import flags
 
 from odn_keras import cli
 from odn_keras.files import write_json
+from odn_keras.runs.finished_run import finished_report
 from odn_keras.runs.options import DataOptions, RunOptions
-from odn_keras.runs.run_folder import finished_report
 
 ALONE, CHECKPOINTS = "alone_{}_epochs.json", ".alone"
 

@@ -16,8 +16,8 @@ from absl import app, flags, logging
 from odn_keras.errors import InputError
 from odn_keras.quiet import command, quiet
 from odn_keras.runs import run_data
+from odn_keras.runs.full_disk import DISK_FULL
 from odn_keras.runs.options import PATHS, DataOptions, RunOptions, kind_of
-from odn_keras.runs.run_folder import DISK_FULL
 from odn_keras.utils import console, keras_config
 
 BAD_INPUT = 2

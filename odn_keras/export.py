@@ -19,9 +19,11 @@ from odn_keras import cli
 from odn_keras.errors import InputError
 from odn_keras.networks.budget import Budget
 from odn_keras.runs import next_step
+from odn_keras.runs.finished_run import finished_report, in_use
 from odn_keras.runs.options import DataOptions
+from odn_keras.runs.output_folder import check_output, output
 from odn_keras.runs.run_data import load_by_options, load_data
-from odn_keras.runs.run_folder import EXPORT, check_output, finished_report, in_use, output
+from odn_keras.runs.run_files import EXPORT
 
 
 def define_flags() -> None:

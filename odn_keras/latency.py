@@ -20,7 +20,8 @@ from odn_keras.devices.latency_table import LatencyTable
 from odn_keras.errors import InputError
 from odn_keras.files import write_json
 from odn_keras.runs import next_step
-from odn_keras.runs.run_folder import LATENCY, finished_supernet, in_use
+from odn_keras.runs.finished_run import finished_supernet, in_use
+from odn_keras.runs.run_files import LATENCY
 
 
 def define_flags() -> None:

@@ -17,10 +17,11 @@ from absl import flags
 from odn_keras import cli
 from odn_keras.errors import InputError
 from odn_keras.runs import next_step
+from odn_keras.runs.finished_run import finished_report, in_use
 from odn_keras.runs.options import DataOptions
-from odn_keras.runs.output_folder import CHECKPOINT, check_not_of_a_run
+from odn_keras.runs.output_folder import check_not_of_a_run, check_output, output
 from odn_keras.runs.run_data import load_by_options, load_data
-from odn_keras.runs.run_folder import EXPORT, ROUTED, SUPERNET, check_output, finished_report, in_use, output
+from odn_keras.runs.run_files import CHECKPOINT, EXPORT, ROUTED, SUPERNET
 
 
 def define_flags() -> None:

@@ -18,7 +18,8 @@ from absl import flags
 from odn_keras import cli
 from odn_keras.errors import InputError
 from odn_keras.runs.options import RunOptions
-from odn_keras.runs.run_folder import RUN_FILES, SUPERNET, RunFolder
+from odn_keras.runs.run_files import RUN_FILES, SUPERNET
+from odn_keras.runs.run_folder import RunFolder
 
 TARGET_NOT_MET = 3
 

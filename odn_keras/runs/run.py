@@ -31,7 +31,9 @@ from odn_keras.networks.architectures import NetworkSpec
 from odn_keras.runs import overview, report, results
 from odn_keras.runs.options import DataOptions, RunOptions
 from odn_keras.runs.run_data import data_options, load_by_options, load_data, record_of, teacher_record
-from odn_keras.runs.run_folder import SHOWN, SUPERNET, RunFolder
+from odn_keras.runs.run_files import REPORT, SUPERNET
+from odn_keras.runs.run_folder import RunFolder
+from odn_keras.runs.run_record import SHOWN
 from odn_keras.runs.training_setup import (
     check_pruning,
     load_teacher,
@@ -281,5 +283,5 @@ def _deploy(model: OptimallyDeepNetwork, growth: DepthGrowth, setup: _Setup) -> 
         data_record=setup.data_record,
     )
     result = results.describe(trained, file)
-    write_json(result, out / "report.json")
+    write_json(result, out / REPORT)
     return result

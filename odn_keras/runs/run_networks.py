@@ -8,7 +8,7 @@ import keras
 from odn_keras.errors import InputError
 from odn_keras.networks import builder, cost
 from odn_keras.networks.architectures import NetworkSpec
-from odn_keras.runs.run_folder import SUPERNET
+from odn_keras.runs.run_files import SUPERNET
 
 MODEL = "model.keras"
 

@@ -53,10 +53,10 @@ def export_android(
     reference = Reference.of(unwrapped(network), images)
     if copy.input_shape[-1] == 1:
         copy, images = with_rgb_input(copy), np.repeat(images, 3, axis=-1)
-    content = convert(copy, images, reference, "int8", "uint8")
+    content = convert(copy, images, reference, quantize="int8", integer_type="uint8")
     probabilities = reference.are_probabilities
     content = with_metadata(content, labels, name=name, description=description, probabilities=probabilities)
-    return write_checked(content, path, reference, "int8", copy, images)
+    return write_checked(content, path, reference, quantize="int8", copy=copy, images=images)
 
 
 def with_rgb_input(network: keras.Model) -> keras.Model:

@@ -77,14 +77,14 @@ def export_tflite(
     else:
         images = checked_images(calibration_images, copy.input_shape[1:])
     reference = Reference.of(unwrapped(network), images)
-    content = convert(copy, images, reference, quantize, integer_type)
-    return write_checked(content, path, reference, quantize, copy, images)
+    content = convert(copy, images, reference, quantize=quantize, integer_type=integer_type)
+    return write_checked(content, path, reference, quantize=quantize, copy=copy, images=images)
 
 
 def convert(
-    copy: keras.Model, images: np.ndarray, reference: Reference, quantize: str, integer_type: str = "int8"
+    copy: keras.Model, images: np.ndarray, reference: Reference, *, quantize: str, integer_type: str = "int8"
 ) -> bytes:
-    """The content of the file, of a network that was found to answer as the reference does.
+    """Converts a network that answers as the reference does; returns the content of the file.
 
     Args:
         copy: made by `exportable`.
@@ -102,9 +102,15 @@ def convert(
 
 
 def write_checked(
-    content: bytes, path: str | os.PathLike, reference: Reference, quantize: str, copy: keras.Model, images: np.ndarray
+    content: bytes,
+    path: str | os.PathLike,
+    reference: Reference,
+    *,
+    quantize: str,
+    copy: keras.Model,
+    images: np.ndarray,
 ) -> int:
-    """Writes the file if it answers as the reference does: its size in bytes.
+    """Writes the file if it answers as the reference does; returns its size in bytes.
 
     Args:
         content: of the file.
@@ -164,7 +170,7 @@ def converted_with_exits(network: keras.Model, calibration_images: np.ndarray) -
     copy = exportable(network, with_exits=True)
     images = checked_images(calibration_images, copy.input_shape[1:])
     reference = Reference.of(unwrapped(network), images)
-    return convert(copy, images, reference, "int8"), reference
+    return convert(copy, images, reference, quantize="int8"), reference
 
 
 def checked_images(calibration_images, expected: tuple[int, ...]) -> np.ndarray:
