@@ -90,7 +90,7 @@ def export(
     Returns:
         What `export.json` holds.
     """
-    result = bundle.export(found.network, dataset, out, choices, name=pathlib.Path(dataset.name).stem)
+    result = bundle.export(found.network, dataset, out, choices=choices, name=pathlib.Path(dataset.name).stem)
     with replacing(out / "model.keras") as temporary:
         with_dtype(found.network, "float32").save(temporary)
     described = {**found.describe(), "search_seconds": round(search_seconds, 1), "finetuning": found.finetuning}

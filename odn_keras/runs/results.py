@@ -1,4 +1,4 @@
-"""What a run has found, exported and measured: the contents of `report.json`."""
+"""The contents of `report.json`: the network that a run has found, its sizes and its accuracies."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ class TrainedRun:
 
 
 def describe(run: TrainedRun, file: ExportedFile) -> dict[str, Any]:
-    """What `report.json` holds; measures the network on the test images.
+    """Measures the network on the test images; returns what `report.json` holds.
 
     Args:
         run: whose training is over.
@@ -121,7 +121,7 @@ def _sizes(run: TrainedRun, file: ExportedFile) -> dict[str, Any]:
 
 
 def _describe_pruning(run: TrainedRun) -> dict[str, Any]:
-    """What pruning has removed from the network found."""
+    """Sizes and accuracies of the network found before and after pruning."""
     whole = dataclasses.replace(network_spec(run.options, run.dataset), width=run.spec.width)
     before = cost.params(builder.build(whole, run.depth))
     accuracies_before = [stage.best for stage in run.growth.stages if stage.phase == CYCLE and stage.depth == run.depth]

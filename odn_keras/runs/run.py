@@ -29,6 +29,8 @@ from odn_keras.growing.precision import precision
 from odn_keras.networks import builder
 from odn_keras.networks.architectures import NetworkSpec
 from odn_keras.runs import overview, report, results
+from odn_keras.runs.augmentation_picture import plot_augmentation
+from odn_keras.runs.growth_picture import plot_growth
 from odn_keras.runs.options import DataOptions, RunOptions
 from odn_keras.runs.run_data import data_options, load_by_options, load_data, record_of, teacher_record
 from odn_keras.runs.run_files import REPORT, SUPERNET
@@ -77,7 +79,7 @@ def run(
     if found["report"]:
         return found["report"] if share.is_chief else None
     # All that can be checked is checked before anything of an earlier run is removed.
-    setup = _checked_setup(options, folder, share, found)
+    setup = _checked_setup(options, folder, share, found=found)
     teacher = load_teacher(setup.teacher_path, setup.dataset)
     keras.utils.set_random_seed(setup.fitted.seed)  # only now: a teacher draws numbers too
     depth = setup.fitted.depth or 1
@@ -129,7 +131,11 @@ class _Setup:
 
 
 def _look(folder: RunFolder, options: RunOptions, *, overwrite: bool, resume: bool) -> bytes:
-    """What must be known before the data are loaded, as JSON: the report of a finished run, else the precision."""
+    """Looks at the folder before the data are loaded.
+
+    Returns:
+        As JSON, the report of a finished run, else the precision and the record of the run to resume.
+    """
     folder.check(options, overwrite=overwrite, resume=resume)
     if resume and (finished := folder.report(*SHOWN)):
         return json.dumps({"report": finished}).encode()
@@ -147,13 +153,22 @@ def _checked_setup(options: RunOptions, folder: RunFolder, share: Share, found: 
     """
     with distribution.together(), distribution.local():
         teacher = teacher_record(options.teacher, found["resumed"])
-        dataset, data_record = _load(options, share, folder, found["resumed"])
+        dataset, data_record = _load(options, share, folder, resumed=found["resumed"])
         fitted = within_budget(options, dataset)
         batches = training_batches(fitted, dataset, share)
         check_pruning(fitted, dataset)
         if share.processes > 1:
             load_teacher(teacher["teacher_path"], dataset)  # some process may lack the file
-    return _Setup(options, fitted, found["precision"], dataset, data_record | teacher, batches, share, folder)
+    return _Setup(
+        options=options,
+        fitted=fitted,
+        dtype=found["precision"],
+        dataset=dataset,
+        data_record=data_record | teacher,
+        batches=batches,
+        share=share,
+        folder=folder,
+    )
 
 
 def _load(
@@ -167,7 +182,7 @@ def _load(
         before = resumed["options"]
         given = {name: now for name, now in dataclasses.asdict(wanted).items() if now != before.get(name)}
         wanted = data_options(resumed, given)
-        dataset = load_data(resumed, wanted, folder.path, folder.disk)
+        dataset = load_data(resumed, wanted, folder.path, spool_dir=folder.disk)
     else:
         dataset = load_by_options(wanted, folder.disk)
     if len(dataset.train[0]) < options.batch_size:
@@ -189,7 +204,7 @@ def _announce(setup: _Setup, spec: NetworkSpec) -> None:
     print(overview.describe_data(setup.dataset))
     print(overview.describe_network(setup.options, setup.fitted, spec))
     print(overview.describe_goal(setup.fitted, steps, setup.dtype), flush=True)
-    report.plot_augmentation(setup.batches, setup.dataset.class_names, setup.folder.path / "augmentation.png")
+    plot_augmentation(setup.batches, setup.dataset.class_names, setup.folder.path / "augmentation.png")
 
 
 def _grow(model: OptimallyDeepNetwork, setup: _Setup) -> DepthGrowth:
@@ -208,7 +223,7 @@ def _grow(model: OptimallyDeepNetwork, setup: _Setup) -> DepthGrowth:
     callbacks = [growth, Checkpoint(setup.folder.checkpoint)]
     if pruning := pruning_of(options):
         callbacks.append(pruning)
-    callbacks.append(_Recorder(growth, model.spec, setup.dataset.class_names, setup.folder.path))
+    callbacks.append(_Recorder(growth, model.spec, setup.dataset.class_names, out=setup.folder.path))
     try:
         model.fit(
             setup.batches,
@@ -226,7 +241,7 @@ def _grow(model: OptimallyDeepNetwork, setup: _Setup) -> DepthGrowth:
 
 
 class _Recorder(keras.callbacks.Callback):
-    """After every epoch: the history so far; after every better one: the network. Only the chief writes."""
+    """Writes the history after every epoch, and the network after every better one. Only the chief writes."""
 
     def __init__(self, growth: DepthGrowth, spec: NetworkSpec, class_names: tuple[str, ...], out: pathlib.Path):
         super().__init__()
@@ -268,7 +283,7 @@ def _deploy(model: OptimallyDeepNetwork, growth: DepthGrowth, setup: _Setup) -> 
     if len(model.network.outputs) > 1 or setup.options.shrink_epochs:
         supernet = _save(model.network, out / SUPERNET)
     title = f"{pathlib.Path(fitted.dataset).name}, {fitted.backbone}, width {fitted.width}"
-    report.plot_growth(growth, title, out / "growth.png")
+    plot_growth(growth, title, out / "growth.png")
     print("\nmeasuring the test accuracy of the float network and, in LiteRT, of the int8 file ...", flush=True)
     file = export_measured(network, setup.dataset, out / "model.tflite")
     trained = results.TrainedRun(

@@ -94,7 +94,7 @@ class RunFolder:
         """Raises `InputError` where a run with these options may not begin, or resume, in this folder."""
         check_place(self.path, options.dataset)
         if resume and overwrite:
-            raise InputError("--resume goes on with a run, --overwrite replaces it: give one of them")
+            raise InputError("--resume resumes a run, --overwrite replaces it: give one of them")
         if overwrite and options.teacher and self._holds(options.teacher):
             raise InputError(
                 f"--overwrite would remove the teacher, {options.teacher}: copy it, or choose another --out"
@@ -126,7 +126,7 @@ class RunFolder:
         if self.unfinished:
             with_which = f"with {differing}" if differing else "with these options"
             return (
-                f"{self.path} holds an unfinished run {with_which}: go on with it with --resume "
+                f"{self.path} holds an unfinished run {with_which}: resume it with --resume "
                 f"({self.how_to_resume}), replace it with --overwrite, or choose another --out"
             )
         if differing:

@@ -1,4 +1,4 @@
-"""The networks that a finished run has left, loaded again and compared with its report."""
+"""Loads the networks of a finished run, and compares them with its report."""
 
 import pathlib
 from typing import Any

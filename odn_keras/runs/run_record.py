@@ -1,4 +1,4 @@
-"""What a run has written about itself: `report.json` once it is finished, `run.json` before; read and checked."""
+"""Reads and checks what a run has written: `report.json` once it is finished, `run.json` before."""
 
 import json
 import math

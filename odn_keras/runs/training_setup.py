@@ -1,4 +1,4 @@
-"""What the options of a run make of a dataset: its networks, the model to train, its batches and its recipe."""
+"""Builds what a run trains with from its options and its dataset: networks, model, batches and recipe."""
 
 import dataclasses
 
@@ -21,7 +21,13 @@ from odn_keras.runs.options import RunOptions
 
 def network_spec(options: RunOptions, dataset: Dataset) -> NetworkSpec:
     """The architecture that the options ask for, without regard to a budget."""
-    return NetworkSpec(options.backbone, dataset.input_shape, dataset.num_classes, options.width, options.stem_stride)
+    return NetworkSpec(
+        backbone=options.backbone,
+        input_shape=dataset.input_shape,
+        num_classes=dataset.num_classes,
+        width=options.width,
+        stem_stride=options.stem_stride,
+    )
 
 
 def within_budget(options: RunOptions, dataset: Dataset) -> RunOptions:
@@ -119,7 +125,7 @@ def validation_batches(dataset: Dataset, share: Share | None = None) -> Evaluati
 
 
 def recipe_of(options: RunOptions, dataset: Dataset, *, epochs: int, dtype: str) -> Recipe:
-    """How a run trains, to train another network on its data in the same way.
+    """The recipe of a run, to train another network on its data in the same way.
 
     Args:
         options: of the run.
