@@ -40,12 +40,13 @@ FRONTIER = "frontier"  # the folder in the run where it goes by default
 
 
 def define_flags() -> None:
+    """Defines the flags of the command."""
     cli.define_option_flags(DataOptions)
     flags.adopt_module_key_flags(cli)
     cli.define_path("run", None, "The folder of a finished run with --exits or --shrink_epochs.")
     cli.define_path("out", None, "Where the files go; with --frontier by default the folder frontier/ of the run.")
     flags.DEFINE_string("max_flash", None, "Bytes that the int8 file may have, as 256KB.")
-    flags.DEFINE_string("max_arena", None, "Bytes of working memory it may need in TFLite Micro; likewise.")
+    flags.DEFINE_string("max_arena", None, "Bytes of working memory it may need in TFLite Micro, as 64KB.")
     flags.DEFINE_integer("max_macs", None, "Multiply-accumulates of an image, at most.", lower_bound=1)
     flags.DEFINE_float("max_latency_ms", None, "Milliseconds of an image, at most, on what --latency was measured on.")
     cli.define_path("latency", None, "The table of latencies; default: latency.json in the run's folder.")
@@ -53,14 +54,15 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "finetune_epochs",
         0,
-        "Epochs to train the chosen network on alone, by the run's recipe at 0.3 of its learning rate.",
+        "Epochs to fine-tune the chosen network, by the run's recipe at 0.3 of its learning rate.",
         lower_bound=0,
     )
     flags.DEFINE_list("targets", None, "microcontroller, android or both, which is the default.")
-    flags.DEFINE_boolean("frontier", False, "Show what accuracy costs how many bytes, instead of exporting one.")
+    flags.DEFINE_boolean("frontier", False, "Show which accuracy needs how many bytes, instead of exporting a network.")
 
 
 def main() -> int:
+    """Finds and exports the network for a device, or writes the frontier; returns the exit status."""
     values = flags.FLAGS
     if not values.run:
         raise InputError("give --run, the folder of a finished run with --exits or --shrink_epochs")
@@ -78,7 +80,7 @@ def _checked_limits() -> Budget:
     if values.min_accuracy is not None and not 0 < values.min_accuracy <= 1:
         raise InputError(f"--min_accuracy must be above 0 and at most 1, got {values.min_accuracy}")
     flash, arena = (None if limit is None else parse_bytes(limit) for limit in (values.max_flash, values.max_arena))
-    limits = Budget(flash, arena, values.max_macs, values.max_latency_ms)
+    limits = Budget(max_flash=flash, max_arena=arena, max_macs=values.max_macs, max_latency_ms=values.max_latency_ms)
     latency = limits.max_latency_ms
     if latency is not None and not 0 < latency < math.inf:
         raise InputError(f"--max_latency_ms must be above 0, got {latency}")
@@ -129,15 +131,15 @@ def _specialize(run: pathlib.Path, out: pathlib.Path, limits: Budget) -> int:
     with output(out, options.dataset):
         if run_options:
             run_options = dataclasses.replace(run_options, **dataclasses.asdict(options))
-            found = _finetuned(found, dataset, run_options, report["precision"], out=out)
+            found = _finetuned(found, dataset, run_options, dtype=report["precision"], out=out)
         print(f"\ndepth {found.choice.depth}, inner channels {found.spec.inner}: validation {found.val_accuracy:.4f}")
-        result = device_network.export(found, dataset, out, choices, search_seconds=seconds)
+        result = device_network.export(found, dataset, out, choices=choices, search_seconds=seconds)
         _show(result, found, latencies, out=out, options=options)
     return cli.OVER_BUDGET if result["budget"] and result["budget"]["exceeded"] else 0
 
 
 def _export_choices(limits: Budget, latencies: LatencyTable | None):
-    """What the network is exported as, checked; a frontier exports nothing."""
+    """The checked choices of the export; a frontier exports nothing."""
     from odn_keras.deploy.export_choices import ExportChoices
 
     targets = () if flags.FLAGS.frontier else flags.FLAGS.targets
@@ -152,7 +154,7 @@ def _export_choices(limits: Budget, latencies: LatencyTable | None):
 
 
 def _latencies(run: pathlib.Path) -> LatencyTable | None:
-    """The table that was given, or for a limit of latency the one that lies in the run."""
+    """The table of --latency; for a limit of latency, by default that in the folder of the run."""
     values = flags.FLAGS
     if values.latency is not None:
         return LatencyTable.load(values.latency)

@@ -1,4 +1,4 @@
-"""A trained network -> the files that devices load, each loaded and measured in a device's own runtime."""
+"""Exports a trained network as the files that devices load, and measures each in the runtime of the device."""
 
 import dataclasses
 import os
@@ -64,9 +64,9 @@ def export(
         write_lines(dataset.class_names, folder / LABELS)
         if ANDROID in choices.all_targets:  # the first: where a network cannot be one of RGB images this fails at once
             path = folder / RGB_MODEL
-            export_android(network, calibration_images(dataset), dataset.class_names, path, name=name)
+            export_android(network, calibration_images(dataset), dataset.class_names, path=path, name=name)
             write_resize(path, dataset.resize)
-        result = _write_model(network, dataset, folder, choices)
+        result = _write_model(network, dataset, folder, choices=choices)
         write_json(result, folder / REPORT)
     return result
 
@@ -90,7 +90,7 @@ def _write_model(
 ) -> dict[str, Any]:
     """Writes `model.tflite` and what is made of it; measures it, and the Android file that is there already."""
     float_answers = answers_of_test(network, dataset)
-    file = export_measured(network, dataset, folder / MODEL, choices.quantize, float_answers)
+    file = export_measured(network, dataset, folder / MODEL, quantize=choices.quantize, float_answers=float_answers)
     files = [_row(file)]
     result: dict[str, Any] = {
         "dataset": dataset.name,
@@ -147,7 +147,11 @@ def _loss(file: dict[str, Any]) -> str:
 
 
 def table(result: dict[str, Any]) -> str:
-    """What was exported, for a person."""
+    """A table of the exported files, with notes.
+
+    Args:
+        result: what `export.json` holds.
+    """
     lines = [f"{'file':<20}{'bytes':>12}{'accuracy':>10}{'ms, median':>12}{'ms, 95 %':>10}"]
     lines += [
         f"{file['file']:<20}{file['bytes']:>12,}{file['accuracy']:>10.4f}{file['median_ms']:>12.3f}{file['p95_ms']:>10.3f}"

@@ -1,4 +1,4 @@
-"""What a network is exported as: quantisation, targets, Ethos-U configuration and the budget it is held against."""
+"""The choices of an export: quantisation, targets, Ethos-U configuration, and a budget to compare with."""
 
 import importlib.util
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How long int8 files and the parts of a network take: in LiteRT by the clock, or on Ethos-U as Vela estimates."""
+"""Measures the latency of int8 files and of the parts of a network in LiteRT, or has Vela estimate it for Ethos-U."""
 
 import itertools
 import os
@@ -31,7 +31,7 @@ CALL = "call"  # the name of a file of a single small operator: what every call 
 
 @dataclass(frozen=True)
 class Whole:
-    """A whole network beside its parts.
+    """Latency of a whole network beside that of its parts.
 
     Attributes:
         inner: channels of the inner layers of each block.
@@ -52,7 +52,7 @@ def measure_table(
     seconds: float = SECONDS,
     progress: Callable[[str], None] = lambda line: None,
 ) -> tuple[LatencyTable, list[Whole]]:
-    """The latency of every part that a network cut out of this one can have.
+    """Measures every part that a network cut out of this one can have.
 
     Whole networks, each with one combination of fractions of width in all its blocks, are quantised and cut at the
     blocks' borders. Latency does not depend on the numbers: weights and calibration images are random.
@@ -95,7 +95,7 @@ def measure_table(
             runtime, of = f"LiteRT {metadata.version('ai-edge-litert')}, one thread", machine()
     call = found.pop(CALL)
     parts_ms = {part: max(0.0, ms - call) for part, ms in found.items() if part not in wholes}
-    table = LatencyTable(runtime, of, vela, call, 1.0, parts_ms)
+    table = LatencyTable(runtime=runtime, machine=of, vela=vela, call_ms=call, factor=1.0, parts_ms=parts_ms)
     checks = [
         Whole(narrowed.inner, table.milliseconds(narrowed, depth), found[name]) for name, narrowed in wholes.items()
     ]
@@ -104,7 +104,7 @@ def measure_table(
 
 
 def describe(table: LatencyTable, checks: Sequence[Whole], depth: int) -> str:
-    """What `measure_table` returned, for a person; `depth` is that of the whole networks."""
+    """A text about what `measure_table` returned; `depth` is that of the whole networks."""
     lines = [f"{table.runtime}, {table.machine}", f"{'ms':>10}  part"]
     lines += [f"{milliseconds:>10.4f}  {part}" for part, milliseconds in table.parts_ms.items()]
     lines += ["", f"whole networks of depth {depth}", f"{'ms':>10}{'sum of parts':>14}  inner channels"]

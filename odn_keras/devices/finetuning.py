@@ -24,7 +24,7 @@ FINETUNING_RATE = 0.3  # of the run's learning rate: the whole of it undoes what
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network of fixed depth is trained.
+    """Data and settings to train a network of fixed depth with.
 
     Attributes:
         batches: training images, as often as `fit` asks for them.
@@ -84,7 +84,7 @@ def train_alone(
     model.compile(sgd(recipe.learning_rate, recipe.weight_decay), loss="categorical_crossentropy")
     callbacks = [growth := DepthGrowth(1.0, max_depth=depth, cycle_epochs=recipe.epochs, verbose=0)]
     if checkpoints:
-        callbacks.append(Checkpoint(checkpoints / _identity(spec, dataset, recipe, start)))
+        callbacks.append(Checkpoint(checkpoints / _identity(spec, dataset, recipe, start=start)))
     model.fit(
         recipe.batches,
         epochs=recipe.epochs,

@@ -1,4 +1,4 @@
-"""The file for Android's task library and the browser: RGB pixels in, names of the classes on board."""
+"""The file for Android's task library and the browser: it takes RGB pixels and contains the names of the classes."""
 
 import os
 from collections.abc import Sequence
@@ -34,7 +34,8 @@ def export_android(
         calibration_images: as `export_tflite` takes them.
         labels: the name of each class, in the order of the outputs.
         path: the file to write.
-        name, description: of the model, for people.
+        name: of the model, for people.
+        description: of the model, for people.
 
     Returns:
         The size of the file in bytes.

@@ -50,12 +50,12 @@ def export_routed(
     with replacing_files(out, earlier=OF_STAGES, marker=ROUTING) as folder:
         stages, end = export_chain(network, dataset.train[0][:CALIBRATION_IMAGES], folder)
         write_resize(stages[0], dataset.resize)
-        routing = _calibrated(network, dataset, stages, max_accuracy_drop)
-        result = _describe(dataset, stages, routing, max_accuracy_drop)
+        routing = _calibrated(network, dataset, stages, max_accuracy_drop=max_accuracy_drop)
+        result = _describe(dataset, stages, routing, max_accuracy_drop=max_accuracy_drop)
         write_json(result, folder / ROUTING)  # what `RoutedClassifier` reads
-        routed = add_test_measurements(result, dataset, folder, end)
+        routed = add_test_measurements(result, dataset, folder, end=end)
         write_json(result, folder / ROUTING)
-        write_header(stages, routing.thresholds, dataset.class_names, folder / HEADER)
+        write_header(stages, routing.thresholds, dataset.class_names, path=folder / HEADER)
         write_lines(dataset.class_names, folder / LABELS)
         plot_routing(routed, folder / PICTURE)
     return result
@@ -79,7 +79,7 @@ def _calibrated(
     """The thresholds, set on the stages' answers to the validation images."""
     images, labels = dataset.validation
     answers = list(Chain(stages).predict_every_exit(images))
-    return calibrate(answers, labels, cost.macs_per_output(network), max_accuracy_drop)
+    return calibrate(answers, labels, cost.macs_per_output(network), max_accuracy_drop=max_accuracy_drop)
 
 
 def _describe(

@@ -29,7 +29,14 @@ def add_test_measurements(result: dict[str, Any], dataset: Dataset, folder: path
     images, labels = dataset.test
     classifier = RoutedClassifier(folder)
     answers, exits = classifier.route(images)
-    routed = RoutedImages(images, labels, answers.argmax(axis=-1), exits, dataset.class_names, len(result["stages"]))
+    routed = RoutedImages(
+        images=images,
+        labels=labels,
+        answers=answers.argmax(axis=-1),
+        exits=exits,
+        class_names=dataset.class_names,
+        stages=len(result["stages"]),
+    )
     right = np.array([answer.argmax(axis=-1) == labels for answer in classifier.predict_every_exit(images)])
     for row, share, accuracy in zip(result["stages"], routed.shares, right.mean(axis=-1), strict=True):
         row |= {"test_share": float(share), "test_accuracy": float(accuracy)}

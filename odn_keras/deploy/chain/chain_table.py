@@ -1,4 +1,4 @@
-"""What routing through a chain of files comes to, as a table for a person."""
+"""A table of the accuracy and the cost of routing through a chain of files."""
 
 from typing import Any
 
@@ -44,7 +44,7 @@ def _comparison(result: dict[str, Any]) -> list[str]:
 
 
 def _promise(result: dict[str, Any]) -> str:
-    """What was promised, and what it takes where nothing can leave early under it."""
+    """The promised accuracy; where no image can leave early under it, the number of images needed."""
     drop, validation = result["max_accuracy_drop"], result["validation"]
     promised = f"promised: at most {drop:.4f} of accuracy lost"
     if any(row["validation_share"] for row in result["stages"][:-1]):

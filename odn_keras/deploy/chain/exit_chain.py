@@ -1,8 +1,8 @@
-"""An int8 network with exits as a chain of `.tflite` files, each of which goes on where the last one ended.
+"""Writes an int8 network with exits as a chain of `.tflite` files, each of which continues where the last one ended.
 
-The network is converted and quantised as a whole, and its graph is cut. So nothing is computed twice, what one file
-hands to the next are int8 features of the same scale and zero point on both sides, and every output is, bit for bit,
-that of the whole network.
+The network is converted and quantised as a whole, and its graph is cut. So nothing is computed twice. One file hands
+int8 features to the next, of the same scale and zero point on both sides, and every output equals that of the whole
+network bit for bit.
 """
 
 import math

@@ -135,6 +135,6 @@ def _tune_and_convert(
         quantized = quantize(twin, samples)
     batches = Batches(train, network.output_shape[-1], tuning.batch_size, seed=tuning.seed)
     with keras2_in_float32():
-        fine_tune(quantized, batches, validation, prepare, tuning)
+        fine_tune(quantized, batches, validation, prepare=prepare, tuning=tuning)
     with keras2_in_float32(), quiet():
         return convert_quantized(quantized, integer_type), before, quantized.predict_on_batch(shown)

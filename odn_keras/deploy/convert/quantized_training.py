@@ -21,7 +21,7 @@ Split = tuple[Images, np.ndarray]
 
 @dataclass(frozen=True)
 class Tuning:
-    """How a network is fine-tuned under int8 arithmetic.
+    """Settings of fine-tuning under int8 arithmetic.
 
     Attributes:
         epochs: number of epochs.

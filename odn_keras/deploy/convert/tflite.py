@@ -90,7 +90,8 @@ def convert(
         copy: made by `exportable`.
         images: for calibration.
         reference: the answers of the network that was copied, of the first of the images.
-        quantize, integer_type: as in `export_tflite`.
+        quantize: as in `export_tflite`.
+        integer_type: as in `export_tflite`.
 
     Raises:
         InputError: as `export_tflite`.
@@ -166,7 +167,7 @@ def int8_with_exits(network: keras.Model, calibration_images: np.ndarray) -> byt
 
 
 def converted_with_exits(network: keras.Model, calibration_images: np.ndarray) -> tuple[bytes, Reference]:
-    """The same, and the float network's answers."""
+    """The content as of `int8_with_exits`, and the outputs of the float network."""
     copy = exportable(network, with_exits=True)
     images = checked_images(calibration_images, copy.input_shape[1:])
     reference = Reference.of(unwrapped(network), images)
@@ -269,9 +270,9 @@ def without_rescaling(network: keras.Model) -> tuple[keras.Model, keras.layers.R
 
 
 def input_of(network: keras.Model, images: np.ndarray, which: str) -> tuple[keras.Model, keras.layers.Rescaling | None]:
-    """What `without_rescaling` splits; the layer is `None` where it says nothing of the images: these are no pixels.
+    """Splits a network as `without_rescaling` does, unless the images are no pixels; then the layer is `None`.
 
-    A `Rescaling` by 1 in front of images that go below 0 stands before standardised ones.
+    Images below 0 in front of a `Rescaling` by 1 are standardised ones, not pixels.
 
     Args:
         network: made by `exportable`.
@@ -296,7 +297,7 @@ def input_of(network: keras.Model, images: np.ndarray, which: str) -> tuple[kera
 
 
 def input_range(network: keras.Model) -> tuple[float, float]:
-    """What pixels 0 and 255 stand for in the input's quantisation of the network's int8 file."""
+    """The real numbers that pixels 0 and 255 stand for in the input quantisation of the network's int8 file."""
     _, rescaling = without_rescaling(unwrapped(network))
     return (float(rescaling.offset), 1.0) if rescaling else (0.0, 255.0)
 
