@@ -15,7 +15,7 @@ from absl import flags
 from odn_keras import cli
 from odn_keras.errors import InputError
 from odn_keras.networks.architectures import NetworkSpec
-from odn_keras.runs.run_folder import finished_report
+from odn_keras.runs.finished_run import finished_report
 
 WARMUP_EPOCHS = 3
 PAPER_WIDTH = 64

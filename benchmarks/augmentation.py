@@ -40,7 +40,7 @@ def main() -> None:
 
     from odn_keras.growing.precision import precision
     from odn_keras.runs import run_data
-    from odn_keras.runs.run import network_spec
+    from odn_keras.runs.training_setup import network_spec
 
     dataset = run_data.load_by_options(options)
     spec, dtype = network_spec(options, dataset), precision(options.precision)
@@ -59,9 +59,9 @@ def main() -> None:
 
 
 def _outcome(options: RunOptions, spec, dataset, dtype: str, out: pathlib.Path) -> dict[str, float]:
-    from odn_keras.data.batches import EvaluationBatches
+    from odn_keras.devices.accuracy import accuracies
     from odn_keras.devices.finetuning import train_alone
-    from odn_keras.runs.run import recipe_of
+    from odn_keras.runs.training_setup import recipe_of
 
     depth = flags.FLAGS.at_depth
     what = f"{options.dataset}-{spec.width}-{depth}-{options.epochs}-{options.augment}-{options.seed}"
@@ -70,13 +70,11 @@ def _outcome(options: RunOptions, spec, dataset, dtype: str, out: pathlib.Path) 
         return json.loads(file.read_text())
     print(f"\n== {options.augment}, seed {options.seed}", flush=True)
     began = time.perf_counter()
-    network, cost = train_alone(
-        spec, depth, dataset, recipe_of(options, dataset), options.epochs, dtype=dtype, checkpoints=out / "checkpoints"
-    )
+    recipe = recipe_of(options, dataset, epochs=options.epochs, dtype=dtype)
+    network, cost = train_alone(spec, depth, dataset, recipe=recipe, checkpoints=out / "checkpoints")
     seconds = time.perf_counter() - began
-    images = EvaluationBatches(dataset.test, dataset.num_classes, 500)
-    right = network.predict(images, verbose=0).argmax(axis=-1) == dataset.test[1]
-    outcome = {"val": cost["val_accuracy"], "test": float(right.mean()), "seconds": seconds}
+    (test,) = accuracies(network, dataset.test, dataset.num_classes)
+    outcome = {"val": cost["val_accuracy"], "test": test, "seconds": seconds}
     write_json(outcome, file)
     return outcome
 

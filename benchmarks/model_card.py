@@ -10,7 +10,7 @@ from absl import flags
 
 from odn_keras import cli
 from odn_keras.errors import InputError
-from odn_keras.runs.run_folder import finished_report
+from odn_keras.runs.finished_run import finished_report
 
 
 def define_flags() -> None:

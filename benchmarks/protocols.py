@@ -14,8 +14,9 @@ import keras
 import numpy as np
 
 from benchmarks.outcome import PAPER_MARGIN, Outcome, reached
-from odn_keras import Batches, DepthGrowth, EvaluationBatches, OptimallyDeepNetwork, RunOptions, build, footprint, prune
+from odn_keras import Batches, DepthGrowth, OptimallyDeepNetwork, RunOptions, build, footprint, prune
 from odn_keras.data.datasets import Dataset
+from odn_keras.devices.accuracy import accuracies
 from odn_keras.growing.optimizers import sgd
 from odn_keras.growing.precision import jit_compile, precision
 from odn_keras.growing.schedules import one_cycle
@@ -23,9 +24,7 @@ from odn_keras.networks import cost
 from odn_keras.networks.builder import set_frozen
 from odn_keras.prune.pruner import Pruner, PruningPlan
 from odn_keras.prune.surgery import removable
-from odn_keras.runs import run, run_data
-
-EVALUATION_BATCH = 500
+from odn_keras.runs import run_data, training_setup
 
 # Of the paper and its code; the learning rate to begin with is our choice, neither gives it.
 PAPER_PATIENCE = 23
@@ -46,10 +45,10 @@ class Task:
 
     def __init__(self, dataset: Dataset, options: RunOptions, max_depth: int | None = None):
         self.dataset, self.options = dataset, options
-        self.spec = run.network_spec(options, dataset)
+        self.spec = training_setup.network_spec(options, dataset)
         self.max_depth = max_depth or self.spec.max_depth
         self.precision = precision(options.precision)
-        self.validation = EvaluationBatches(dataset.validation, dataset.num_classes, EVALUATION_BATCH)
+        self.validation = training_setup.validation_batches(dataset)
 
     @classmethod
     def load(cls, options: RunOptions, max_depth: int | None = None) -> "Task":
@@ -58,11 +57,11 @@ class Task:
 
     def batches(self, seed: int) -> Batches:
         """The training images, shuffled and augmented by that seed."""
-        return run.training_batches(dataclasses.replace(self.options, seed=seed), self.dataset)
+        return training_setup.training_batches(dataclasses.replace(self.options, seed=seed), self.dataset)
 
     def model(self, depth: int) -> OptimallyDeepNetwork:
         """Ours, compiled."""
-        return run.new_model(self.options, self.dataset, self.precision, depth)
+        return training_setup.new_model(self.options, self.dataset, self.precision, depth=depth)
 
     def network(self, depth: int, rate=None, frozen: int | None = None) -> keras.Model:
         """The same as a plain `keras.Model`, compiled with that rate or schedule, the first blocks frozen or none."""
@@ -73,12 +72,11 @@ class Task:
 
     def test_accuracy(self, network: keras.Model) -> float:
         """Of the end, on all test images."""
-        batches = EvaluationBatches(self.dataset.test, self.dataset.num_classes, EVALUATION_BATCH)
-        return _accuracies(network, batches, self.dataset.test[1])[-1]
+        return accuracies(network, self.dataset.test, self.dataset.num_classes)[-1]
 
     def validation_accuracies(self, network: keras.Model) -> list[float]:
         """Of every output, the end last."""
-        return _accuracies(network, self.validation, self.dataset.validation[1])
+        return accuracies(network, self.dataset.validation, self.dataset.num_classes)
 
     def macs_per_epoch(self, depth: int) -> int:
         """Training MACs of one epoch of the network of that depth, nothing frozen."""
@@ -275,11 +273,6 @@ def _tuned(task: Task, seed: int, network: keras.Model, epochs: int, callbacks: 
         "test_accuracy": task.test_accuracy(small),
         "seconds": seconds,
     }
-
-
-def _accuracies(network: keras.Model, batches: EvaluationBatches, labels: np.ndarray) -> list[float]:
-    answers = keras.tree.flatten(network.predict(batches, verbose=0))
-    return [float(np.mean(answer.argmax(axis=-1) == labels)) for answer in answers]
 
 
 def magnitudes(network: keras.Model, groups: list[prune.ChannelGroup]) -> list[np.ndarray]:

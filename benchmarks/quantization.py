@@ -13,8 +13,8 @@ import tempfile
 from absl import flags
 
 from odn_keras import cli
+from odn_keras.runs.finished_run import finished_report
 from odn_keras.runs.options import RunOptions
-from odn_keras.runs.run_folder import finished_report
 
 
 def fine_tuned(network, dataset, *, epochs: int, learning_rate: float, batch_size: int, seed: int):

@@ -18,7 +18,6 @@ from odn_keras import cli
 from odn_keras.runs.options import DataOptions
 
 DROPS = (0.005, 0.01)
-EVALUATION_BATCH = 500
 
 
 def define_flags() -> None:
@@ -34,6 +33,7 @@ def _trained(dataset, width: int, depth: int, epochs: int, seed: int):
     import keras
 
     from odn_keras import Batches, DepthGrowth, EvaluationBatches, OptimallyDeepNetwork, RunOptions
+    from odn_keras.data.batches import EVALUATION_BATCH
     from odn_keras.growing.optimizers import sgd
     from odn_keras.growing.precision import precision
 
@@ -59,6 +59,19 @@ def _trained(dataset, width: int, depth: int, epochs: int, seed: int):
     return model.network
 
 
+def _kept_or_trained(dataset, values):
+    """The network in --keep; where there is none, trained and, if wanted, kept there."""
+    from odn_keras.networks.builder import load, with_dtype
+
+    kept = pathlib.Path(values.keep) if values.keep else None
+    if kept and kept.exists():
+        return load(kept)
+    network = with_dtype(_trained(dataset, values.width, values.depth, values.epochs, values.seed), "float32")
+    if kept:
+        network.save(kept)
+    return network
+
+
 def main() -> None:
     values = flags.FLAGS
     cli.import_keras()
@@ -68,19 +81,13 @@ def main() -> None:
     from sklearn.preprocessing import StandardScaler
 
     from odn_keras import EvaluationBatches
+    from odn_keras.data.batches import EVALUATION_BATCH
     from odn_keras.devices.exit_thresholds import PROPOSING, calibrate, confidence, exits_taken
     from odn_keras.networks import cost
-    from odn_keras.networks.builder import load, with_dtype
     from odn_keras.runs import run_data
 
     dataset = run_data.load_by_options(DataOptions(**cli.option_values(DataOptions)))
-    kept = pathlib.Path(values.keep) if values.keep else None
-    if kept and kept.exists():
-        network = load(kept)
-    else:
-        network = with_dtype(_trained(dataset, values.width, values.depth, values.epochs, values.seed), "float32")
-        if kept:
-            network.save(kept)
+    network = _kept_or_trained(dataset, values)
 
     def answers(split):
         return network.predict(EvaluationBatches(split, dataset.num_classes, EVALUATION_BATCH), verbose=0)

@@ -19,8 +19,8 @@ from absl import flags
 
 from odn_keras import cli
 from odn_keras.files import write_json
+from odn_keras.runs.finished_run import finished_report
 from odn_keras.runs.options import DataOptions, RunOptions
-from odn_keras.runs.run_folder import finished_report
 
 ALONE, CHECKPOINTS = "alone_{}_epochs.json", ".alone"
 
@@ -70,12 +70,12 @@ def _alone(options: RunOptions, architecture: dict, report: dict, epochs: int, c
     from odn_keras.devices.finetuning import train_alone
     from odn_keras.networks.architectures import NetworkSpec
     from odn_keras.runs import run_data
-    from odn_keras.runs.run import recipe_of
+    from odn_keras.runs.training_setup import recipe_of
 
     dataset, depth = run_data.load_by_options(options), architecture["depth"]
     spec = NetworkSpec(**{**report["supernet"]["spec"], "exits": (), "inner": architecture["inner"]})
-    recipe = recipe_of(options, dataset)
-    _, cost = train_alone(spec, depth, dataset, recipe, epochs, dtype=report["precision"], checkpoints=checkpoints)
+    recipe = recipe_of(options, dataset, epochs=epochs, dtype=report["precision"])
+    _, cost = train_alone(spec, depth, dataset, recipe=recipe, checkpoints=checkpoints)
     return cost
 
 

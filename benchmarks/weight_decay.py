@@ -35,21 +35,21 @@ def main() -> None:
 def _train(options: RunOptions, dataset, excluded: list[str]) -> tuple[float, float]:
     import keras
 
-    from odn_keras import DepthGrowth, EvaluationBatches
-    from odn_keras.runs import run
+    from odn_keras import DepthGrowth
+    from odn_keras.runs.training_setup import new_model, training_batches, validation_batches
 
     depth = flags.FLAGS.depth
     keras.utils.set_random_seed(options.seed)
-    model = run.new_model(options, dataset, "float32", depth)
+    model = new_model(options, dataset, "float32", depth=depth)
     optimizer = keras.optimizers.SGD(
         options.learning_rate, momentum=0.9, nesterov=True, weight_decay=options.weight_decay
     )
     optimizer.exclude_from_weight_decay(var_names=excluded)
     model.compile(optimizer, "categorical_crossentropy")
     history = model.fit(
-        run.training_batches(options, dataset),
+        training_batches(options, dataset),
         epochs=options.epochs,
-        validation_data=EvaluationBatches(dataset.validation, dataset.num_classes, run.EVALUATION_BATCH),
+        validation_data=validation_batches(dataset),
         callbacks=[DepthGrowth(None, max_depth=depth)],
         verbose=0,
     ).history["val_accuracy"]

@@ -4,9 +4,9 @@
     python -m odn_keras.classify --labels=labels.txt --top=3 model.tflite *.png
 
 Needs NumPy, Pillow and LiteRT (`ai-edge-litert`) or its predecessor `tflite-runtime`, and nothing else. The names of
-the classes come from --labels, else from the file's own metadata, else from a labels.txt beside it; classes without
-names are numbered. Outputs that are no probabilities are printed as the numbers that they are. Exit status: 0, or 2 for
-bad input: an image that cannot be read is named on stderr, and the others are classified all the same.
+the classes come from --labels, else from the file's metadata, else from a labels.txt beside it; classes without names
+are numbered. Outputs that are no probabilities are printed as plain numbers. Exit status: 0, or 2 for bad input; an
+image that cannot be read is named on stderr, and the others are classified nevertheless.
 """
 
 import argparse
@@ -23,10 +23,8 @@ from odn_keras.data.images import read_image
 from odn_keras.deploy.runtimes import Classifier, open_classifier
 from odn_keras.deploy.tflite_file.labels import labels_of
 from odn_keras.deploy.tflite_file.resize_metadata import resize_of
-from odn_keras.errors import InputError
+from odn_keras.errors import BAD_INPUT, InputError
 from odn_keras.utils import console
-
-BAD_INPUT = 2
 
 
 class _Parser(argparse.ArgumentParser):  # absl's flags are not among the few packages this command may need
@@ -35,6 +33,7 @@ class _Parser(argparse.ArgumentParser):  # absl's flags are not among the few pa
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Classifies the images that the arguments name; returns the exit status."""
     parser = _Parser(
         prog="python -m odn_keras.classify", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -55,11 +54,13 @@ def main(arguments: list[str] | None = None) -> int:
             classifier = open_classifier(values.model)
         labels = labels_of(values.model, classifier.classes, values.labels) or map(str, range(classifier.classes))
         resize = resize_of(values.model)
-        return _classify(classifier, list(map(console.printable, labels)), values.images, values.top, resize)
+        return _classify(classifier, list(map(console.printable, labels)), values.images, top=values.top, resize=resize)
     except InputError as error:
         return _fail(error)
-    except OSError as error:  # stdout, such as a file on a full disk
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor does it fail again when Python ends
+    except OSError as error:  # of stdout, such as a file on a full disk
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # so that Python's last flush does not fail again
         return _fail(f"cannot write the answers ({error.strerror})")
 
 
@@ -72,7 +73,7 @@ def _classify(classifier: Classifier, labels: list[str], files: list[str], top: 
     status = 0
     for file in files:
         try:
-            pixels = _read(file, (height, width), channels, resize)
+            pixels = _read(file, (height, width), channels, resize=resize)
         except InputError as error:
             status = _fail(error)
             continue
@@ -87,7 +88,7 @@ def _read(file: str, size: tuple[int, int], channels: int, resize: str) -> np.nd
     path = os.path.expanduser(file)
     if os.path.isdir(path):
         raise InputError(f"{file} is a folder: give the image files that are in it")
-    return read_image(path, size, channels, resize)
+    return read_image(path, size, channels, resize=resize)
 
 
 def _path(text: str) -> pathlib.Path:
@@ -100,7 +101,7 @@ def _fail(error: InputError | str) -> int:
 
 
 def _end_as_filters_do() -> None:
-    """Lets Ctrl-C and a closed pipe end the process at once, without a traceback."""
+    """Makes Ctrl-C and a closed pipe end the process at once, without a traceback."""
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     if hasattr(signal, "SIGPIPE"):  # Windows has none

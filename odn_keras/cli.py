@@ -1,4 +1,4 @@
-"""What the commands share: bad input becomes one line and exit status 2; a signal ends them with a word."""
+"""What the commands share: flags, error messages in one line, exit statuses, signals."""
 
 import contextlib
 import dataclasses
@@ -13,18 +13,17 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from odn_keras.errors import InputError
+from odn_keras.errors import BAD_INPUT, InputError
 from odn_keras.quiet import command, quiet
 from odn_keras.runs import run_data
+from odn_keras.runs.full_disk import DISK_FULL
 from odn_keras.runs.options import PATHS, DataOptions, RunOptions, kind_of
-from odn_keras.runs.run_folder import DISK_FULL
 from odn_keras.utils import console, keras_config
 
-BAD_INPUT = 2
 OVER_BUDGET = 4
 SIGNALLED = 128  # plus the signal's number, as a shell reports a program that a signal ended
 
-# What a disk, a folder or a file of the user's may be the reason of. Whatever else the system refuses is a bug.
+# Errors that a disk, folder or file of the user may cause. Any other error of the system is a bug.
 _USERS = (
     *DISK_FULL, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOENT, errno.ENOTDIR, errno.EISDIR,
     errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE,
@@ -39,10 +38,10 @@ _DEFINERS: dict[type, Any] = {
 
 
 class Stopped(BaseException):
-    """SIGINT or SIGTERM has come.
+    """Raised by SIGINT and SIGTERM.
 
     Attributes:
-        hint: what the user can do now.
+        hint: what the user can do next.
     """
 
     def __init__(self, number: int):
@@ -51,7 +50,7 @@ class Stopped(BaseException):
 
 
 class _Path(flags.ArgumentParser):
-    """A path, in which ~ is the home folder: a shell leaves it as it is behind `--out=`, and in a flagfile."""
+    """A path in which ~ is the home folder: a shell does not expand it behind `--out=`, nor in a flagfile."""
 
     def parse(self, argument):
         return os.path.expanduser(argument)
@@ -66,7 +65,7 @@ def define_path(name: str, default: str | None, text: str) -> None:
 
 
 def define_option_flags(options: type[DataOptions] = RunOptions, **defaults) -> None:
-    """Defines a flag for every field of these options, with its default unless another is given."""
+    """Defines a flag for every field of these options, with its own default unless another is given."""
     for option in dataclasses.fields(options):
         choices = option.metadata["choices"]
         text = option.metadata["help"] + (f" One of {', '.join(map(str, choices))}." if choices else "")
@@ -75,13 +74,13 @@ def define_option_flags(options: type[DataOptions] = RunOptions, **defaults) -> 
 
 
 def option_values(options: type[DataOptions] = RunOptions, *, given_only: bool = False) -> dict[str, Any]:
-    """The values of those flags; with `given_only` of those that the user has set."""
+    """The values of these flags; with `given_only` only those that the user has set."""
     found = [flags.FLAGS[option.name] for option in dataclasses.fields(options)]
     return {flag.name: flag.value for flag in found if flag.present or not given_only}
 
 
 def data_options(run: dict[str, Any]) -> DataOptions:
-    """The data of a run, from its report, with what the user says of where they are: see `odn_keras.runs.run_data`."""
+    """The data of a run, from its report and the flags that say where they are now: see `odn_keras.runs.run_data`."""
     return run_data.data_options(run, option_values(DataOptions, given_only=True))
 
 
@@ -89,7 +88,7 @@ def run(main: Callable[[], int | None], define_flags: Callable[[], None] = lambd
     """Defines and parses the flags, runs `main` and exits with what it returns (nothing: 0)."""
     define_flags()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # must be set before TensorFlow is imported
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # likewise; by default only where there is AVX-512
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # the same; on by default only with AVX-512
     logging.set_verbosity(logging.WARNING)
 
     def guarded(arguments):
@@ -104,7 +103,7 @@ def run(main: Callable[[], int | None], define_flags: Callable[[], None] = lambd
         except Stopped as stopped:
             print(f"\nstopped by {signal.Signals(stopped.number).name}{stopped.hint}", file=sys.stderr)
             return SIGNALLED + stopped.number
-        except BrokenPipeError:  # whoever read the output has gone: say no more, nor when Python ends
+        except BrokenPipeError:  # the reader of the output has gone: print nothing more, not even when Python ends
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return SIGNALLED + signal.SIGPIPE
         except OSError as error:
@@ -119,7 +118,7 @@ def run(main: Callable[[], int | None], define_flags: Callable[[], None] = lambd
 
 @contextlib.contextmanager
 def _manners():
-    """Signals raise `Stopped`, but for those that whoever started us wants ignored; warnings are one line."""
+    """Context manager: signals raise `Stopped` unless the parent process ignores them; warnings are one line."""
     numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
     handlers = {number: signal.signal(number, _stop) for number in numbers}
     formatting = warnings.formatwarning
@@ -133,10 +132,10 @@ def _manners():
 
 
 def import_keras() -> None:
-    """Imports Keras, without the greetings that TensorFlow prints then.
+    """Imports Keras, without the messages that TensorFlow prints on import.
 
     Raises:
-        InputError: where Keras is configured such that it cannot train or export.
+        InputError: where the configuration of Keras allows no training or export.
     """
     if "keras" not in sys.modules:
         keras_config.check_before_import()
@@ -146,7 +145,7 @@ def import_keras() -> None:
 
 
 def wake_backend() -> None:
-    """Computes something, without the greetings that backends print the first time."""
+    """Computes something, so that the messages of a backend's first use are not printed later."""
     with quiet():
         import keras
 
@@ -154,7 +153,7 @@ def wake_backend() -> None:
 
 
 def show_step(line: str) -> None:
-    """Shows a step of what takes long: on a terminal in place of the one before."""
+    """Prints a step of a long computation: on a terminal in place of the step before."""
     if sys.stdout.isatty():
         print(f"\r\x1b[K{line}", end="", flush=True)
     else:
@@ -162,14 +161,14 @@ def show_step(line: str) -> None:
 
 
 def show_files(folder: pathlib.Path) -> None:
-    """Lists what a command has written, but for files that are there only while it runs."""
+    """Lists the files that a command has written, except hidden ones, which exist only while it runs."""
     for path in sorted(folder.iterdir()):
         if not path.name.startswith("."):
             print(f"  {path}")
 
 
 def explain(error: OSError) -> str | None:
-    """The line for what a disk, folder or file of the user's is the reason of; `None` for anything else, a bug."""
+    """The message for an error that a disk, folder or file of the user causes; `None` for any other error, a bug."""
     if error.errno not in _USERS or (error.filename is None and error.errno not in DISK_FULL):
         return None
     return f"{error.strerror}: {error.filename}" if error.filename is not None else error.strerror
@@ -184,7 +183,7 @@ def status_of(error: BaseException) -> int:
 
 
 def fail(message: str) -> int:
-    """Prints the one line that says what is wrong; returns the exit status."""
+    """Prints an error message in one line; returns the exit status."""
     print("error: " + console.printable(" ".join(message.split())), file=sys.stderr)
     return BAD_INPUT
 
@@ -202,7 +201,10 @@ def _parse(arguments):
 
 
 def _with_flagfiles(arguments: list[str], within: tuple[str, ...] = ()) -> Iterator[str]:
-    """The arguments, and in place of each --flagfile the lines of that file; as absl does, but for what it prints."""
+    """The arguments, with the lines of the file in place of each --flagfile.
+
+    absl does the same but prints messages of its own.
+    """
     rest = iter(arguments)
     for argument in rest:
         name, separator, path = argument.partition("=")
@@ -219,8 +221,8 @@ def _with_flagfiles(arguments: list[str], within: tuple[str, ...] = ()) -> Itera
             except (OSError, ValueError) as error:
                 reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
                 raise InputError(f"cannot read the flagfile {path} ({reason})") from error
-            said = [line.strip() for line in lines]
-            flags_in_it = [line for line in said if line and not line.startswith(("#", "//"))]
-            yield from _with_flagfiles(flags_in_it, (*within, path))
+            stripped = [line.strip() for line in lines]
+            given = [line for line in stripped if line and not line.startswith(("#", "//"))]
+            yield from _with_flagfiles(given, (*within, path))
         else:
             raise InputError("--flagfile needs the path of a file")

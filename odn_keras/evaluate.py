@@ -23,6 +23,7 @@ from odn_keras.runs.options import DataOptions
 
 
 def define_flags() -> None:
+    """Defines the flags of the command."""
     from odn_keras.deploy.runtimes import RUNTIMES
 
     cli.define_option_flags(DataOptions)
@@ -34,6 +35,7 @@ def define_flags() -> None:
 
 
 def main() -> None:
+    """Measures a file."""
     from odn_keras.deploy.runtimes import measure, open_classifier
     from odn_keras.deploy.tflite_file.labels import check_classes, labels_of
     from odn_keras.deploy.tflite_file.resize_metadata import resize_of
@@ -58,7 +60,7 @@ def main() -> None:
             raise InputError(
                 f"{path} takes images of {classifier.input_shape}, {options.dataset} has {dataset.input_shape}"
             )
-        check_classes(path, labels_of(path, classifier.classes), options.dataset, dataset.class_names)
+        check_classes(path, labels_of(path, classifier.classes), options.dataset, class_names=dataset.class_names)
         measured = measure(classifier, images[: values.images], labels[: values.images])
     print(
         f"{path} ({path.stat().st_size:,} bytes) in {values.runtime}\n"
@@ -73,7 +75,7 @@ def main() -> None:
 
 
 def _load(options: DataOptions, shape: tuple[int, ...], resize: str):
-    """The dataset, its images of the file's size and channels where they can be and nothing else is asked for."""
+    """Loads the dataset with images of the file's size and channels, unless the flags ask for others."""
     from odn_keras.data.datasets import load_dataset
 
     arguments = dataclasses.asdict(options)

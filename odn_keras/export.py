@@ -7,7 +7,7 @@
 
 Writes model.tflite, labels.txt and export.json; for an integer file also model.cc and model.h for TFLite Micro, with
 the arena measured, and android.tflite for Android and the browser. Exit status: 0, 4 where model.tflite or its arena
-exceeds --max_flash or --max_arena (all is written all the same), or 2 for bad input.
+exceeds --max_flash or --max_arena (all files are written nevertheless), or 2 for bad input.
 """
 
 import pathlib
@@ -19,12 +19,15 @@ from odn_keras import cli
 from odn_keras.errors import InputError
 from odn_keras.networks.budget import Budget
 from odn_keras.runs import next_step
+from odn_keras.runs.finished_run import finished_report, in_use
 from odn_keras.runs.options import DataOptions
+from odn_keras.runs.output_folder import check_output, output
 from odn_keras.runs.run_data import load_by_options, load_data
-from odn_keras.runs.run_folder import EXPORT, check_output, finished_report, in_use, output
+from odn_keras.runs.run_files import EXPORT
 
 
 def define_flags() -> None:
+    """Defines the flags of the command."""
     cli.define_option_flags(DataOptions)
     flags.adopt_module_key_flags(cli)
     cli.define_path("run", None, "The folder of a finished run, with its dataset.")
@@ -35,10 +38,11 @@ def define_flags() -> None:
     flags.DEFINE_string("vela", None, "Compile for an Ethos-U too, such as ethos-u55-128.")
 
     flags.DEFINE_string("max_flash", None, "Bytes that model.tflite may have, as 256KB.")
-    flags.DEFINE_string("max_arena", None, "Bytes of working memory it may need in TFLite Micro; likewise.")
+    flags.DEFINE_string("max_arena", None, "Bytes of working memory it may need in TFLite Micro, as 64KB.")
 
 
 def main() -> int:
+    """Exports a network; returns the exit status."""
     values = flags.FLAGS
     if bool(values.run) == bool(values.model):
         raise InputError("give --run, the folder of a finished run, or --model, a .keras file")
@@ -49,7 +53,7 @@ def main() -> int:
 
 
 def _export(model: pathlib.Path, report: dict[str, Any] | None) -> int:
-    """Exports a model; of a finished run, which has a report, with the run's data."""
+    """Exports a model: that of a finished run, which has a report, with the data of the run."""
     values = flags.FLAGS
     options = cli.data_options(report) if report else DataOptions(**cli.option_values(DataOptions))
     out = pathlib.Path(values.out) if values.out else model.parent / EXPORT
@@ -58,25 +62,18 @@ def _export(model: pathlib.Path, report: dict[str, Any] | None) -> int:
 
     cli.import_keras()  # heavy: only once the flags are known to be good
     from odn_keras.deploy import bundle
+    from odn_keras.deploy.export_choices import ExportChoices
     from odn_keras.networks.builder import load
     from odn_keras.runs.run_networks import load_model
 
     targets = None if values.targets is None else tuple(values.targets)
-    bundle.check_choices(values.quantize, targets, values.vela, budget)
+    choices = ExportChoices(quantize=values.quantize, targets=targets, vela=values.vela, budget=budget)
+    choices.check()
     network = load_model(model.parent, report) if report else load(model)
     cli.wake_backend()
     dataset = load_data(report, options, model.parent) if report else load_by_options(options)
     with output(out, options.dataset):
-        result = bundle.export(
-            network,
-            dataset,
-            out,
-            quantize=values.quantize,
-            targets=targets,
-            vela=values.vela,
-            budget=budget,
-            name=pathlib.Path(options.dataset).stem,
-        )
+        result = bundle.export(network, dataset, out, choices=choices, name=pathlib.Path(options.dataset).stem)
         print(f"\n{bundle.table(result)}\n")
         cli.show_files(out)
     measuring = next_step.command("evaluate", tflite=out / bundle.MODEL, **next_step.data_flags(options))

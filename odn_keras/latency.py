@@ -3,9 +3,9 @@
     python -m odn_keras.latency --run=runs/fashion --out=latency.json
     python -m odn_keras.latency --run=runs/fashion --vela=ethos-u55-128 --out=ethos.json
 
-Stem, heads and blocks, these at 25, 50, 75 and 100 % of their width, become int8 files of random weights, and are
-measured by turns in LiteRT on one thread of this machine, or with --vela estimated by Vela. Whole networks are measured
-beside them, which shows whether the parts add up. Exit status: 0, or 2 for bad input.
+The stem, the heads and the blocks (at 25, 50, 75 and 100 % of their width) become int8 files with random weights. They
+are measured by turns in LiteRT on one thread of this machine, or with --vela estimated by Vela. Whole networks are
+measured as well, to check that the parts add up. Exit status: 0, or 2 for bad input.
 """
 
 import dataclasses
@@ -20,10 +20,12 @@ from odn_keras.devices.latency_table import LatencyTable
 from odn_keras.errors import InputError
 from odn_keras.files import write_json
 from odn_keras.runs import next_step
-from odn_keras.runs.run_folder import LATENCY, finished_supernet, in_use
+from odn_keras.runs.finished_run import finished_supernet, in_use
+from odn_keras.runs.run_files import LATENCY
 
 
 def define_flags() -> None:
+    """Defines the flags of the command."""
     flags.adopt_module_key_flags(cli)
     cli.define_path("run", None, "The folder of a finished run with --exits or --shrink_epochs.")
     cli.define_path("out", None, "The table's file; default: latency.json in the run's folder.")
@@ -32,6 +34,7 @@ def define_flags() -> None:
 
 
 def main() -> None:
+    """Measures the parts of a network."""
     values = flags.FLAGS
     if not values.run:
         raise InputError("give --run, the folder of a finished run")
@@ -41,7 +44,7 @@ def main() -> None:
     if out.is_dir() or not out.parent.is_dir():
         raise InputError(f"--out must be a file in a folder that exists, got {out}")
     if values.out and out.exists():
-        LatencyTable.load(out)  # whatever else is there is not replaced
+        LatencyTable.load(out)  # raises unless it is a table, as only a table is replaced
     with in_use(values.run):
         _measure(finished_supernet(values.run), out)
 

@@ -59,7 +59,7 @@ class _Silence:
 
 @contextlib.contextmanager
 def quiet(show_on_failure: bool = True) -> Iterator[None]:
-    """Swallows what native code and Python print or warn in the block; by default shows it if the block fails.
+    """Context manager: silences what native code and Python print or warn; by default shows it if the block fails.
 
     Blocks may be nested, and threads may be in several at a time: the last one to end restores the output.
     """
@@ -84,7 +84,7 @@ def quiet(show_on_failure: bool = True) -> Iterator[None]:
 
 @contextlib.contextmanager
 def command() -> Iterator[None]:
-    """In the block the process is one of our commands, whose output is ours to silence."""
+    """Context manager: the process runs a command of this package, whose output may be silenced."""
     global _commands
     _commands += 1
     try:
@@ -94,7 +94,7 @@ def command() -> Iterator[None]:
 
 
 def quiet_in_commands() -> contextlib.AbstractContextManager[None]:
-    """`quiet` in one of our commands; in any other program nothing, for its output is not ours.
+    """`quiet` in a command of this package; does nothing in any other program.
 
     For the runtimes, which greet with a line on stderr (`Created TensorFlow Lite XNNPACK delegate for CPU`).
     """

@@ -4,9 +4,9 @@
     python -m odn_keras.route --model=supernet.keras --dataset=fashion_mnist --out=routed
 
 Writes stage1.tflite, stage2.tflite ..., routing.json with the thresholds and all that was measured, labels.txt, and
-routing.png: which images leave where. For a microcontroller's program: routing.h, and each stage as C++, stage1.cc and
+routing.png: where images leave. For a microcontroller's program: routing.h, and each stage as C++, stage1.cc and
 stage1.h ..., with its arena where tflite-micro is installed. Thresholds are set on validation images, on the int8
-files' own answers; the test images are looked at once, at the end. Exit status: 0, or 2 for bad input.
+files' own answers; test images are used once, at the end. Exit status: 0, or 2 for bad input.
 """
 
 import pathlib
@@ -17,13 +17,15 @@ from absl import flags
 from odn_keras import cli
 from odn_keras.errors import InputError
 from odn_keras.runs import next_step
+from odn_keras.runs.finished_run import finished_report, in_use
 from odn_keras.runs.options import DataOptions
-from odn_keras.runs.output_folder import CHECKPOINT, check_not_of_a_run
+from odn_keras.runs.output_folder import check_not_of_a_run, check_output, output
 from odn_keras.runs.run_data import load_by_options, load_data
-from odn_keras.runs.run_folder import EXPORT, ROUTED, SUPERNET, check_output, finished_report, in_use, output
+from odn_keras.runs.run_files import CHECKPOINT, EXPORT, ROUTED, SUPERNET
 
 
 def define_flags() -> None:
+    """Defines the flags of the command."""
     cli.define_option_flags(DataOptions)
     flags.adopt_module_key_flags(cli)
     cli.define_path("run", None, "The folder of a finished run with --exits, with its dataset.")
@@ -33,6 +35,7 @@ def define_flags() -> None:
 
 
 def main() -> None:
+    """Writes and measures a routed network."""
     values = flags.FLAGS
     if bool(values.run) == bool(values.model):
         raise InputError("give --run, the folder of a finished run, or --model, a .keras file with exits")
@@ -45,14 +48,15 @@ def main() -> None:
 
 
 def _route(model: pathlib.Path, report: dict[str, Any] | None) -> None:
-    """Routes a model; of a finished run, which has a report, with the run's data."""
+    """Routes a model: that of a finished run, which has a report, with the data of the run."""
     values = flags.FLAGS
     options = cli.data_options(report) if report else DataOptions(**cli.option_values(DataOptions))
     out = pathlib.Path(values.out) if values.out else model.parent / ROUTED
     check_output(out, options.dataset, "routing.json")
     check_not_of_a_run(out, EXPORT, CHECKPOINT)
     cli.import_keras()
-    from odn_keras.deploy.chain import chain_bundle
+    from odn_keras.deploy.chain.chain_bundle import export_routed
+    from odn_keras.deploy.chain.chain_table import table
     from odn_keras.deploy.chain.exit_chain import WITHOUT_EXITS
     from odn_keras.networks.builder import load
     from odn_keras.runs.run_networks import load_supernet
@@ -63,8 +67,8 @@ def _route(model: pathlib.Path, report: dict[str, Any] | None) -> None:
     cli.wake_backend()
     dataset = load_data(report, options, model.parent) if report else load_by_options(options)
     with output(out, options.dataset):
-        result = chain_bundle.export_routed(network, dataset, out, values.max_accuracy_drop)
-        print(f"\n{chain_bundle.table(result)}\n")
+        result = export_routed(network, dataset, out, max_accuracy_drop=values.max_accuracy_drop)
+        print(f"\n{table(result)}\n")
         cli.show_files(out)
     print(f"\nnext: {next_step.evaluation_of_chain(out, options)}")
 

@@ -4,26 +4,31 @@
     python -m odn_keras.train --flagfile=flags/mnist.txt
     python -m odn_keras.train --resume --out=runs/mnist
 
-Exit status: 0 target met, or none given with --depth, 3 target not met (the best network is exported all the same), 4
+Exit status: 0 target met, or none given with --depth, 3 target not met (the best network is exported nevertheless), 4
 the exported file or its measured arena exceeds --max_flash or --max_arena (whether the target was met or not), 2 bad
-input, 130 and 143 stopped by SIGINT and SIGTERM (--resume goes on).
+input, 130 and 143 stopped by SIGINT and SIGTERM (--resume resumes the run).
 """
 
 import atexit
+import contextlib
 import dataclasses
 import pathlib
+from collections.abc import Iterator
+from typing import Any
 
 from absl import flags
 
 from odn_keras import cli
 from odn_keras.errors import InputError
 from odn_keras.runs.options import RunOptions
-from odn_keras.runs.run_folder import RUN_FILES, SUPERNET, RunFolder
+from odn_keras.runs.run_files import RUN_FILES, SUPERNET
+from odn_keras.runs.run_folder import RunFolder
 
 TARGET_NOT_MET = 3
 
 
 def define_flags() -> None:
+    """Defines the flags of the command."""
     cli.define_option_flags()
     flags.adopt_module_key_flags(cli)  # so that --help lists them
     cli.define_path("out", None, "The run's folder; default: runs/ and the dataset's name.")
@@ -31,8 +36,8 @@ def define_flags() -> None:
     flags.DEFINE_boolean(
         "resume",
         False,
-        "Go on with the run that --out holds, with its options, from its last checkpoint. Together with the options "
-        "of a run begins it where there is none.",
+        "Resume the run that --out holds, with its options, from its last checkpoint. If there is none, begin the run "
+        "that the other options describe.",
     )
     flags.DEFINE_enum(
         "distribution", None, ["data_parallel"], "Train on all devices of this or of several processes (JAX only)."
@@ -43,6 +48,7 @@ def define_flags() -> None:
 
 
 def main() -> int:
+    """Trains, or resumes a run; returns the exit status."""
     values = flags.FLAGS
     options, out = _options_and_folder()
     several = {name: values[name].value for name in ("coordinator", "num_processes", "process_id")}
@@ -53,24 +59,42 @@ def main() -> int:
         print("no --dataset is given: training on the 1,797 digits that come with scikit-learn", flush=True)
     cli.import_keras()  # heavy: only once the flags are known to be good
     from odn_keras.growing import distribution
-    from odn_keras.runs import report, run, verdict
+    from odn_keras.runs.run import run
 
     if values.distribution:
         distribution.start(**several)
     cli.wake_backend()
-    folder = RunFolder(out)
+    with _saying_how_to_resume(RunFolder(out)):
+        result = run(options, out, overwrite=values.overwrite, resume=values.resume)
+    if result is None:  # another process than the chief
+        return 0
+    _show(result, out)
+    if result.get("budget") and result["budget"]["exceeded"]:
+        return cli.OVER_BUDGET
+    return 0 if result["target_met"] is not False else TARGET_NOT_MET
+
+
+@contextlib.contextmanager
+def _saying_how_to_resume(folder: RunFolder) -> Iterator[None]:
+    """Context manager: adds, to whatever interrupts a run, the command that resumes it."""
+    from odn_keras.growing import distribution
+
     try:
-        result = run.run(options, out, overwrite=values.overwrite, resume=values.resume)
+        yield
     except BaseException as error:
         if distribution.current().processes > 1:
             atexit.register(distribution.leave, cli.status_of(error))
         if isinstance(error, cli.Stopped) and folder.unfinished:
-            error.hint = f"; to go on: {folder.how_to_resume}"
+            error.hint = f"; to resume: {folder.how_to_resume}"
         if isinstance(error, OSError) and folder.unfinished and (line := cli.explain(error)):
-            raise InputError(f"{line}; once that is mended, to go on: {folder.how_to_resume}") from error
+            raise InputError(f"{line}; once that is mended, to resume: {folder.how_to_resume}") from error
         raise
-    if result is None:  # another process than the chief
-        return 0
+
+
+def _show(result: dict[str, Any], out: pathlib.Path) -> None:
+    """Prints what the run has found, why it ended, and the commands that come next."""
+    from odn_keras.runs import report, verdict
+
     print(f"\n{report.table(result)}\n")
     for name in (*RUN_FILES, SUPERNET):
         if (out / name).exists():
@@ -80,13 +104,10 @@ def main() -> int:
     print("\nnext:")
     for command in verdict.next_commands(result, str(out)):
         print(f"  {command}")
-    if result.get("budget") and result["budget"]["exceeded"]:
-        return cli.OVER_BUDGET
-    return 0 if result["target_met"] is not False else TARGET_NOT_MET
 
 
 def _options_and_folder() -> tuple[RunOptions, pathlib.Path]:
-    """The options given, with --resume over those of the run to go on with."""
+    """The options and the folder of the run; with --resume the given options replace those of the run."""
     values = flags.FLAGS
     given = cli.option_values(given_only=True)
     if not values.resume:
@@ -95,12 +116,12 @@ def _options_and_folder() -> tuple[RunOptions, pathlib.Path]:
         default = pathlib.Path("runs", (name.resolve() if name.exists() else name).stem or "run")
         return options, pathlib.Path(values.out or default)
     if not values.out:
-        raise InputError("--resume needs --out, the folder of the run to go on with")
+        raise InputError("--resume needs --out, the folder of the run to resume")
     folder = RunFolder(pathlib.Path(values.out))
     if before := folder.options():
         return dataclasses.replace(before, **given), folder.path
     if not given:
-        raise InputError(f"there is no run to go on with in {folder.path}: to begin one, give its options")
+        raise InputError(f"there is no run to resume in {folder.path}: to begin one, give its options")
     return RunOptions(**given), folder.path
 
 

@@ -1,4 +1,4 @@
-"""Random changes of training images, a batch at a time: what is drawn depends on the generator alone.
+"""Random changes of training images, a batch at a time. The numbers drawn depend on the generator alone.
 
 Geometry, colour, erasing, and the mixing of two images (mix-up, arXiv 1710.09412; cut-mix, arXiv 1905.04899; random
 erasing, arXiv 1708.04896). The pixels are changed by OpenCV, which lets other threads run meanwhile.
@@ -30,7 +30,7 @@ YIQ = np.array([LUMA, [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], np.float
 
 @dataclass(frozen=True)
 class Draws:
-    """What was drawn for each image of a batch, arrays of length n; `partner` and `kept` are of mixing.
+    """Random numbers drawn for the images of a batch: arrays of length n.
 
     Attributes:
         affine: output to input coordinates (x, y), of shape (n, 2, 3); `None` where no image moves.
@@ -53,7 +53,7 @@ class Draws:
     boxes: np.ndarray | None = None
 
     def of(self, rows: np.ndarray | slice) -> "Draws":
-        """Those of some of the images."""
+        """The draws of some of the images."""
         arrays = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return Draws(**{name: None if array is None else array[rows] for name, array in arrays.items()})
 
@@ -108,7 +108,7 @@ class Augmentation:
 
     @property
     def mixes(self) -> bool:
-        """Whether images are mixed, so that their labels must be of shape (n, classes)."""
+        """True where images are mixed, so that their labels must be of shape (n, classes)."""
         return self.mixup > 0 or self.cutmix > 0
 
     def __call__(
@@ -157,13 +157,13 @@ class Augmentation:
         height, width, channels = shape
         drawn: dict[str, np.ndarray] = {}
         if self.shift or self.rotate or self.zoom or self.flip:
-            drawn["affine"] = self._draw_affine(rng, count, height, width)
+            drawn["affine"] = self._draw_affine(rng, count, height, width=width)
         if self.brightness or self.contrast or self.saturation or self.hue:
             drawn["colour"], drawn["contrast"] = self._draw_colour(rng, count, channels)
         if self.erase:
             area = rng.uniform(min(ERASED_LEAST, self.erase), self.erase, count)
             area *= rng.random(count) < ERASE_PROBABILITY
-            drawn["erased"] = _draw_boxes(rng, area, height, width, ERASED_SHAPE)
+            drawn["erased"] = _draw_boxes(rng, area, height, width=width, shape=ERASED_SHAPE)
             drawn["fill"] = rng.integers(0, 256, (count, channels), dtype=np.uint8)
         if self.mixes:
             drawn["partner"] = rng.permutation(count)
@@ -171,7 +171,7 @@ class Augmentation:
             alpha = self.cutmix if pasted else self.mixup
             kept = rng.beta(alpha, alpha, count)
             if pasted:
-                boxes = drawn["boxes"] = _draw_boxes(rng, 1 - kept, height, width)
+                boxes = drawn["boxes"] = _draw_boxes(rng, 1 - kept, height, width=width)
                 kept = 1 - (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) / (height * width)
             drawn["kept"] = kept.astype(np.float32)
         return Draws(**drawn)
@@ -262,7 +262,7 @@ def label_smoothing(name: str) -> float:
 
 
 def may_mirror(class_names: Sequence[str], channels: int) -> bool:
-    """Whether images of these classes may be mirrored: colour images, and no class is a letter, a digit or a side.
+    """True where images of these classes may be mirrored: colour images, and no class is a letter, a digit or a side.
 
     >>> may_mirror(["cat", "dog"], 3), may_mirror(["0", "1", "none"], 3), may_mirror(["bag"], 1)
     (True, False, False)
@@ -273,7 +273,7 @@ def may_mirror(class_names: Sequence[str], channels: int) -> bool:
 
 
 def _changes_in_a_mirror(class_name: str) -> bool:
-    """Whether images of a class of that name are others in a mirror."""
+    """True where images of a class of that name mean something else when mirrored."""
     words = re.findall(r"[^\W\d_]+|\d+", class_name.lower())
     signs = [word for word in words if word not in KINDS_OF_SIGNS]
     only_signs = all(len(word) == 1 or word.isdecimal() or word in NUMERALS for word in signs)
@@ -321,8 +321,9 @@ def _draw_boxes(rng: np.random.Generator, area: np.ndarray, height: int, width: 
 
     Args:
         rng: draws their places and forms.
-        area: of shape (n,).
-        height, width: of the image, in pixels.
+        area: fraction of the image's area that each covers, shape (n,).
+        height: of the image, in pixels.
+        width: of the image, in pixels.
         shape: largest ratio of their sides to the image's, either way.
     """
     stretch = np.exp(rng.uniform(-np.log(shape), np.log(shape), len(area)) / 2)

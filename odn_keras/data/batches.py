@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import math
 from typing import Any
 
 import keras
@@ -14,14 +15,15 @@ from odn_keras.errors import InputError
 
 THREADS = 2  # that prepare batches: more take the processor from the training
 AHEAD = 4  # batches
+EVALUATION_BATCH = 500  # images that networks classify at once, where nothing is trained
 
 
 class Batches(keras.utils.PyDataset):
-    """Shuffled, augmented training batches: what is in them depends on seed, epoch and step only, on any backend.
+    """Shuffled, augmented training batches, which depend on seed, epoch and step only, on any backend.
 
-    The next batches are prepared in threads while one is trained on; how many changes nothing but the speed. Keras's
-    `fit` takes the batches of an epoch in an order of its own, of which nobody knows what comes next: give it
-    `shuffle=False`. The images are shuffled all the same, and an `OptimallyDeepNetwork` does so by itself.
+    Threads prepare the next batches while one is trained on; their number changes the speed only. Keras's `fit` takes
+    the batches of an epoch in an order of its own, so that the next one is unknown: give it `shuffle=False`. The images
+    are shuffled nevertheless. An `OptimallyDeepNetwork` sets it by itself.
 
     Args:
         split: uint8 images of shape (n, height, width, channels), in memory or on disk, and integer labels.
@@ -89,10 +91,11 @@ class Batches(keras.utils.PyDataset):
 
     @property
     def augmentation(self) -> Augmentation:
+        """The random changes of the images."""
         return self._augmentation
 
     def settings(self) -> dict[str, Any]:
-        """What makes the batches what they are, but for the images, as JSON."""
+        """All settings that the batches depend on, as JSON; of the images only their number."""
         return {
             "images": len(self._labels),
             "batch_size": self._batch_size,
@@ -103,6 +106,7 @@ class Batches(keras.utils.PyDataset):
 
     @property
     def steps_per_epoch(self) -> int:
+        """Number of batches in a whole epoch."""
         return len(self._labels) // self._batch_size
 
     def __len__(self):
@@ -148,6 +152,7 @@ class Batches(keras.utils.PyDataset):
         return self._images[self._order.of(0)[:count][: len(changed)]], changed[:count], targets[:count]
 
     def on_epoch_end(self):
+        """Goes to the first batch of the next epoch; Keras calls it."""
         self.seek(self._epoch + 1)
 
 
@@ -167,9 +172,9 @@ class _Order:
 
 
 class EvaluationBatches(keras.utils.PyDataset):
-    """All images in their order, the last batch being what is left; the next ones are prepared in threads.
+    """Batches of all images in their order, the last batch being smaller; threads prepare the next ones.
 
-    Several devices need batches that can be divided among them: there the last one is filled up, and every item has
+    Several devices need batches that can be divided among them: there the last batch is filled up, and every item has
     weights as its third part, 0 for the filling. Compile with `weighted_metrics` for them to count.
 
     Args:
@@ -189,13 +194,13 @@ class EvaluationBatches(keras.utils.PyDataset):
         self._prepared = Prefetcher(self._make, self._following, threads=THREADS, ahead=AHEAD)
 
     def __len__(self):
-        return -(-len(self._labels) // self._batch_size)
+        return math.ceil(len(self._labels) / self._batch_size)
 
     def __getitem__(self, index):
         return self._prepared[index]
 
     def spread(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """So many of the images, at equal distances, or all of them, and their labels of shape (n,)."""
+        """`count` of the images at equal distances, or all if there are fewer, and their labels of shape (n,)."""
         rows = spread_rows(len(self._labels), count)
         return self._images[rows], self._labels[rows]
 
@@ -215,7 +220,7 @@ class EvaluationBatches(keras.utils.PyDataset):
 
 
 def spread_rows(rows: int, count: int) -> np.ndarray:
-    """Indices of so many rows, at equal distances; of all, where there are no more."""
+    """Indices of `count` rows at equal distances; of all rows if there are fewer."""
     return np.linspace(0, rows - 1, min(rows, count)).round().astype(int)
 
 

@@ -7,8 +7,9 @@ What a name may be:
     path/to/images       a folder with one sub-folder a class (or train/, val/ and test/ folders of such)
     path/to/file.npz     x_train, y_train, x_test, y_test; x_val, y_val if set apart; class_names if there are names
 
-What is not set apart comes out of the training images, always in the same way, whatever the run's seed and wherever the
-images are held. In folders and `.npz` files the content of an image decides, so that one image more moves no other.
+Missing splits are taken out of the training images, always in the same way: neither the seed of the run nor the place
+where the images are held matters. In folders and `.npz` files the content of an image decides, so that an added image
+moves no other.
 """
 
 import dataclasses
@@ -42,8 +43,8 @@ class Dataset:
     Attributes:
         name: as it was given.
         class_names: in the order of the labels.
-        fingerprint: tells whether other data are the same; set by `load_dataset`.
-        notes: what was converted, left out or is too little, one line each.
+        fingerprint: to check later that data are the same; set by `load_dataset`.
+        notes: what was converted, left out or is scarce, one line each.
         resize: how images of other shapes were brought to this one: one of `odn_keras.data.resizing.RESIZES`.
     """
 
@@ -58,11 +59,13 @@ class Dataset:
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of the images."""
         _, height, width, channels = self.train[0].shape
         return height, width, channels
 
     @property
     def num_classes(self) -> int:
+        """Number of classes."""
         return len(self.class_names)
 
 
@@ -78,7 +81,7 @@ def load_dataset(
     in_memory: bool | None = None,
     spool_dir: str | os.PathLike | None = None,
 ) -> Dataset:
-    """Loads a dataset (see the module's text for the names), and warns of all that `Dataset.notes` says.
+    """Loads a dataset (see the text of the module for the names), and warns with each of its `Dataset.notes`.
 
     Args:
         name: dataset name, folder or `.npz` file.
@@ -102,7 +105,14 @@ def load_dataset(
     name = os.fspath(name)
     try:
         source = _open(name, data_dir, Reading(parse_size(image_size), resize, grayscale))
-        dataset = _read(name, source, validation_images, train_images, in_memory, spool_dir)
+        dataset = _read(
+            name,
+            source,
+            validation_images=validation_images,
+            train_images=train_images,
+            in_memory=in_memory,
+            spool_dir=spool_dir,
+        )
         dataset = dataclasses.replace(dataset, resize=resize)
     except MemoryError as error:
         hint = "" if in_memory is False else ": in_memory=False (--in_memory=false) holds its images on disk"
@@ -146,10 +156,12 @@ def _open_digits() -> Source:
     return Source("digits", {"train": part}, fixed=True)
 
 
-def _read(name: str, source: Source, validation_images, train_images, in_memory, spool_dir) -> Dataset:
+def _read(name: str, source: Source, *, validation_images, train_images, in_memory, spool_dir) -> Dataset:
     if source.class_names:
         _check_class_names(name, list(source.class_names.values()))
-    folder = disk_images.choose_folder(name, sum(part.size for part in source.parts.values()), in_memory, spool_dir)
+    folder = disk_images.choose_folder(
+        name, sum(part.size for part in source.parts.values()), in_memory, spool_dir=spool_dir
+    )
     held = {split: part.read(folder) for split, part in source.parts.items()}
     source.check()
     held, class_names = _number_classes(name, held, source.class_names)
@@ -162,16 +174,26 @@ def _read(name: str, source: Source, validation_images, train_images, in_memory,
         raise InputError(
             f"{name} has validation images of its own: validation_images cannot be counted out of training"
         )
-    held = _divide(held, source.fixed, validation_images, train_images)
+    held = _divide(held, source.fixed, validation_images, train_images=train_images)
     _check_counts(name, held)
     notes = [*source.notes, *remarks.on_classes(held, class_names), *remarks.on_numbers(held), *remarks.on_pixels(held)]
     if not source.fixed:
         notes += remarks.on_copies(held, class_names)
     keys_and_labels = {split: (part.keys, part.labels) for split, part in held.items()}
     _, height, width, channels = held["train"].images.shape
-    print_of = fingerprint.describe(source.kind, source.source, class_names, (height, width, channels), keys_and_labels)
+    print_of = fingerprint.describe(
+        source.kind, source.source, class_names, shape=(height, width, channels), splits=keys_and_labels
+    )
     train, validation, test = ((held[split].images, held[split].labels) for split in splits.SPLITS)
-    return Dataset(name, train, validation, test, tuple(class_names), print_of, tuple(notes))
+    return Dataset(
+        name=name,
+        train=train,
+        validation=validation,
+        test=test,
+        class_names=tuple(class_names),
+        fingerprint=print_of,
+        notes=tuple(notes),
+    )
 
 
 def _check_counts(name: str, held: dict[str, Held]) -> None:
@@ -187,13 +209,15 @@ def _check_classes(name: str, held: dict[str, Held], class_names: list[str]) -> 
 
 
 def _divide(held: dict[str, Held], fixed: bool, validation_images, train_images) -> dict[str, Held]:
-    """Makes the splits that are missing out of the training images."""
+    """Takes the missing splits out of the training images."""
     train = held["train"]
     missing = tuple(split for split in splits.SPLITS if split not in held)
     if fixed:
-        places = splits.by_position(train.labels, missing, validation_images, train_images)
+        places = splits.by_position(train.labels, missing, validation_images, train_images=train_images)
     else:
-        places = splits.by_key(train.keys, train.labels, missing, validation_images, train_images)
+        places = splits.by_key(
+            train.keys, train.labels, missing, validation_images=validation_images, train_images=train_images
+        )
     images = disk_images.arrange(train.images, np.concatenate(list(places.values())))
     start, divided = 0, dict(held)
     for split, indices in places.items():
@@ -206,7 +230,7 @@ def _divide(held: dict[str, Held], fixed: bool, validation_images, train_images)
 def _number_classes(
     name: str, held: dict[str, Held], names: dict[int, str] | None
 ) -> tuple[dict[str, Held], list[str]]:
-    """Labels of any integers -> 0 .. n-1 in their order, and their class names."""
+    """Renumbers labels 0 .. n-1 in their order; returns the class names as well."""
     values = np.unique(np.concatenate([part.labels for part in held.values()]))
     if names and (unknown := set(values.tolist()) - set(names)):
         raise InputError(f"{name} has images of class {min(unknown)}, but names for {min(names)} to {max(names)} only")
@@ -217,7 +241,7 @@ def _number_classes(
 
 
 def _check_class_names(name: str, class_names: list[str]) -> None:
-    """Refuses names that would be no line of a file or could be taken for one another."""
+    """Raises `InputError` for names that cannot be a line of a file, or look the same as another."""
     seen: dict[str, str] = {}
     for class_name in class_names:
         plain = unicodedata.normalize("NFC", class_name).strip()

@@ -1,4 +1,4 @@
-"""Where a dataset's images are held: in memory, or in a file without a name, read back image by image."""
+"""Holds the images of a dataset in memory, or in an unnamed file, read back image by image."""
 
 import io
 import os
@@ -18,8 +18,8 @@ _ELSEWHERE = "choose another folder (train: --out; other commands: TMPDIR; in Py
 class ImagesOnDisk:
     """uint8 images in a file; indexing with an integer, a slice or an array gives NumPy arrays, as of an array.
 
-    The file has no name: it is gone with the last object that reads it, or with the process, however that ends. It is
-    read, not mapped, so that no image stays in the process's memory.
+    The file has no name: it disappears with the last object that reads it, or with the process. It is read, not mapped,
+    so that no image stays in the memory of the process.
 
     Args:
         file: the images one after the other, without gaps.

@@ -1,4 +1,4 @@
-"""What a dataset was when a run was trained on it, and what has changed since."""
+"""Fingerprints of datasets: whether the data of a run are still the same, and what has changed."""
 
 import dataclasses
 import hashlib
@@ -109,11 +109,11 @@ def describe(
 ) -> DataFingerprint:
     """The fingerprint of a dataset, of the keys and labels of each of its splits."""
     return DataFingerprint(
-        kind,
-        source,
-        tuple(class_names),
-        shape,
-        {
+        kind=kind,
+        source=source,
+        class_names=tuple(class_names),
+        shape=shape,
+        splits={
             split: tuple(
                 (int(np.sum(labels == label)), digest(keys[labels == label])) for label in range(len(class_names))
             )

@@ -36,7 +36,7 @@ class _ImageFile:
 
 @dataclass
 class _Findings:
-    """What was found besides images: paths relative to the dataset's folder, those of bad images with the reason."""
+    """Files that are no readable images: paths relative to the folder of the dataset, bad images with the reason."""
 
     root: pathlib.Path
     bad: dict[str, str]
@@ -54,7 +54,7 @@ class _Findings:
 
 
 def open_folder(path: pathlib.Path, reading: Reading) -> Source:
-    """Looks at all files of a folder, and decodes none.
+    """Opens a folder: reads the headers of all files, and decodes none.
 
     Args:
         path: the folder.
@@ -64,7 +64,7 @@ def open_folder(path: pathlib.Path, reading: Reading) -> Source:
     Raises:
         InputError: where the folder cannot be used.
     """
-    findings = _Findings(path, {}, [], [], [])
+    findings = _Findings(root=path, bad={}, no_images=[], deeper=[], beside=[])
     folders = _split_folders(path)
     class_folders = {split: _class_folders(folder, findings) for split, folder in folders.items()}
     classes = sorted(class_folders["train"])
@@ -88,8 +88,8 @@ def open_folder(path: pathlib.Path, reading: Reading) -> Source:
         )
     channels = 1 if reading.grayscale else max(file.shape[2] for file in every)
     shape = (*(reading.size or _only_size(every, findings)), channels)
-    parts = {split: _part(some, shape, reading, findings) for split, some in files.items()}
-    notes = _notes(every, channels, folders, findings)
+    parts = {split: _part(some, shape, reading, findings=findings) for split, some in files.items()}
+    notes = _notes(every, channels, folders, findings=findings)
     return Source("folder", parts, dict(enumerate(classes)), notes=notes, check=findings.refuse_bad)
 
 
@@ -140,7 +140,7 @@ def _folders_in(path: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _files_below(path: pathlib.Path, above: tuple[pathlib.Path, ...] = ()) -> Iterator[pathlib.Path]:
-    """All files of a folder and of the folders in it, but for hidden ones."""
+    """All files of a folder and of the folders in it, except hidden ones."""
     real = path.resolve()
     if real in above:
         raise InputError(f"{path} is a link that leads nowhere or in circles: take it away")
@@ -206,7 +206,7 @@ def _part(files: list[_ImageFile], shape: tuple[int, ...], reading: Reading, fin
                 with file.path.open("rb") as opened:
                     key = hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=8)).digest()
                     opened.seek(0)
-                    image = read_image(opened, reading.size, shape[2], reading.resize)
+                    image = read_image(opened, reading.size, shape[2], resize=reading.resize)
             except UnreadableImage as error:
                 findings.bad[findings.name(file.path)] = error.reason
             except OSError as error:

@@ -1,4 +1,4 @@
-"""Datasets of `.npz` files: images and labels of other types become uint8 and integers where there is one way."""
+"""Datasets of `.npz` files: images and labels of other types become uint8 and integers where that is unambiguous."""
 
 import math
 import pathlib
@@ -21,7 +21,7 @@ VALIDATION_SUFFIXES = ("validation", "val", "valid")
 
 
 def open_npz(path: pathlib.Path) -> Source:
-    """Looks at the arrays of a file, and holds the labels.
+    """Opens a file: reads the labels, and checks the arrays of images without keeping them.
 
     Raises:
         InputError: where the file cannot be used.
@@ -44,7 +44,10 @@ def open_npz(path: pathlib.Path) -> Source:
     if shapes["train"][2] not in (1, 3):
         notes.append(f"{path}: images of {shapes['train'][2]} channels, of shape {shapes['train']}")
     convert = _conversions(list(images.values()), notes)
-    parts = {split: _part(images[split], labels[split], shapes[split], convert[images[split].key]) for split in images}
+    parts = {
+        split: _part(images[split], labels[split], shapes[split], convert=convert[images[split].key])
+        for split in images
+    }
     names = _class_names(arrays["class_names"], labels) if "class_names" in arrays else None
     return Source("npz", parts, names, notes=notes)
 
@@ -78,7 +81,7 @@ def _part(images: StoredArray, labels: np.ndarray, shape: tuple[int, int, int], 
 
 
 def _integers(labels: StoredArray, images: StoredArray, notes: list[str]) -> np.ndarray:
-    """Labels as int64 of shape (n,); floats, booleans and one-hot rows too, of which a note tells."""
+    """Reads labels as int64 of shape (n,); adds a note for floats, booleans and one-hot rows."""
     where = f"{labels.key} in {labels.path}"
     count = images.shape[0]
     one_hot = len(labels.shape) == 2 and labels.shape[1] > 1
@@ -116,7 +119,7 @@ def _integers(labels: StoredArray, images: StoredArray, notes: list[str]) -> np.
 
 
 def _conversions(arrays: list[StoredArray], notes: list[str]) -> dict[str, Conversion]:
-    """How the pixels of each array become uint8: all arrays of a kind of numbers in the same way."""
+    """The function that makes pixels uint8, for each array: the same for all arrays of a kind of numbers."""
     kinds: dict[str, list[StoredArray]] = {}
     for stored in arrays:
         kinds.setdefault("uint8" if stored.dtype == np.uint8 else stored.dtype.kind, []).append(stored)
@@ -156,13 +159,13 @@ def _conversion(arrays: list[StoredArray]) -> tuple[Conversion, str]:
             return (lambda pixels: np.rint(pixels * np.float32(255)).astype(np.uint8)), f"{said} read as 0 to 255"
         if FAINTEST_WHITE <= most <= 255:
             return (lambda pixels: np.rint(pixels).astype(np.uint8)), f"{said} rounded to whole numbers"
-        raise InputError(f"{wrong}; which value is white cannot be told: scale them so that it is 255")
+        raise InputError(f"{wrong}; the value of white is unknown: scale them so that it is 255")
     if most == 1:
         raise InputError(f"{wrong}; if 1 is white, store them times 255 as uint8")
     if most <= 255:
         return (lambda pixels: pixels.astype(np.uint8)), f"{said} read as they are"
     if most < 2**15:
-        raise InputError(f"{wrong}; how many bits a pixel has cannot be told: scale them")
+        raise InputError(f"{wrong}; the number of bits of a pixel is unknown: scale them")
     return (lambda pixels: (pixels >> 8).astype(np.uint8)), f"{said} read as 16 bits a pixel"
 
 

@@ -1,4 +1,4 @@
-"""The next items of a sequence, made in threads while the present one is used."""
+"""Makes the next items of a sequence in threads while the present one is used."""
 
 import threading
 from collections.abc import Callable, Hashable, Iterable
@@ -54,13 +54,13 @@ class Prefetcher(Generic[Key, Item]):
         return self._make(key) if future is None else future.result()
 
     def stop(self) -> None:
-        """Forgets what is prepared and lets the threads end; whoever asks for an item begins anew."""
+        """Discards the prepared items and ends the threads; the next request starts them again."""
         with self._lock:
             self._keep(())
             self._end_threads()
 
     def _prepare(self, key: Key) -> Future[Item] | None:
-        """The item of the key, being made by a thread as those after it are; `None` where the caller is to make it."""
+        """Starts making the item and those that follow it in threads; `None` where the caller makes the item itself."""
         self._jumps = 0 if key == self._next else self._jumps + 1
         self._next = self._following(key)
         if self._jumps >= JUMPS and key not in self._futures:

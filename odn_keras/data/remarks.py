@@ -1,4 +1,4 @@
-"""What a user should know of a dataset's splits, in plain lines."""
+"""Notes on the splits of a dataset that a user should know, one line each."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ PURPOSES = {"train": "train on", "validation": "validate on", "test": "test on"}
 
 
 def on_classes(held: dict[str, Held], class_names: list[str]) -> list[str]:
-    """Classes that have no image in one of the splits."""
+    """Notes on classes that have no image in one of the splits."""
     counts = {split: np.bincount(held[split].labels, minlength=len(class_names)) for split in PURPOSES}
     lacking: dict[tuple[str, ...], list[str]] = {}
     for label, name in enumerate(class_names):
@@ -25,7 +25,7 @@ def on_classes(held: dict[str, Held], class_names: list[str]) -> list[str]:
 
 
 def on_numbers(held: dict[str, Held]) -> list[str]:
-    """Splits on which an accuracy says little."""
+    """A note where validation or test images are so few that an accuracy means little."""
     counts = {split: len(held[split]) for split in PURPOSES}
     if min(counts["validation"], counts["test"]) >= FEW_IMAGES:
         return []
@@ -35,7 +35,7 @@ def on_numbers(held: dict[str, Held]) -> list[str]:
 
 
 def on_pixels(held: dict[str, Held]) -> list[str]:
-    """Images that are black, as those whose numbers go from 0 to 1 are when they have become bytes."""
+    """A note where all images are black, as they are if numbers from 0 to 1 were stored as bytes."""
     images = np.concatenate([held[split].images[:LOOKED_AT] for split in PURPOSES])
     if images.max() > FAINTEST:
         return []
@@ -46,7 +46,7 @@ def on_pixels(held: dict[str, Held]) -> list[str]:
 
 
 def on_copies(held: dict[str, Held], class_names: list[str]) -> list[str]:
-    """Images that are in several classes, or in training and measured on."""
+    """Notes on images that are in several classes, or both among the training images and in another split."""
     keys = np.concatenate([part.keys for part in held.values()])
     labels = np.concatenate([part.labels for part in held.values()])
     order = np.lexsort((labels, keys))

@@ -1,4 +1,4 @@
-"""How images of any shape become images of one: sizes as users write them, and the ways to get there. Data only."""
+"""Sizes of images as users write them, and the ways to resize images to one size. Needs no library."""
 
 import numbers
 import operator

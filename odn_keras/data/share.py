@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Share:
-    """Which part of a batch this process feeds.
+    """The part of every batch that this process feeds.
 
     Attributes:
         process: number of this process.
@@ -24,4 +24,5 @@ class Share:
 
     @property
     def is_chief(self) -> bool:
+        """True in process 0, which writes the files."""
         return self.process == 0

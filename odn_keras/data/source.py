@@ -1,4 +1,4 @@
-"""Where images come from: splits that are not read yet, with all that is known about them beforehand."""
+"""Sources of images: splits that are not read yet, and what is known about them before."""
 
 import dataclasses
 import math
@@ -18,12 +18,12 @@ CHUNK_BYTES = 2**24  # of images read at a time
 
 @dataclass(frozen=True)
 class Reading:
-    """What images become when they are read.
+    """How images are read.
 
     Attributes:
         size: (height, width) in pixels; `None`: as they are.
-        resize: how they get there: one of `odn_keras.data.resizing.RESIZES`.
-        grayscale: whether they become one channel.
+        resize: how they are brought to that size: one of `odn_keras.data.resizing.RESIZES`.
+        grayscale: True to read them as one channel.
     """
 
     size: tuple[int, int] | None = None
@@ -65,10 +65,11 @@ class Part:
 
     @property
     def size(self) -> int:
+        """Bytes of the images, as far as their number is known."""
         return self.count * math.prod(self.shape)
 
     def read(self, folder: str | None) -> Held:
-        """Reads it into memory, or into a file in `folder`."""
+        """Reads the split into memory, or into a file in `folder`."""
         labels, keys = [np.empty(0, np.int64)], [np.empty(0, np.uint64)]
 
         def images():
@@ -79,7 +80,7 @@ class Part:
                 yield chunk
 
         with Progress("reading images", self.count) as progress:
-            held = disk_images.hold(images(), self.shape, folder, self.count)
+            held = disk_images.hold(images(), self.shape, folder, count=self.count)
         return Held(held, np.concatenate(labels), np.concatenate(keys))
 
 
@@ -107,7 +108,7 @@ class Source:
 
 
 def numbered(chunks: Iterator[tuple[np.ndarray, np.ndarray]]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Chunks of images whose places are their keys."""
+    """Numbers the images of chunks: their places become their keys."""
     place = 0
     for images, labels in chunks:
         yield images, labels, np.arange(place, place + len(labels))

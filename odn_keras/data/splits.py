@@ -1,4 +1,4 @@
-"""Which images train, validate and test: decided by each image's key, or by the order of data that never change."""
+"""Divides images into training, validation and test: by their keys, or by the order of data that never change."""
 
 import math
 import numbers
@@ -114,7 +114,7 @@ def _apart(keys: np.ndarray) -> np.ndarray:
 
 
 def _cuts(different: np.ndarray, test: bool, validation: bool) -> tuple[int, int]:
-    """How many of a class's sorted keys, from the lowest, are test and then validation images."""
+    """The numbers of test and validation images among a class's sorted keys; test images have the lowest."""
     share = different / 2.0**64
     tested = TEST_FRACTION if test else 0.0
     tests = int(np.searchsorted(share, tested))

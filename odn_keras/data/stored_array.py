@@ -102,7 +102,7 @@ def _find(path: pathlib.Path, archive: zipfile.ZipFile, key: str) -> StoredArray
     most = entry.compress_size * MAX_COMPRESSION.get(entry.compress_type, math.inf)
     if entry.file_size > most + MAX_COMPRESSION[zipfile.ZIP_DEFLATED]:
         raise InputError(f"{key} in {path} is damaged: {entry.compress_size} bytes cannot hold {entry.file_size}")
-    return StoredArray(path, key, shape, dtype, fortran)
+    return StoredArray(path=path, key=key, shape=shape, dtype=dtype, fortran=fortran)
 
 
 def _read_header(member) -> tuple[tuple[int, ...], bool, np.dtype]:

@@ -64,11 +64,11 @@ def open_tfds(name: str, data_dir: str | os.PathLike | None, reading: Reading) -
     splits = set(builder.info.splits) or {"train", "test"}
     if "train" not in splits:
         raise InputError(f"dataset {name!r} has no train split: it has {', '.join(sorted(splits))}")
-    train, _ = _tfds_part(builder, name, "train", reading)
+    train, _ = _tfds_part(builder, name, "train", reading=reading)
     test = None
     for split in ("test", "validation"):
         if test is None and split in splits:
-            candidate, label = _tfds_part(builder, name, split, reading)
+            candidate, label = _tfds_part(builder, name, split, reading=reading)
             test = candidate if label >= 0 else None  # some sets hide their test labels as -1
     names = EMNIST_LETTERS if name == "emnist/letters" else features["label"].names
     parts = {"train": train, "test": test} if test else {"train": train}
@@ -97,7 +97,7 @@ def _prepare(builder, name: str, where: str) -> None:
 
 
 def _online() -> bool:
-    """Whether a download can be tried: TFDS itself would retry for minutes and leave half a folder behind."""
+    """True where a download may work: TFDS itself would retry for minutes and leave half a folder behind."""
     if any(name.lower() in ("http_proxy", "https_proxy") for name in os.environ):
         return True
     try:
@@ -139,7 +139,7 @@ def _tfds_part(builder, name: str, split: str, reading: Reading) -> tuple[Part, 
 
 
 def _resized(image, size: tuple[int, int], resize: str):
-    """What `read_image` does of an image file, of a uint8 tensor of shape (height, width, channels)."""
+    """Resizes a uint8 tensor of shape (height, width, channels) as `read_image` resizes an image file."""
     import tensorflow as tf
 
     def scaled(shape) -> np.ndarray:
@@ -157,6 +157,6 @@ def _damaged(builder, name: str, error: Exception) -> InputError:
 
 
 def _reason(error: Exception) -> str:
-    """What an exception of TensorFlow or TFDS says, in short."""
+    """The first line of the message of an exception of TensorFlow or TFDS."""
     lines = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", str(error)).strip().splitlines()
     return lines[0].strip()[:200] if lines else type(error).__name__

@@ -1,1 +1,1 @@
-"""What devices load, and the runtimes that measure it."""
+"""Files that devices load, and the runtimes that measure them."""

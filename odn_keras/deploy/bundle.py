@@ -1,10 +1,8 @@
-"""A trained network -> the files that devices load, each loaded and measured in a device's own runtime."""
+"""Exports a trained network as the files that devices load, and measures each in the runtime of the device."""
 
 import dataclasses
-import importlib.util
 import os
 import pathlib
-import tempfile
 from typing import Any
 
 import keras
@@ -15,53 +13,41 @@ from odn_keras.data.resizing import STRETCH
 from odn_keras.deploy.android.rgb_file import export_android
 from odn_keras.deploy.convert.exportable import unwrapped
 from odn_keras.deploy.convert.qat import BATCH_SIZE
-from odn_keras.deploy.convert.tflite import QUANTIZATIONS
+from odn_keras.deploy.export_choices import ANDROID, MICROCONTROLLER, ExportChoices
 from odn_keras.deploy.measured_file import ExportedFile, answers_of_test, calibration_images, export_measured, measured
 from odn_keras.deploy.micro.c_array import RESIZED, write_c_array
 from odn_keras.deploy.micro.tflite_micro import MicroClassifier, measure_arena
-from odn_keras.deploy.micro.vela import check_configuration, compile_for_ethos_u
+from odn_keras.deploy.micro.vela import compile_for_ethos_u
 from odn_keras.deploy.runtimes import LiteRTClassifier
 from odn_keras.deploy.tflite_file.metadata import LABELS
 from odn_keras.deploy.tflite_file.resize_metadata import write_resize
 from odn_keras.errors import InputError
-from odn_keras.files import TEMPORARY_PREFIX, write_json, write_lines
+from odn_keras.files import replacing_files, write_json, write_lines
 from odn_keras.networks.budget import Budget
 
-MODEL, ANDROID, VELA, REPORT = "model.tflite", "android.tflite", "model_vela.tflite", "export.json"
-FILES = (MODEL, ANDROID, VELA, LABELS, "model.cc", "model.h", REPORT)
+MODEL, RGB_MODEL, VELA_MODEL, REPORT = "model.tflite", "android.tflite", "model_vela.tflite", "export.json"
+FILES = (MODEL, RGB_MODEL, VELA_MODEL, LABELS, "model.cc", "model.h", REPORT)
 LOUD_LOSS = 0.01  # of accuracy, against the float network
-COMPARED_IMAGES = 20  # in TFLite Micro's portable kernels, which take their time
-TARGETS = ("microcontroller", "android")
-CHOICES = (*QUANTIZATIONS, "qat")
-TARGETS_OF = {"int8": TARGETS, "qat": ("microcontroller",)}  # fine-tuned weights are in their int8 file only
+COMPARED_IMAGES = 20  # in TFLite Micro's portable kernels, which are slow
 
 
 def export(
     network: keras.Model,
     dataset: Dataset,
     out: str | os.PathLike,
+    choices: ExportChoices | None = None,
     *,
-    quantize: str = "int8",
-    targets: tuple[str, ...] | None = None,
-    vela: str | None = None,
-    budget: Budget | None = None,
     name: str = "classifier",
 ) -> dict[str, Any]:
-    """Writes `model.tflite` and, if it is an integer one, what the targets want besides.
+    """Writes `model.tflite` and, if it is an integer file, what the targets need besides: all files or none.
 
     Calibration and quantisation-aware training see training images only; accuracies are of the test images.
 
     Args:
         network: as `export_tflite` takes it.
         dataset: what it was trained on.
-        out: the folder, made if need be; a path in which `~` is the home folder.
-        quantize: one of `QUANTIZATIONS`, or `"qat"` for quantisation-aware training.
-        targets: `"microcontroller"` for `model.cc` and `model.h`, with the arena measured in TFLite Micro; `"android"`
-            for `android.tflite`, of three channels and with metadata. Default: with `"int8"` both, with `"qat"` the
-            first, with the others none; no more is possible.
-        vela: an Ethos-U configuration such as `"ethos-u55-128"`, for `model_vela.tflite`.
-        budget: what `model.tflite`, its arena in TFLite Micro and its latency (in LiteRT on one thread of this machine;
-            with `vela` that of Vela's estimate) are held against; nothing is changed to keep it.
+        out: the folder, made if need be; a path in which `~` is the home folder. Files of an earlier export go.
+        choices: default: those of `ExportChoices`.
         name: of the model, in Android's metadata.
 
     Returns:
@@ -70,88 +56,59 @@ def export(
     Raises:
         InputError: where the network, the dataset and the choices do not fit together, or a tool is missing.
     """
-    check_choices(quantize, targets, vela, budget)
-    out, network = pathlib.Path(out).expanduser(), unwrapped(network)
+    choices = choices or ExportChoices()
+    choices.check()
+    network = unwrapped(network)
+    _check_fit(network, dataset, choices)
+    with replacing_files(pathlib.Path(out).expanduser(), earlier=FILES, marker=REPORT) as folder:
+        write_lines(dataset.class_names, folder / LABELS)
+        if ANDROID in choices.all_targets:  # the first: where a network cannot be one of RGB images this fails at once
+            path = folder / RGB_MODEL
+            export_android(network, calibration_images(dataset), dataset.class_names, path=path, name=name)
+            write_resize(path, dataset.resize)
+        result = _write_model(network, dataset, folder, choices=choices)
+        write_json(result, folder / REPORT)
+    return result
+
+
+def _check_fit(network: keras.Model, dataset: Dataset, choices: ExportChoices) -> None:
     takes, gives = (tuple(tensors[0].shape[1:]) for tensors in (network.inputs, network.outputs))
     if takes != dataset.input_shape or gives != (dataset.num_classes,):
         raise InputError(
             f"the network takes images of {takes} and has {gives[-1]} outputs, "
             f"{dataset.name} has images of {dataset.input_shape} in {dataset.num_classes} classes"
         )
-    if quantize == "qat" and len(dataset.train[1]) < BATCH_SIZE:
+    if choices.quantize == "qat" and len(dataset.train[1]) < BATCH_SIZE:
         raise InputError(
             f"quantisation-aware training needs at least {BATCH_SIZE} training images, {dataset.name} has "
             f"{len(dataset.train[1])}: quantize as int8"
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=out.parent) as name_of_folder:
-        folder = pathlib.Path(name_of_folder)
-        chosen = TARGETS_OF.get(quantize, ()) if targets is None else targets
-        result = _write(network, dataset, folder, quantize, chosen, vela, budget, name)
-        out.mkdir(exist_ok=True)
-        for file in FILES:  # all of them or none; those of an earlier export go
-            if (folder / file).exists():
-                os.replace(folder / file, out / file)
-            else:
-                (out / file).unlink(missing_ok=True)
-    return result
 
 
-def _write(network, dataset, out, quantize, targets, vela, budget, name) -> dict[str, Any]:
-    write_lines(dataset.class_names, out / LABELS)
-    if "android" in targets:  # the first, for not every network can be one of RGB images, and this says so at once
-        export_android(network, calibration_images(dataset), dataset.class_names, out / ANDROID, name=name)
-        write_resize(out / ANDROID, dataset.resize)
+def _write_model(
+    network: keras.Model, dataset: Dataset, folder: pathlib.Path, choices: ExportChoices
+) -> dict[str, Any]:
+    """Writes `model.tflite` and what is made of it; measures it, and the Android file that is there already."""
     float_answers = answers_of_test(network, dataset)
-    file = export_measured(network, dataset, out / MODEL, quantize, float_answers)
+    file = export_measured(network, dataset, folder / MODEL, quantize=choices.quantize, float_answers=float_answers)
     files = [_row(file)]
-    result: dict[str, Any] = {"dataset": dataset.name, "quantize": quantize, "resize": dataset.resize, "files": files}
-    arena = None
-    if "microcontroller" in targets:
-        result["microcontroller"] = _microcontroller(file.path, dataset, out)
-        arena = result["microcontroller"]["arena_bytes"]
-    if "android" in targets:
-        files.append(_row(measured(network, dataset, out / ANDROID, float_answers)))
-    latency = None
-    if vela:
-        result["ethos_u"] = dataclasses.asdict(compile_for_ethos_u(file.path, vela, out / VELA))
-        latency = result["ethos_u"]["milliseconds"]
-    result["budget"] = file.against(budget, arena, latency)
-    write_json(result, out / REPORT)
-    return result
-
-
-def check_choices(
-    quantize: str, targets: tuple[str, ...] | None, vela: str | None, budget: Budget | None = None
-) -> None:
-    """Raises `InputError` for arguments of `export` that are not known, or not together, or need what is missing."""
-    if quantize not in CHOICES:
-        raise InputError(f"quantize must be one of {', '.join(CHOICES)}, got {quantize!r}")
-    possible = TARGETS_OF.get(quantize, ())
-    for target in targets or ():
-        if target not in TARGETS:
-            raise InputError(f"targets must be among {', '.join(TARGETS)}, got {target!r}")
-        if target not in possible:
-            allowing = " or ".join(choice for choice, allowed in TARGETS_OF.items() if target in allowed)
-            raise InputError(f"the target {target} needs a file quantised as {allowing}, not {quantize}")
-    if vela and quantize not in TARGETS_OF:
-        raise InputError(f"Ethos-U takes integer files only: quantize as int8 or qat, not {quantize}")
-    if _limits_arena(budget) and quantize not in TARGETS_OF:
-        raise InputError(f"only integer files have an arena: quantize as int8 or qat, not {quantize}")
-    micro = _limits_arena(budget) or "microcontroller" in (possible if targets is None else targets)
-    needed = {
-        "micro": ("tflite_micro", micro),
-        "qat": ("tensorflow_model_optimization", quantize == "qat"),
+    result: dict[str, Any] = {
+        "dataset": dataset.name,
+        "quantize": choices.quantize,
+        "resize": dataset.resize,
+        "files": files,
     }
-    for extra, (package, is_needed) in needed.items():
-        if is_needed and importlib.util.find_spec(package) is None:
-            raise InputError(f"this export needs {package}: pip install 'odn_keras[{extra}]'")
-    if vela:
-        check_configuration(vela)
-
-
-def _limits_arena(budget: Budget | None) -> bool:
-    return budget is not None and budget.max_arena is not None
+    arena, latency = None, None
+    if MICROCONTROLLER in choices.all_targets:
+        result["microcontroller"] = _microcontroller(file.path, dataset, folder)
+        arena = result["microcontroller"]["arena_bytes"]
+    if ANDROID in choices.all_targets:
+        files.append(_row(measured(network, dataset, folder / RGB_MODEL, float_answers)))
+    if choices.vela:
+        result["ethos_u"] = dataclasses.asdict(compile_for_ethos_u(file.path, choices.vela, folder / VELA_MODEL))
+        latency = result["ethos_u"]["milliseconds"]
+    result["budget"] = file.against(choices.budget, arena, latency)
+    return result
 
 
 def _row(file: ExportedFile) -> dict[str, Any]:
@@ -190,7 +147,11 @@ def _loss(file: dict[str, Any]) -> str:
 
 
 def table(result: dict[str, Any]) -> str:
-    """What was exported, for a person."""
+    """A table of the exported files, with notes.
+
+    Args:
+        result: what `export.json` holds.
+    """
     lines = [f"{'file':<20}{'bytes':>12}{'accuracy':>10}{'ms, median':>12}{'ms, 95 %':>10}"]
     lines += [
         f"{file['file']:<20}{file['bytes']:>12,}{file['accuracy']:>10.4f}{file['median_ms']:>12.3f}{file['p95_ms']:>10.3f}"

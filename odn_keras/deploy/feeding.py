@@ -1,4 +1,4 @@
-"""How pixels go into a `.tflite` file: as its input's quantisation or its metadata's normalisation says.
+"""Feeds pixels to a `.tflite` file, by the quantisation of its input or the normalisation of its metadata.
 
 Needs NumPy only.
 """
@@ -36,10 +36,10 @@ class Feed:
 
     Attributes:
         dtype: NumPy type of the numbers.
-        words: how, in words.
+        words: a description for people.
         table: the number for each pixel, of shape (256,), or (256, channels) where channels differ; `None` where pixels
             are only shifted: int8 p - 128, else p.
-        assumption: what is taken for granted there, in words.
+        assumption: what the file does not say and is assumed, for people.
     """
 
     dtype: Any
@@ -48,6 +48,7 @@ class Feed:
     assumption: str | None = None
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """Raw uint8 pixels -> the numbers, of the same shape."""
         if self.table is None:
             return (pixels ^ 128).view(np.int8) if self.dtype == np.int8 else pixels.astype(self.dtype)
         if self.table.ndim == 1:
@@ -55,7 +56,7 @@ class Feed:
         return np.take_along_axis(self.table, pixels.reshape(-1, pixels.shape[-1]), axis=0).reshape(pixels.shape)
 
     def error(self, quantization: Quantization, low: float, high: float) -> float:
-        """How far the numbers are from the truth, at worst, in quantisation steps: pixels stand for `low` to `high`."""
+        """The largest error of the numbers, in quantisation steps, if pixels 0..255 stand for `low` to `high`."""
         numbers = PIXELS + SMALLEST[self.dtype] if self.table is None else self.table.astype(int)
         truth = (low + (high - low) * PIXELS / 255) / quantization.scale + quantization.zero_point
         return float(np.abs(numbers - truth).max())
@@ -112,8 +113,8 @@ def float_feed(path: str | os.PathLike, channels: int) -> Feed:
             f"the metadata of {path} has a normalisation that cannot be: mean {mean}, deviation {deviation}"
         )
     table = np.broadcast_to((PIXELS[:, None] - np.array(mean)) / np.array(deviation), (256, channels))
-    told = [" ".join(f"{number:g}" for number in numbers) for numbers in (mean, deviation)]
-    return Feed(np.float32, _words(np.float32, f"(p - {told[0]}) / {told[1]}"), table.astype(np.float32))
+    shown = [" ".join(f"{number:g}" for number in numbers) for numbers in (mean, deviation)]
+    return Feed(np.float32, _words(np.float32, f"(p - {shown[0]}) / {shown[1]}"), table.astype(np.float32))
 
 
 def _words(dtype: Any, number: str) -> str:

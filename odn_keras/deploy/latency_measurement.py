@@ -1,4 +1,4 @@
-"""How long int8 files and the parts of a network take: in LiteRT by the clock, or on Ethos-U as Vela estimates."""
+"""Measures the latency of int8 files and of the parts of a network in LiteRT, or has Vela estimate it for Ethos-U."""
 
 import itertools
 import os
@@ -14,11 +14,11 @@ from importlib import metadata
 import keras
 import numpy as np
 
-from odn_keras.deploy.chain.exit_chain import ancestors, cut, end_only, split
+from odn_keras.deploy.chain.exit_chain import end_only, split
 from odn_keras.deploy.convert.tflite import MIN_CALIBRATION_IMAGES, int8_with_exits
 from odn_keras.deploy.micro.vela import check_configuration, compile_for_ethos_u
 from odn_keras.deploy.runtimes import open_interpreter
-from odn_keras.deploy.tflite_file.flatbuffer import read_model
+from odn_keras.deploy.tflite_file.graph import Graph
 from odn_keras.devices.latency_table import LatencyTable, parts
 from odn_keras.networks import builder, elastic
 from odn_keras.networks.architectures import NetworkSpec
@@ -31,7 +31,7 @@ CALL = "call"  # the name of a file of a single small operator: what every call 
 
 @dataclass(frozen=True)
 class Whole:
-    """A whole network beside its parts.
+    """Latency of a whole network beside that of its parts.
 
     Attributes:
         inner: channels of the inner layers of each block.
@@ -52,7 +52,7 @@ def measure_table(
     seconds: float = SECONDS,
     progress: Callable[[str], None] = lambda line: None,
 ) -> tuple[LatencyTable, list[Whole]]:
-    """The latency of every part that a network cut out of this one can have.
+    """Measures every part that a network cut out of this one can have.
 
     Whole networks, each with one combination of fractions of width in all its blocks, are quantised and cut at the
     blocks' borders. Latency does not depend on the numbers: weights and calibration images are random.
@@ -78,10 +78,7 @@ def measure_table(
     for number, narrowed in enumerate(combinations, start=1):
         progress(f"making the parts: {number} of {len(combinations)}")
         whole = _quantized(narrowed, depth)
-        contents = {
-            **contents,
-            **{part: file for part, file in _parts_of(whole, narrowed, depth).items() if part not in contents},
-        }
+        contents = _parts_of(whole, narrowed) | contents  # the first file of a part stays
         if all(len(set(channels)) == 1 for channels in narrowed.inner):
             wholes[f"whole {number}"] = narrowed
             contents[f"whole {number}"] = end_only(whole)
@@ -98,7 +95,7 @@ def measure_table(
             runtime, of = f"LiteRT {metadata.version('ai-edge-litert')}, one thread", machine()
     call = found.pop(CALL)
     parts_ms = {part: max(0.0, ms - call) for part, ms in found.items() if part not in wholes}
-    table = LatencyTable(runtime, of, vela, call, 1.0, parts_ms)
+    table = LatencyTable(runtime=runtime, machine=of, vela=vela, call_ms=call, factor=1.0, parts_ms=parts_ms)
     checks = [
         Whole(narrowed.inner, table.milliseconds(narrowed, depth), found[name]) for name, narrowed in wholes.items()
     ]
@@ -107,7 +104,7 @@ def measure_table(
 
 
 def describe(table: LatencyTable, checks: Sequence[Whole], depth: int) -> str:
-    """What `measure_table` returned, for a person; `depth` is that of the whole networks."""
+    """A text about what `measure_table` returned; `depth` is that of the whole networks."""
     lines = [f"{table.runtime}, {table.machine}", f"{'ms':>10}  part"]
     lines += [f"{milliseconds:>10.4f}  {part}" for part, milliseconds in table.parts_ms.items()]
     lines += ["", f"whole networks of depth {depth}", f"{'ms':>10}{'sum of parts':>14}  inner channels"]
@@ -192,27 +189,24 @@ def _quantized(spec: NetworkSpec, depth: int) -> bytes:
     return int8_with_exits(network, rng.integers(0, 256, (MIN_CALIBRATION_IMAGES, *spec.input_shape), np.uint8))
 
 
-def _parts_of(whole: bytes, spec: NetworkSpec, depth: int) -> dict[str, bytes]:
+def _parts_of(whole: bytes, spec: NetworkSpec) -> dict[str, bytes]:
     """The files of a network's parts, by their names, and of a call that computes next to nothing."""
     from ai_edge_litert.schema_py_generated import BuiltinOperator
 
     found: dict[str, bytes] = {}
-    for exit, stage in enumerate(split(whole), start=1):
-        model = read_model(stage)
-        (graph,) = model.subgraphs
-        made_by = {int(tensor): number for number, op in enumerate(graph.operators) for tensor in op.outputs}
-        codes = [model.operatorCodes[op.opcodeIndex].builtinCode for op in graph.operators]
-        entry, answer = int(graph.inputs[0]), int(graph.outputs[0])
-        features = int(graph.operators[codes.index(BuiltinOperator.MEAN)].inputs[0])
-        block = sorted(ancestors(graph, made_by, features))
-        head = sorted(ancestors(graph, made_by, answer) - set(block))
-        *_, block_name, head_name = parts(spec, exit)
-        if exit == 1:
-            stem, *block = block
-            (after_stem,) = (int(tensor) for tensor in graph.operators[stem].outputs)
-            found[parts(spec, exit)[0]] = cut(stage, [stem], entry, [after_stem])
-            found[CALL] = cut(stage, head[-1:], int(graph.operators[head[-1]].inputs[0]), [answer])
-            entry = after_stem
-        found[block_name] = cut(stage, block, entry, [features])
-        found[head_name] = cut(stage, head, features, [answer])
+    for number, stage in enumerate(split(whole), start=1):
+        graph = Graph(stage)
+        entry, answer = graph.inputs[0], graph.outputs[0]
+        features = graph.reads(graph.of_kind(BuiltinOperator.MEAN)[0])[0]
+        block = graph.ancestors(features)
+        head = graph.ancestors(answer) - block
+        *_, block_name, head_name = parts(spec, number)
+        if number == 1:
+            stem, softmax = min(block), max(head)
+            (after_stem,) = graph.writes(stem)
+            found[parts(spec, 1)[0]] = graph.cut([stem], entry, [after_stem])
+            found[CALL] = graph.cut([softmax], graph.reads(softmax)[0], [answer])
+            block, entry = block - {stem}, after_stem
+        found[block_name] = graph.cut(block, entry, [features])
+        found[head_name] = graph.cut(head, features, [answer])
     return found

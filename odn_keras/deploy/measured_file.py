@@ -1,4 +1,4 @@
-"""One `.tflite` file of a network: written, measured in LiteRT on the test images, held against a budget."""
+"""Writes a `.tflite` file of a network, measures it in LiteRT on test images, compares it with a budget."""
 
 import dataclasses
 import importlib.util
@@ -22,15 +22,16 @@ from odn_keras.networks.budget import Budget
 
 @dataclasses.dataclass(frozen=True)
 class ExportedFile:
-    """A file, and what LiteRT says of it.
+    """A file, and its measurements in LiteRT.
 
     Attributes:
         path: where it is.
         bytes: its size.
-        feed: in words, how pixels go in.
-        probabilities: whether the network's outputs are, or are other scores.
-        input_error: of an integer file, how far that is from the truth at worst, in quantisation steps; else `None`.
-        input, output: their quantisation; of a float file it means nothing.
+        feed: how pixels go in, for people.
+        probabilities: True where the outputs are probabilities, not other scores.
+        input_error: the largest error of the pixels fed, in quantisation steps; `None` for a float file.
+        input: quantisation of the input; of a float file it means nothing.
+        output: quantisation of the output; the same.
         measurement: accuracy and latency on the test images.
         float_accuracy: that of the float network on them.
         difference: of the file's outputs from the float network's on the first of them: the mean of the largest of an
@@ -51,7 +52,7 @@ class ExportedFile:
     def against(
         self, budget: Budget | None, arena: int | None = None, latency_ms: float | None = None
     ) -> dict[str, Any] | None:
-        """The file held against a budget: see `Budget.measured`; `None` where there is no budget.
+        """Compares the file with a budget: see `Budget.measured`; `None` where there is no budget.
 
         Args:
             budget: the limits.
@@ -92,11 +93,11 @@ def export_measured(
         InputError: as `export_tflite` and `export_qat` do.
     """
     if quantize == "qat":
-        export_qat(network, dataset.train, dataset.validation, path)
+        export_qat(network, dataset.train, dataset.validation, path=path)
     else:
         export_tflite(network, calibration_images(dataset), path, quantize=quantize)
     write_resize(path, dataset.resize)
-    return measured(network, dataset, path, float_answers)
+    return measured(network, dataset, path, float_answers=float_answers)
 
 
 def measured(
@@ -117,16 +118,16 @@ def measured(
     integer = classifier.dtypes[0] != np.float32
     some = slice(fidelity.CHECKED_IMAGES)
     return ExportedFile(
-        path,
-        path.stat().st_size,
-        classifier.feed(),
-        fidelity.are_probabilities(float_answers),
-        classifier.input_error(*input_range(network)) if integer else None,
-        classifier.input,
-        classifier.output,
-        measure(classifier, images, labels),
-        float(np.mean(float_answers.argmax(axis=-1) == labels)),
-        fidelity.difference(classifier.predict(images[some]), float_answers[some]),
+        path=path,
+        bytes=path.stat().st_size,
+        feed=classifier.feed(),
+        probabilities=fidelity.are_probabilities(float_answers),
+        input_error=classifier.input_error(*input_range(network)) if integer else None,
+        input=classifier.input,
+        output=classifier.output,
+        measurement=measure(classifier, images, labels),
+        float_accuracy=float(np.mean(float_answers.argmax(axis=-1) == labels)),
+        difference=fidelity.difference(classifier.predict(images[some]), float_answers[some]),
     )
 
 

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from odn_keras.deploy.feeding import SMALLEST as SMALLEST
 from odn_keras.deploy.feeding import Feed, Quantization, float_feed, integer_feed
 from odn_keras.errors import InputError
 from odn_keras.quiet import quiet_in_commands
@@ -60,11 +59,11 @@ class Classifier(abc.ABC):
 
     @property
     def assumption(self) -> str | None:
-        """In words, what the file does not say and is taken for granted; `None` where there is no such thing."""
+        """What the file does not say and is assumed, for people; `None` where there is no such thing."""
         return None
 
     def gives_probabilities(self) -> bool:
-        """Whether the outputs of images made for this are from 0 to 1 and sum to about 1."""
+        """True where the outputs for some test patterns are from 0 to 1 and sum to about 1."""
         rng = np.random.default_rng(0)
         images = rng.integers(0, 256, (PROBE_IMAGES, *self.input_shape)).astype(np.uint8)
         images[0], images[1] = 0, 255
@@ -74,7 +73,7 @@ class Classifier(abc.ABC):
         return bool(within and np.abs(outputs.sum(axis=-1) - 1).max() <= allowed)
 
     def close(self) -> None:  # noqa: B027 (only some runtimes hold what must be let go)
-        """Lets go of what the runtime holds."""
+        """Frees the resources of the runtime."""
 
     def __enter__(self) -> Classifier:
         return self
@@ -94,7 +93,7 @@ class Classifier(abc.ABC):
         return float(np.mean(self.predict(images).argmax(axis=-1) == labels))
 
     def accepts(self, shape: tuple[int, ...]) -> bool:
-        """Whether images of that shape, (height, width, channels), can be classified."""
+        """True where images of that shape, (height, width, channels), can be classified."""
         height, width, channels = self.input_shape
         return shape == self.input_shape or (channels == 3 and shape == (height, width, 1))
 
@@ -121,7 +120,8 @@ class TensorClassifier(Classifier):
 
     Args:
         path: of the file, for messages and its metadata.
-        input, output: the details of its one input and one output, as TFLite's interpreters give them.
+        taken: details of its one input, as TFLite's interpreters give them.
+        given: details of its one output.
 
     Attributes:
         dtypes: NumPy types of input and output.
@@ -131,16 +131,16 @@ class TensorClassifier(Classifier):
         InputError: where the file is no image classifier.
     """
 
-    def __init__(self, path: str | os.PathLike, input: dict[str, Any], output: dict[str, Any]):
+    def __init__(self, path: str | os.PathLike, taken: dict[str, Any], given: dict[str, Any]):
         super().__init__()
-        shapes = [tuple(int(n) for n in details["shape"]) for details in (input, output)]
-        self.dtypes = [details["dtype"] for details in (input, output)]
+        shapes = [tuple(int(n) for n in details["shape"]) for details in (taken, given)]
+        self.dtypes = [details["dtype"] for details in (taken, given)]
         if [len(shape) for shape in shapes] != [4, 2] or any(shape[0] != 1 for shape in shapes):
             raise InputError(f"{path} is no image classifier of batch 1: it takes {shapes[0]} and gives {shapes[1]}")
         if any(dtype not in KNOWN for dtype in self.dtypes):
             raise InputError(f"{path} takes {self.dtypes[0].__name__} and gives {self.dtypes[1].__name__}: not known")
         self.input_shape, self.classes = shapes[0][1:], shapes[1][1]
-        self.input, self.output = _quantization(input), _quantization(output)
+        self.input, self.output = _quantization(taken), _quantization(given)
         self._path = path
         self._output_step = 0.0 if self.dtypes[1] == np.float32 else self.output.scale
 
@@ -152,6 +152,7 @@ class TensorClassifier(Classifier):
 
     @property
     def assumption(self) -> str | None:
+        """What the file does not say about its input and is assumed; `None` where there is no such thing."""
         return self._feed.assumption
 
     @abc.abstractmethod
@@ -159,17 +160,18 @@ class TensorClassifier(Classifier):
         """Input of shape (1, height, width, channels) -> output of shape (1, classes), an array of its own."""
 
     def input_error(self, low: float = 0.0, high: float = 1.0) -> float:
-        """How far an integer file's input is from the truth for a pixel, at worst, in quantisation steps.
+        """The largest error of a pixel fed to an integer file, in quantisation steps.
 
-        Pixels 0 and 255 stand for `low` and `high` there: see `odn_keras.deploy.convert.tflite.input_range`.
+        Pixels 0 and 255 stand for `low` and `high`: see `odn_keras.deploy.convert.tflite.input_range`.
         """
         return self._feed.error(self.input, low, high)
 
     def feed(self) -> str:
-        """In words, how `run` feeds an image, and a device should."""
+        """How `run` feeds an image, and how a device should, for people."""
         return self._feed.words
 
     def run(self, pixels: np.ndarray) -> np.ndarray:
+        """Raw uint8 pixels of shape (height, width, channels) -> outputs as real numbers, float32 (classes,)."""
         raw = self._run(pixels)
         if raw.dtype == np.float32:
             return raw
@@ -199,7 +201,8 @@ def open_interpreter(
     Args:
         path: of the file.
         num_threads: CPU threads.
-        module, package: where the interpreter is, and what is to be installed for it.
+        module: that the interpreter is in.
+        package: to install for it.
         kernels: of the runtime's `OpResolverType`.
 
     Raises:
@@ -250,7 +253,7 @@ def read_file(path: str | os.PathLike) -> bytes:
 
 
 def first_line(error: BaseException) -> str:
-    """Of an error's text, or what it is where it has none."""
+    """The first line of an error's message, or its representation where it has none."""
     return (str(error).splitlines() or [repr(error)])[0]
 
 
@@ -269,7 +272,7 @@ class LiteRTClassifier(TensorClassifier):
     kernels = "AUTO"  # or what else the runtime's OpResolverType has
 
     def __init__(self, path: str | os.PathLike, num_threads: int = 1):
-        self._interpreter = open_interpreter(path, num_threads, self.module, self.package, self.kernels)
+        self._interpreter = open_interpreter(path, num_threads, self.module, package=self.package, kernels=self.kernels)
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         if len(inputs) != 1 or len(outputs) != 1:
             raise InputError(f"{path} is no classifier: it has {len(inputs)} inputs and {len(outputs)} outputs")
@@ -283,13 +286,13 @@ class LiteRTClassifier(TensorClassifier):
 
 
 class LiteRTReferenceClassifier(LiteRTClassifier):
-    """The same in LiteRT's reference kernels: slow, and within one step of TFLite Micro's."""
+    """A classifier in LiteRT's reference kernels: slow, and within one step of TFLite Micro's."""
 
     kernels = "BUILTIN_REF"
 
 
 class TFLiteRuntimeClassifier(LiteRTClassifier):
-    """The same in `tflite-runtime`, LiteRT's predecessor, which small boards have; it needs NumPy 1."""
+    """A classifier in `tflite-runtime`, LiteRT's predecessor, for small boards; it needs NumPy 1."""
 
     module, package = "tflite_runtime", "tflite-runtime"
 
@@ -320,7 +323,7 @@ def open_classifier(path: str | os.PathLike, runtime: str | None = None) -> Clas
 
 @dataclass(frozen=True)
 class Measurement:
-    """Of a classifier on labelled images: accuracy, and milliseconds for one image."""
+    """Accuracy of a classifier on labelled images, and milliseconds for one image."""
 
     images: int
     accuracy: float
@@ -330,7 +333,7 @@ class Measurement:
 
 
 def timed(classifier: Classifier, images: Images) -> tuple[np.ndarray, np.ndarray]:
-    """Classifies images one by one, by the clock: class probabilities (n, classes), and milliseconds (n,)."""
+    """Classifies images one by one; returns class probabilities (n, classes) and milliseconds (n,)."""
     probabilities, milliseconds = [], []
     for pixels in classifier.one_by_one(images):
         began = time.perf_counter()
@@ -343,11 +346,11 @@ def measure(classifier: Classifier, images: Images, labels: np.ndarray) -> Measu
     """Accuracy and latency on as many images as labels."""
     probabilities, milliseconds = timed(classifier, images)
     return Measurement(
-        len(labels),
-        float(np.mean(probabilities.argmax(axis=-1) == labels)),
-        float(np.median(milliseconds)),
-        float(np.percentile(milliseconds, 95)),
-        float(np.mean(milliseconds)),
+        images=len(labels),
+        accuracy=float(np.mean(probabilities.argmax(axis=-1) == labels)),
+        median_ms=float(np.median(milliseconds)),
+        p95_ms=float(np.percentile(milliseconds, 95)),
+        mean_ms=float(np.mean(milliseconds)),
     )
 
 

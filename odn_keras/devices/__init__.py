@@ -1,1 +1,1 @@
-"""One network out of many for a device: the search, its inputs and what follows it."""
+"""The network for a device, one out of many: the search, its inputs, fine-tuning and routing."""

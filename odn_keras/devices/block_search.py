@@ -1,4 +1,4 @@
-"""Exact search: one option for each block, so that the losses add up to the least and the costs keep their limits.
+"""Exact search: one option for each block, such that the sum of losses is least and the costs keep their limits.
 
 A dynamic programme goes from block to block and keeps the partial choices that none other beats in every respect. Costs
 are added in floating point in one fixed order, which keeps "no more than" as it was: a choice that is dropped could
@@ -37,7 +37,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Limit:
-    """What some costs, by their positions, may come to together."""
+    """A limit on the sum of some costs, given by their positions."""
 
     costs: tuple[int, ...]
     most: float
@@ -97,8 +97,11 @@ class BlockSearch:
         return [tuple(chosen[row].tolist()) for row in kept[np.argsort(values[kept, cost + 2], kind="stable")]]
 
     def _pass(self, beam: int | None, mark: float, objectives: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, bool]:
-        """From the first block to the last: values and options of the choices left, and whether promising ones were
-        dropped."""
+        """Goes from the first block to the last.
+
+        Returns:
+            Values and options of the remaining choices, and True where promising ones were dropped.
+        """
         values, chosen, dropped = self._start[None], np.zeros((1, 0), np.uint8), False
         for number, options in enumerate(self._options):
             values = self._joined(values[:, None], options[None]).reshape(-1, len(self._start))
@@ -125,7 +128,7 @@ class BlockSearch:
         return rest[::-1]
 
     def _room(self, costs: np.ndarray, most: float) -> float:
-        """How far sums of these costs may stray by rounding."""
+        """The largest rounding error of sums of these costs."""
         size = sum(np.abs(options[:, costs]).max() for options in self._options)
         return ROUNDING * (abs(most) + np.abs(self._start[costs]).max() + size)
 
@@ -137,7 +140,7 @@ class BlockSearch:
         return possible
 
     def _compared(self, values: np.ndarray, number: int, objectives: tuple[int, ...]) -> tuple[np.ndarray, int]:
-        """The columns that tell choices apart: costs whose limit the rest cannot break any more count as none."""
+        """The columns to compare choices by: costs whose limit cannot be broken any more count as zero."""
         columns = [values[:, [0, 1]], values[:, list(objectives)]]
         for costs, most in self._limits:
             largest = self._joined(values, self._most[number])[:, costs].sum(axis=1)
@@ -190,7 +193,7 @@ class BlockSearch:
         return priced
 
     def _bound(self, values: np.ndarray, number: int) -> np.ndarray:
-        """Below which the loss of no completion within the limits is."""
+        """A lower bound on the loss of every completion within the limits."""
         rooms = [self._additive(costs, most)[1] for costs, most in self._limits]
         return self._priced(values) + self._bounds[number] - float(np.dot(self._multipliers, rooms))
 
@@ -219,7 +222,7 @@ def _non_dominated(values: np.ndarray, first: int) -> np.ndarray:
 
 
 def _beaten(rows: np.ndarray, by: np.ndarray) -> np.ndarray:
-    """Which rows have no less in any column than which of the others: shape (rows, others)."""
+    """True where a row is at least as large as the other in every column: shape (rows, others)."""
     beaten = np.ones((len(rows), len(by)), bool)
     for row, other in zip(rows.T, by.T, strict=True):
         beaten &= other[None, :] <= row[:, None]

@@ -1,4 +1,4 @@
-"""The networks in a large one: their architectures and sizes, and what each option of a block adds to these."""
+"""The networks within a large one: their architectures and sizes, and what each option of a block adds to them."""
 
 import dataclasses
 import itertools
@@ -46,7 +46,7 @@ class Choices:
         self.sizes = lru_cache(maxsize=None)(self._sizes)
 
     def layers(self, depth: int) -> int:
-        """How many inner layers the blocks up to that depth have."""
+        """Number of inner layers of the blocks up to that depth."""
         return sum(len(block.inner(1)) for block in self._spec.blocks[:depth])
 
     def full(self, depth: int) -> Choice:
@@ -54,7 +54,7 @@ class Choices:
         return Choice(depth, (1.0,) * self.layers(depth))
 
     def options(self, number: int) -> list[tuple[float, ...]]:
-        """What there is for block `number`, from 1: for each of its inner layers a fraction."""
+        """The options of block `number`, from 1: a fraction for each of its inner layers."""
         return list(itertools.product(self._fractions, repeat=len(self._spec.blocks[number - 1].inner(1))))
 
     def of_options(self, depth: int, options: Sequence[int]) -> Choice:
@@ -70,6 +70,10 @@ class Choices:
             for number in range(1, choice.depth + 1)
         )
         return dataclasses.replace(self._spec, exits=(), inner=inner)
+
+    def check_latencies(self, depth: int) -> None:
+        """Raises `InputError` where the latency table lacks a part of the networks up to that depth."""
+        self._latency(depth)
 
     def sums(self, depth: int, of_layer: Callable[[int, float], float]) -> list[np.ndarray]:
         """For each block up to that depth, for each of its options, the sum of a number over its inner layers.
@@ -94,7 +98,7 @@ class Choices:
         return {**sizes, "latency_ms": self._latencies.milliseconds(self.spec_of(choice), choice.depth)}
 
     def costs(self, name: str, depth: int) -> list[Cost]:
-        """What adds up to the size of that name of a network of that depth; of a latency to `most` of it.
+        """The costs that add up to a size of the networks of a depth; for the latency, to `most` of it.
 
         Raises:
             InputError: where the latency table lacks a part, or there is none.
@@ -112,12 +116,12 @@ class Choices:
         ]
 
     def most(self, name: str, limit: float) -> float:
-        """What the costs of that name may come to within a limit of the size."""
+        """The limit on the sum of the costs that corresponds to a limit of the size."""
         return limit / self._table.factor if name == "latency_ms" else limit
 
     @cached_property
     def _of_blocks(self) -> dict[str, list[np.ndarray]]:
-        """For each block of the backbone what its options add to the sizes at full width, and their peaks."""
+        """For each block of the backbone, what its options add to the sizes at full width, and their peaks."""
         found: dict[str, list[np.ndarray]] = {name: [] for name in ("flash_bytes", "macs", "arena_overhead", "peak")}
         for number in range(1, self._spec.max_depth + 1):
             whole, graphs = self._graph(self.full(number)), [self._graph(choice) for choice in self.varied(number)]
@@ -128,7 +132,7 @@ class Choices:
         return found
 
     def varied(self, number: int) -> list[Choice]:
-        """For each option of a block the network that ends with it, and is whole before it."""
+        """For each option of a block, the network that ends with this block and is at full width before it."""
         return [Choice(number, self.full(number - 1).fractions + option) for option in self.options(number)]
 
     def _latency(self, depth: int) -> Cost:

@@ -1,10 +1,10 @@
-"""Chooses, out of a network that holds many, the one for a device: its depth and the widths of its blocks.
+"""Chooses the network for a device out of a large network: its depth and the widths of its blocks.
 
-How much accuracy each narrowing costs is measured once, on validation images, one inner layer and one fraction at a
-time and at all exits together; the losses are taken to add up. Flash, MACs and latency add up over the blocks too, and
-the arena is the largest of the blocks' peaks, so that for each exit `odn_keras.devices.block_search` finds the choice
-of the least loss within limits exactly. What that proposes is cut out, its BatchNorm statistics are measured anew on
-training images, and its real validation accuracy decides.
+The accuracy that each narrowing costs is measured once, on validation images: one inner layer and one fraction at a
+time, at all exits together. The losses are assumed to add up. Flash, MACs and latency add up over the blocks too, and
+the arena is the largest of the blocks' peaks. So `odn_keras.devices.block_search` finds, for each exit, the choice of
+the least loss within limits exactly. These proposals are cut out, their BatchNorm statistics are measured again on
+training images, and their real validation accuracy decides.
 
 Source of the idea: Once-for-All (arXiv 1908.09791), section on specialised deployment; the search is ours.
 """
@@ -19,8 +19,9 @@ from typing import Any, NoReturn
 import keras
 import numpy as np
 
-from odn_keras.data.batches import Batches, EvaluationBatches
+from odn_keras.data.batches import Batches
 from odn_keras.data.datasets import Dataset
+from odn_keras.devices.accuracy import accuracies, validation_accuracy
 from odn_keras.devices.block_search import BlockSearch, Cost, Limit
 from odn_keras.devices.choices import Choice, Choices
 from odn_keras.devices.latency_table import LatencyTable
@@ -32,7 +33,6 @@ from odn_keras.networks.budget import Budget
 
 SENSITIVITY_IMAGES = 5000
 RECALIBRATION_IMAGES = 128  # of a batch
-EVALUATION_BATCH = 500
 VERIFIED = 4  # proposals whose accuracy is measured
 FRONTIER_POINTS = 12
 
@@ -42,12 +42,12 @@ class Specialized:
     """A network that was cut out and measured.
 
     Attributes:
-        choice: which one.
-        spec: the same as an architecture.
+        choice: depth and fractions of width.
+        spec: the architecture.
         network: a plain functional `keras.Model` of one output.
         sizes: `flash_bytes`, `arena_bytes` and `macs`, and with a latency table `latency_ms`, as predicted.
         val_accuracy: on all validation images.
-        finetuning: what training it on alone took and brought (see `odn_keras.devices.finetuning`), if that was done.
+        finetuning: cost and result of its fine-tuning (see `odn_keras.devices.finetuning`); `None` without.
     """
 
     choice: Choice
@@ -58,23 +58,9 @@ class Specialized:
     finetuning: dict[str, Any] | None = None
 
     def describe(self) -> dict[str, Any]:
-        """What it is, as JSON."""
+        """A summary as JSON: depth, inner channels, sizes and accuracy."""
         described = {"depth": self.choice.depth, "inner": [list(channels) for channels in self.spec.inner]}
         return {**described, **self.sizes, "val_accuracy": self.val_accuracy}
-
-
-def validation_accuracy(network: keras.Model, dataset: Dataset) -> float:
-    """Which fraction of a dataset's validation images a network of one output classifies as they are labelled.
-
-    The network is called as it is: `predict` would compile a function for each one, for longer than it then runs.
-    """
-    batches = EvaluationBatches(dataset.validation, dataset.num_classes, EVALUATION_BATCH)
-    with averaging.without_gradients():
-        right = [
-            keras.ops.convert_to_numpy(network(images, training=False)).argmax(axis=-1) == targets.argmax(axis=-1)
-            for images, targets, *_ in (batches[index] for index in range(len(batches)))
-        ]
-    return float(np.mean(np.concatenate(right)))
 
 
 class Specialization:
@@ -84,8 +70,9 @@ class Specialization:
         network: the large one, made by `odn_keras.build` from the spec.
         spec: its architecture.
         dataset: whose training images BatchNorm statistics are measured on, and whose validation images decide.
-        widths: whether blocks may be narrowed: it was trained at smaller widths too, or what is found will be.
-        latencies: of its parts, where latency is of interest.
+        widths: True where blocks may be narrowed: the network was trained at smaller widths too, or the one found will
+            be fine-tuned.
+        latencies: of its parts, for limits of latency.
         progress: called with a line for each step of the search.
 
     Raises:
@@ -111,28 +98,26 @@ class Specialization:
         self.sizes = self._choices.sizes
         self._measured: dict[Choice, Specialized] = {}
         if latencies:
-            self._choices.costs("latency_ms", self.depths[-1])  # refuses what the table lacks
+            self._choices.check_latencies(self.depths[-1])
 
     # How accurate it is.
 
     @cached_property
     def _losses(self) -> tuple[dict[int, float], np.ndarray]:
-        """The accuracy at each exit, and what each narrowing costs there: (exit, inner layer, step of the ladder)."""
+        """Accuracy at each exit, and the loss of each narrowing, shape (exits, inner layers, steps of the ladder)."""
         depth = self.depths[-1]
         elastic_network = builder.build(self._spec, depth, "float32", elastic=True)
         weights_of = {layer.name: layer for layer in self._network.layers}
         builder.transfer_weights(self._network, elastic_network)
         norms = [layer for layer in elastic_network.layers if isinstance(layer, keras.layers.BatchNormalization)]
         images, labels = self._dataset.validation
-        labels = labels[:SENSITIVITY_IMAGES]
-        batches = EvaluationBatches((images[:SENSITIVITY_IMAGES], labels), self._spec.num_classes, EVALUATION_BATCH)
+        split = images[:SENSITIVITY_IMAGES], labels[:SENSITIVITY_IMAGES]
 
-        def accuracies() -> np.ndarray:
-            outputs = keras.tree.flatten(elastic_network.predict(batches, verbose=0))
-            return np.array([np.mean(output.argmax(axis=-1) == labels) for output in outputs])
+        def measured() -> np.ndarray:
+            return np.array(accuracies(elastic_network, split, self._spec.num_classes))
 
         count = self._choices.layers(depth)
-        whole = accuracies()
+        whole = measured()
         losses = np.zeros((len(self.depths), count, len(self._ladder)))
         narrower = [step for step, fraction in enumerate(self._ladder) if fraction < 1]
         for layer, step in itertools.product(range(count), narrower):
@@ -141,15 +126,15 @@ class Specialization:
             fractions[layer] = self._ladder[step]
             elastic.set_widths(elastic_network, fractions)
             averaging.recalibrate(elastic_network, self._training_images())
-            losses[:, layer, step] = whole - accuracies()
+            losses[:, layer, step] = whole - measured()
             for norm in norms:
                 norm.set_weights(weights_of[norm.name].get_weights())
-        # Less width costs no less: what says otherwise is noise.
+        # A narrower layer loses no less: where it seems to, that is noise.
         losses = np.maximum.accumulate(np.maximum(losses, 0)[..., ::-1], axis=-1)[..., ::-1]
         return dict(zip(self.depths, whole, strict=True)), losses
 
     def predicted(self, choice: Choice) -> float:
-        """The validation accuracy that the losses of its narrowings leave."""
+        """The validation accuracy predicted: that of the exit less the losses of all narrowings."""
         whole, losses = self._losses
         at = losses[self.depths.index(choice.depth)]
         lost = (at[layer, self._ladder.index(fraction)] for layer, fraction in enumerate(choice.fractions))
@@ -160,10 +145,12 @@ class Specialization:
         if choice not in self._measured:
             self._progress(f"measuring depth {choice.depth} of {self.sizes(choice)['flash_bytes']:,} bytes")
             spec = self._choices.spec_of(choice)
-            network = extraction.cut_out(self._network, self._spec, choice.depth, spec.inner)
+            network = extraction.cut_out(self._network, self._spec, choice.depth, inner=spec.inner)
             averaging.recalibrate(network, self._training_images())
             accuracy = validation_accuracy(network, self._dataset)
-            self._measured[choice] = Specialized(choice, spec, network, self.sizes(choice), accuracy)
+            self._measured[choice] = Specialized(
+                choice=choice, spec=spec, network=network, sizes=self.sizes(choice), val_accuracy=accuracy
+            )
         return self._measured[choice]
 
     def _training_images(self) -> Iterator[np.ndarray]:
@@ -209,7 +196,7 @@ class Specialization:
         )
 
     def frontier(self) -> list[Specialized]:
-        """The networks than which none measured is both smaller and more accurate, the smallest first."""
+        """The measured networks that none is both smaller and more accurate than, the smallest first."""
         found: list[Specialized] = []
         for one in map(self.measure, self._by_flash(self._shown)):
             if not found or one.val_accuracy > found[-1].val_accuracy:
@@ -218,7 +205,7 @@ class Specialization:
 
     @cached_property
     def non_dominated(self) -> list[Choice]:
-        """All choices than which none is smaller and predicted to be as accurate, the smallest first."""
+        """The choices that no smaller one is predicted to equal in accuracy, the smallest first."""
         found: list[Choice] = []
         for depth in self.depths:
             search = BlockSearch(self._losses_at(depth), self._choices.costs("flash_bytes", depth))
@@ -228,7 +215,7 @@ class Specialization:
         return [choice for choice, before in zip(found, best, strict=False) if self.predicted(choice) > before]
 
     def _proposals(self, limits: Budget) -> list[Choice]:
-        """Those likeliest to be the most accurate within the limits, one of a depth at most."""
+        """The choices predicted to be the most accurate within the limits, at most one of each depth."""
         found = [choice for depth in self.depths if (choice := self._within(depth, limits)) is not None]
         if not found:
             self._refuse(limits)
@@ -236,12 +223,12 @@ class Specialization:
 
     @cached_property
     def _shown(self) -> set[Choice]:
-        """What is measured for the frontier: some of the choices that none dominates, and each depth's widest."""
+        """The choices measured for the frontier: some of those that none dominates, and the widest of each depth."""
         picked = np.unique(np.linspace(0, len(self.non_dominated) - 1, FRONTIER_POINTS).round().astype(int))
         return {self.non_dominated[index] for index in picked} | {self._choices.full(depth) for depth in self.depths}
 
     def _shown_within(self, limits: Budget) -> Iterator[Choice]:
-        """The points of the frontier, or for one that does not keep the limits the best smaller one that does."""
+        """The points of the frontier; for a point that exceeds the limits, the best smaller one that keeps them."""
         for choice in self._shown:
             flash = int(self.sizes(choice)["flash_bytes"])
             if self._keeps(choice, limits):
@@ -252,7 +239,7 @@ class Specialization:
                 yield from sorted(found, key=self.predicted)[-1:]
 
     def _bisected(self, measured: list[Specialized], min_accuracy: float, limits: Budget) -> Specialized:
-        """The last of those measured, or a smaller one between it and the one before it."""
+        """The last network measured, or a smaller one between it and the network before it."""
         found = measured[-1]
         least, most = (one.sizes["flash_bytes"] for one in (measured[-2:] if measured[1:] else (found, found)))
         between = [
@@ -272,7 +259,7 @@ class Specialization:
         return [self.measure(choice) for choice in self._by_flash(choices)]
 
     def _by_flash(self, choices: Iterable[Choice]) -> list[Choice]:
-        """The smallest first, and of equal ones the one that is predicted to be the most accurate."""
+        """The choices sorted by flash, and among equal ones by predicted accuracy, the highest first."""
         return sorted(
             choices,
             key=lambda one: (self.sizes(one)["flash_bytes"], -self.predicted(one), one.depth, one.fractions),
@@ -282,7 +269,7 @@ class Specialization:
         return limits.excess(self.sizes(choice)) == 0
 
     def _within(self, depth: int, limits: Budget) -> Choice | None:
-        """The choice of that depth within the limits of the least loss; of equal ones the widest."""
+        """The choice of a depth that loses least within the limits; among equal ones the widest."""
         costs: list[Cost] = []
         bounds = []
         for name, most in limits.limits.items():

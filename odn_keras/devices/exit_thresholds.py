@@ -1,7 +1,7 @@
-"""Dynamic routing: an image leaves a network at the first exit that is sure enough of it.
+"""Dynamic routing: an image leaves a network at the first exit whose largest probability reaches its threshold.
 
-An exit is sure where its largest probability reaches the exit's threshold. Calibrating sets the thresholds such that
-the mean multiply-accumulates (MACs) are least while a promised accuracy is kept. Early exits by confidence are as in
+Calibration sets the thresholds so that the mean multiply-accumulates (MACs) are least while a promised accuracy is
+kept. Early exits by confidence are as in
 BranchyNet (arXiv 1709.01686). NumPy only.
 """
 
@@ -22,7 +22,7 @@ PRICES = (*np.geomspace(1e4, 0.1, 60), 0.0)  # of all accuracy, in MACs of the w
 
 @dataclass(frozen=True)
 class Routing:
-    """Where images leave, and what that came to on the images it was calibrated on.
+    """Thresholds, and what routing with them does on the images of the calibration.
 
     Attributes:
         thresholds: for each exit but the end the least confidence with which an image leaves there; `NEVER` for none.
@@ -55,7 +55,7 @@ class Routing:
 
 
 def confidence(probabilities: np.ndarray) -> np.ndarray:
-    """How sure an exit is: its largest probability, for probabilities of shape (..., classes)."""
+    """The confidence of an exit: its largest probability, for probabilities of shape (..., classes)."""
     return np.max(probabilities, axis=-1)
 
 
@@ -70,8 +70,8 @@ def exits_taken(confidences: Sequence[np.ndarray], thresholds: Sequence[float]) 
     [0, 1, 2]
     """
     taken = np.full(len(confidences[0]), len(thresholds))
-    for exit in reversed(range(len(thresholds))):
-        taken[confidences[exit] >= thresholds[exit]] = exit
+    for number in reversed(range(len(thresholds))):
+        taken[confidences[number] >= thresholds[number]] = number
     return taken
 
 
@@ -82,14 +82,14 @@ def calibrate(
     max_accuracy_drop: float,
     confidences: Sequence[np.ndarray] | None = None,
 ) -> Routing:
-    """Sets the thresholds such that mean MACs are least and accuracy drops by no more than promised.
+    """Sets the thresholds so that mean MACs are least and accuracy drops by no more than promised.
 
-    Every second image proposes, the others check. A proposal belongs to a price of accuracy: one threshold after the
-    other is set to its best value, over all values that tell images apart, until none changes. Proposals are checked
-    from the dearest accuracy to the cheapest, until the first that may break the promise; the one before it is taken.
-    As the images that check had no part in choosing, and checking ends at the first failure, the promise is kept on
-    other images of the same kind with 95 % confidence, however many proposals there are (fixed-sequence testing, as in
-    Learn then Test, arXiv 2110.01052).
+    Every second image is used to propose thresholds, the others to check them. A proposal belongs to a price of
+    accuracy: one threshold after the other is set to its best value, among all values that separate two images, until
+    none changes. Proposals are checked from the highest price to the lowest, until the first that may break the
+    promise; the proposal before it is taken. The checking images have no part in the proposals, and checking ends at
+    the first failure. So the promise is kept on other images of the same kind with 95 % confidence, for any number of
+    proposals (fixed-sequence testing, as in Learn then Test, arXiv 2110.01052).
 
     The drop is counted on pairs, the routed answer and the end's to the same image: with `b` answers right at the end
     only and `c` right as routed only, of `n`, it is held to be at most (b - c + z * sqrt(b + c + z**2)) / n, z = 1.645.
@@ -111,7 +111,7 @@ def calibrate(
     >>> calibrate([early[::2], end[::2]], np.zeros(1000, int), [10, 30], 0.01).thresholds
     (0.0,)
     """
-    _check(probabilities_per_exit, labels, macs_per_exit, max_accuracy_drop)
+    _check(probabilities_per_exit, labels, macs_per_exit, max_accuracy_drop=max_accuracy_drop)
     right = np.array([np.argmax(p, axis=-1) == labels for p in probabilities_per_exit])
     if confidences is None:
         confidences = [confidence(probabilities) for probabilities in probabilities_per_exit[:-1]]
@@ -132,13 +132,13 @@ def calibrate(
         thresholds, worst_drop = proposal, found
     taken = exits_taken(confidences, thresholds)
     return Routing(
-        tuple(float(threshold) for threshold in thresholds),
-        tuple(int(macs) for macs in macs_per_exit),
-        tuple((np.bincount(taken, minlength=end + 1) / len(labels)).tolist()),
-        float(np.mean(right[taken, np.arange(len(labels))])),
-        float(np.mean(right[end])),
-        worst_drop,
-        images_needed,
+        thresholds=tuple(float(threshold) for threshold in thresholds),
+        macs_per_exit=tuple(int(macs) for macs in macs_per_exit),
+        shares=tuple((np.bincount(taken, minlength=end + 1) / len(labels)).tolist()),
+        accuracy=float(np.mean(right[taken, np.arange(len(labels))])),
+        end_accuracy=float(np.mean(right[end])),
+        worst_drop=worst_drop,
+        images_needed=images_needed,
     )
 
 
@@ -153,26 +153,27 @@ class _Search:
         """From the dearest accuracy to the cheapest."""
         thresholds = [NEVER] * len(self._confidences)
         for price in PRICES:
-            thresholds = self._settled(thresholds, price * self._macs[-1])
+            thresholds = self._improved(thresholds, price * self._macs[-1])
             yield thresholds
 
-    def _settled(self, thresholds: list[float], price: float) -> list[float]:
-        """One threshold after the other at its best, until none changes."""
+    def _improved(self, thresholds: list[float], price: float) -> list[float]:
+        """Sets one threshold after the other to its best value, until none changes."""
         for _ in range(MOST_ROUNDS):
             before = thresholds
-            for exit in range(len(thresholds)):
-                thresholds = [*thresholds[:exit], self._best(thresholds, exit, price), *thresholds[exit + 1 :]]
+            for number in range(len(thresholds)):
+                best = self._best(thresholds, number, price)
+                thresholds = [*thresholds[:number], best, *thresholds[number + 1 :]]
             if thresholds == before:
                 break
         return thresholds
 
-    def _best(self, thresholds: list[float], exit: int, price: float) -> float:
-        """Of all thresholds of this exit the cheapest, the others as they are."""
-        otherwise = exits_taken(self._confidences, [*thresholds[:exit], NEVER, *thresholds[exit + 1 :]])
-        reaching = self._images[otherwise > exit]
-        order = reaching[np.argsort(-self._confidences[exit][reaching], kind="stable")]
-        confidences = self._confidences[exit][order]
-        change = self._cost(np.full_like(otherwise, exit), price)[order] - self._cost(otherwise, price)[order]
+    def _best(self, thresholds: list[float], number: int, price: float) -> float:
+        """The cheapest threshold of an exit, all others unchanged."""
+        otherwise = exits_taken(self._confidences, [*thresholds[:number], NEVER, *thresholds[number + 1 :]])
+        reaching = self._images[otherwise > number]
+        order = reaching[np.argsort(-self._confidences[number][reaching], kind="stable")]
+        confidences = self._confidences[number][order]
+        change = self._cost(np.full_like(otherwise, number), price)[order] - self._cost(otherwise, price)[order]
         of_surest = np.concatenate([[0.0], np.cumsum(change)])  # of none that leaves here, of one, of two ...
         divides = np.concatenate([[True], confidences[:-1] > confidences[1:], [True]])[: len(order) + 1]
         count = int(np.argmin(np.where(divides, of_surest, np.inf)))
@@ -188,8 +189,9 @@ def worst_drop_of(lost: int, gained: int, images: int) -> float:
     """The most accuracy that routing loses against the end, with a confidence of 95 % (see `calibrate`).
 
     Args:
-        lost, gained: answers that are right at the end only, and as routed only.
-        images: of how many.
+        lost: number of answers that are right at the end only.
+        gained: number of answers that are right as routed only.
+        images: number of images.
     """
     if not images:
         return math.inf
@@ -197,12 +199,13 @@ def worst_drop_of(lost: int, gained: int, images: int) -> float:
 
 
 def least_images(max_accuracy_drop: float, lost: float = 0.0, gained: float = 0.0) -> int | None:
-    """How many images to calibrate on a promise takes; half of them check it.
+    """The number of images that the calibration of a promise needs; half of them check it.
 
     Args:
         max_accuracy_drop: what is promised, as a fraction.
-        lost, gained: fractions of the answers that are right at the end only, and as routed only. Without any the
-            number is the least there can be.
+        lost: fraction of the answers that are right at the end only.
+        gained: fraction of the answers that are right as routed only. Without any lost and gained answers the number
+            is the least possible.
 
     Returns:
         The number; `None` where none would do.
@@ -219,7 +222,7 @@ def least_images(max_accuracy_drop: float, lost: float = 0.0, gained: float = 0.
 
 
 def _changed(right: np.ndarray, taken: np.ndarray) -> tuple[int, int]:
-    """How many answers are right at the end only, and as routed only."""
+    """The numbers of answers that are right at the end only, and as routed only."""
     routed, end = right[taken, np.arange(len(taken))], right[-1]
     return int(np.sum(end & ~routed)), int(np.sum(routed & ~end))
 

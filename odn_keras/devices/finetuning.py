@@ -1,4 +1,4 @@
-"""Trains a network of given depth, from scratch or on from what it has learned as a part of a larger one."""
+"""Trains a network of fixed depth, from fresh weights or from those it has as a part of a larger network."""
 
 import hashlib
 import json
@@ -8,9 +8,10 @@ from typing import Any
 
 import keras
 
-from odn_keras.data.batches import Batches, EvaluationBatches
+from odn_keras.data.batches import EVALUATION_BATCH, Batches, EvaluationBatches
 from odn_keras.data.datasets import Dataset
-from odn_keras.devices.device_search import EVALUATION_BATCH, Specialized, validation_accuracy
+from odn_keras.devices.accuracy import validation_accuracy
+from odn_keras.devices.device_search import Specialized
 from odn_keras.growing.checkpoint import Checkpoint
 from odn_keras.growing.depth_growth import DepthGrowth
 from odn_keras.growing.optimally_deep_network import OptimallyDeepNetwork
@@ -23,24 +24,28 @@ FINETUNING_RATE = 0.3  # of the run's learning rate: the whole of it undoes what
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained.
+    """Data and settings to train a network of fixed depth with.
 
     Attributes:
         batches: training images, as often as `fit` asks for them.
+        epochs: length of the one cycle of the learning rate.
         learning_rate: peak of the cycle.
         weight_decay: decoupled.
-        seed: of what `batches` does not draw.
-        options: all of the run's, as JSON; a checkpoint of other options is of another training.
+        seed: of all random numbers but those of `batches`.
+        dtype: Keras dtype policy.
+        options: all options of the run, as JSON; a checkpoint of other options is of another training.
     """
 
     batches: Batches
+    epochs: int
     learning_rate: float
     weight_decay: float
     seed: int
+    dtype: str
     options: dict[str, Any]
 
     def at_rate(self, learning_rate: float) -> "Recipe":
-        """The same with another peak of the learning rate."""
+        """The recipe with another peak of the learning rate."""
         options = {**self.options, "learning_rate": learning_rate}
         return replace(self, learning_rate=learning_rate, options=options)
 
@@ -49,10 +54,8 @@ def train_alone(
     spec: NetworkSpec,
     depth: int,
     dataset: Dataset,
-    recipe: Recipe,
-    epochs: int,
     *,
-    dtype: str,
+    recipe: Recipe,
     start: keras.Model | None = None,
     checkpoints: pathlib.Path | None = None,
     verbose: int = 2,
@@ -60,20 +63,41 @@ def train_alone(
     """Trains a network of fixed depth by a run's recipe, in one cycle of the learning rate.
 
     Args:
-        spec, depth: the architecture, of one output.
+        spec: the architecture, with one output.
+        depth: number of residual blocks.
         dataset: its validation images choose the epoch.
         recipe: of the run.
-        epochs: length of the cycle.
-        dtype: a Keras dtype policy.
-        start: the same architecture, with the weights to begin with; default: fresh ones.
-        checkpoints: a folder, from which the same training goes on if it was interrupted; another begins anew.
+        start: a network of the same architecture with the weights to begin with; default: fresh ones.
+        checkpoints: a folder of checkpoints, from which an interrupted training of the same kind resumes.
         verbose: as in `keras.Model.fit`.
 
     Returns:
-        The network of the best epoch, and what it took, as JSON: `val_accuracy`, `training_macs`, `epochs`.
+        The network of the best epoch, and its cost as JSON: `val_accuracy`, `training_macs`, `epochs`.
+
+    Raises:
+        TrainingDiverged: as `OptimallyDeepNetwork.fit`.
     """
     keras.utils.set_random_seed(recipe.seed)
-    model = OptimallyDeepNetwork(
+    model = _new_model(spec, depth, recipe)
+    if start is not None:
+        model.network.set_weights(start.get_weights())
+    model.compile(sgd(recipe.learning_rate, recipe.weight_decay), loss="categorical_crossentropy")
+    callbacks = [growth := DepthGrowth(1.0, max_depth=depth, cycle_epochs=recipe.epochs, verbose=0)]
+    if checkpoints:
+        callbacks.append(Checkpoint(checkpoints / _identity(spec, dataset, recipe, start=start)))
+    model.fit(
+        recipe.batches,
+        epochs=recipe.epochs,
+        validation_data=EvaluationBatches(dataset.validation, dataset.num_classes, EVALUATION_BATCH),
+        callbacks=callbacks,
+        verbose=verbose,
+    )
+    macs = round(sum(stage.training_macs_per_image * stage.epochs for stage in growth.stages) * len(dataset.train[0]))
+    return model.network, {"val_accuracy": growth.best, "training_macs": macs, "epochs": recipe.epochs}
+
+
+def _new_model(spec: NetworkSpec, depth: int, recipe: Recipe) -> OptimallyDeepNetwork:
+    return OptimallyDeepNetwork(
         spec.backbone,
         spec.input_shape,
         spec.num_classes,
@@ -81,48 +105,32 @@ def train_alone(
         stem_stride=spec.stem_stride,
         depth=depth,
         input_scale=spec.input_scale,
-        dtype=dtype,
+        dtype=recipe.dtype,
         inner=spec.inner[:depth],
         stream=spec.stream,
     )
-    if start is not None:
-        model.network.set_weights(start.get_weights())
-    model.compile(sgd(recipe.learning_rate, recipe.weight_decay), loss="categorical_crossentropy")
-    callbacks = [growth := DepthGrowth(1.0, max_depth=depth, cycle_epochs=epochs, verbose=0)]
-    if checkpoints:
-        callbacks.append(Checkpoint(checkpoints / _identity(spec, dataset, recipe, epochs, dtype, start)))
-    model.fit(
-        recipe.batches,
-        epochs=epochs,
-        validation_data=EvaluationBatches(dataset.validation, dataset.num_classes, EVALUATION_BATCH),
-        callbacks=callbacks,
-        verbose=verbose,
-    )
-    macs = round(sum(stage.training_macs_per_image * stage.epochs for stage in growth.stages) * len(dataset.train[0]))
-    return model.network, {"val_accuracy": growth.best, "training_macs": macs, "epochs": epochs}
 
 
 def finetuned(
     found: Specialized,
     dataset: Dataset,
     recipe: Recipe,
-    epochs: int,
     *,
-    dtype: str,
     checkpoints: pathlib.Path | None = None,
     verbose: int = 2,
 ) -> Specialized:
-    """A network that was cut out, trained on alone, by labels: a teacher's forward pass costs more than it brings.
+    """Fine-tunes a network that was cut out, on labels alone: a teacher's forward pass costs more than it brings.
 
     Args:
         found: the network; left unchanged.
-        dataset, recipe: of the run; of its learning rate FINETUNING_RATE is taken.
-        epochs: length of the cycle.
-        dtype, checkpoints, verbose: as in `train_alone`.
+        dataset: of the run.
+        recipe: of the run; the learning rate is FINETUNING_RATE times that of the recipe.
+        checkpoints: as in `train_alone`.
+        verbose: as in `train_alone`.
 
     Returns:
         The trained network, or, where that is not more accurate on validation images, the one found; `finetuning`
-        tells which.
+        says which.
 
     Raises:
         TrainingDiverged: as `OptimallyDeepNetwork.fit`.
@@ -131,9 +139,7 @@ def finetuned(
         found.spec,
         found.choice.depth,
         dataset,
-        recipe.at_rate(FINETUNING_RATE * recipe.learning_rate),
-        epochs,
-        dtype=dtype,
+        recipe=recipe.at_rate(FINETUNING_RATE * recipe.learning_rate),
         start=found.network,
         checkpoints=checkpoints,
         verbose=verbose,
@@ -147,11 +153,12 @@ def finetuned(
     return replace(found, network=network, val_accuracy=accuracy, finetuning=finetuning)
 
 
-def _identity(
-    spec: NetworkSpec, dataset: Dataset, recipe: Recipe, epochs: int, dtype: str, start: keras.Model | None
-) -> str:
-    """A name for what is trained how: BatchNorm's statistics, which a GPU may measure otherwise, are left out."""
-    training = {"spec": asdict(spec), "options": recipe.options, "epochs": epochs, "dtype": dtype}
+def _identity(spec: NetworkSpec, dataset: Dataset, recipe: Recipe, start: keras.Model | None) -> str:
+    """A name for this training: equal for equal ones.
+
+    BatchNorm's statistics, which a GPU may measure differently each time, are left out.
+    """
+    training = {"spec": asdict(spec), "options": recipe.options, "epochs": recipe.epochs, "dtype": recipe.dtype}
     training["data"] = asdict(dataset.fingerprint) if dataset.fingerprint else None
     digest = hashlib.sha256(json.dumps(training, sort_keys=True).encode())
     for variable in start.trainable_variables if start else ():

@@ -1,4 +1,4 @@
-"""What accuracy costs: the networks of a frontier as a table and as a picture."""
+"""The networks of a frontier, accuracy over size, as a table and as a picture."""
 
 import os
 import pathlib
@@ -13,7 +13,7 @@ LOGARITHMIC = 4  # from this ratio of the largest to the smallest size on; below
 
 
 def frontier_table(points: list[dict[str, Any]]) -> str:
-    """The networks for a person, a line for each.
+    """A table of the networks, a line for each.
 
     Args:
         points: as `Specialized.describe` has them, the smallest first.
@@ -45,7 +45,7 @@ def write_frontier(points: list[dict[str, Any]], out: pathlib.Path) -> list[path
 
 
 def plot_frontier(points: list[dict[str, Any]], path: str | os.PathLike) -> None:
-    """Draws validation accuracy over the size of the int8 file.
+    """Plots validation accuracy over the size of the int8 file.
 
     Args:
         points: as `Specialized.describe` has them, the smallest first.
@@ -56,7 +56,7 @@ def plot_frontier(points: list[dict[str, Any]], path: str | os.PathLike) -> None
 
 
 def frontier_figure(points: list[dict[str, Any]]) -> Figure:
-    """The same as a figure."""
+    """The figure that `plot_frontier` writes."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
     sizes = [point["flash_bytes"] / 1024 for point in points]

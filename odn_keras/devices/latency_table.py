@@ -1,7 +1,7 @@
-"""How long a network takes, told from a table of its parts' latencies: stem, blocks of every width, heads.
+"""Predicts the latency of a network from a table of its parts' latencies: stem, blocks of every width, heads.
 
-A part is known by its shapes, and a block by whether it projects its shortcut too: equal ones are measured once, and a
-table serves every network of such parts. `python -m odn_keras.latency` makes it.
+A part is identified by its shapes, and a block also by whether it projects its shortcut: equal parts are measured
+once, and a table serves every network of such parts. `python -m odn_keras.latency` makes it.
 """
 
 import json
@@ -26,32 +26,32 @@ def parts(spec: NetworkSpec, depth: int) -> list[str]:
     spec.check_depth(depth)
 
     def after(shape: tuple[int, ...], convolutions) -> tuple[str, tuple[int, ...]]:
-        told = " ".join(f"{kernel}x{kernel}x{filters}/{stride}" for kernel, filters, stride in convolutions)
+        described = " ".join(f"{kernel}x{kernel}x{filters}/{stride}" for kernel, filters, stride in convolutions)
         stride = math.prod(stride for _, _, stride in convolutions)
-        return f"{_told(shape)}: {told}", (-(-shape[0] // stride), -(-shape[1] // stride), convolutions[-1][1])
+        return f"{_shape(shape)}: {described}", (-(-shape[0] // stride), -(-shape[1] // stride), convolutions[-1][1])
 
     name, shape = after(spec.input_shape, [(3, spec.out_channels(0), spec.stem_stride)])
     found = [f"stem {name}"]
     for number in range(1, depth + 1):
         name, shape = after(shape, spec.convolutions(number))
         found.append(f"block {name}{', projected' if spec.projects(number) else ''}")
-    return [*found, f"head {_told(shape)}: {spec.num_classes}"]
+    return [*found, f"head {_shape(shape)}: {spec.num_classes}"]
 
 
-def _told(shape: tuple[int, ...]) -> str:
+def _shape(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
 
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """What was measured, or estimated.
+    """Measured or estimated latencies of the parts of networks.
 
     Attributes:
-        runtime: what the milliseconds are of, with its version.
-        machine: whose they are.
+        runtime: name and version of the runtime measured.
+        machine: that it ran on.
         vela: the Ethos-U configuration that they are Vela's estimates for; `None` for LiteRT's, measured.
-        call_ms: what a call of the runtime takes besides what it computes.
-        factor: how many times the sum of its parts a whole network takes.
+        call_ms: milliseconds of a call of the runtime without any computation.
+        factor: latency of a whole network over the sum of its parts.
         parts_ms: of each part, without the call.
     """
 
@@ -64,7 +64,7 @@ class LatencyTable:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "LatencyTable":
-        """Reads what `python -m odn_keras.latency` has written.
+        """Reads a table that `python -m odn_keras.latency` has written.
 
         Raises:
             InputError: where it is no such file, or damaged.
@@ -86,7 +86,7 @@ class LatencyTable:
         return table
 
     def part_ms(self, part: str) -> float:
-        """Of a part, by its name as `parts` has it.
+        """Milliseconds of a part, named as by `parts`.
 
         Raises:
             InputError: where the table lacks it.
@@ -104,7 +104,7 @@ class LatencyTable:
         return self.call_ms + self.part_ms(stem) + self.part_ms(head)
 
     def milliseconds(self, spec: NetworkSpec, depth: int) -> float:
-        """Of one image: the sum of the network's parts, times `factor`.
+        """Milliseconds of one image: the sum of the network's parts, times `factor`.
 
         Raises:
             InputError: where the table lacks a part.

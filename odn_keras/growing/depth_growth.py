@@ -20,6 +20,7 @@ from typing import Any
 import keras
 
 from odn_keras.errors import InputError
+from odn_keras.growing.cycle_length import default_cycle, leaves_second_cycle
 from odn_keras.growing.forecast import forecast
 from odn_keras.growing.schedules import FALL_FROM, WARMUP
 
@@ -234,22 +235,18 @@ class DepthGrowth(keras.callbacks.Callback):
             raise InputError(
                 f"shrink_epochs ({self.shrink_epochs}) must be less than the epochs of fit ({epochs - first_epoch})"
             )
-        cycle = self.cycle_epochs or self._usual_cycle(budget, removal)
+        fixed_depth = self.target is None
+        cycle = self.cycle_epochs or default_cycle(budget, fixed_depth=fixed_depth, pruning=bool(removal))
         if cycle > budget:
             left = f" without shrink_epochs ({self.shrink_epochs})" if self.shrink_epochs else ""
             raise InputError(f"cycle_epochs ({self.cycle_epochs}) must be at most the epochs of fit{left} ({budget})")
-        if removal and budget < 2 * cycle:
+        if removal and not leaves_second_cycle(cycle, budget):
             raise InputError(f"pruning needs a second cycle of cycle_epochs ({cycle}), fit has {budget} epochs")
         self._steps, self._cost, self._removal, self._only_whole_epochs = steps, cost, removal, whole_epochs
         self._cycle_steps = cycle * steps
         self._end = (first_epoch + budget) * steps
         self._forget()
         return self._cycle(depth, first_epoch * steps, 0.0)
-
-    def _usual_cycle(self, budget: int, removal: float) -> int:
-        if self.target is None:
-            return max(1, budget // 2) if removal else budget
-        return math.ceil(budget / 3)
 
     def next_stage(self) -> Stage | None:
         """Plans what follows the stage just trained; `None` when the run is over."""

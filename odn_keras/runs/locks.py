@@ -1,4 +1,4 @@
-"""Locks of folders between processes: one that writes there, or any number that read."""
+"""Locks of folders between processes: one process writes, or any number of them read."""
 
 import contextlib
 import errno
@@ -20,7 +20,7 @@ class Busy(InputError):
 
 @contextlib.contextmanager
 def writing(folder: pathlib.Path) -> Iterator[None]:
-    """Context manager: nobody else reads or writes in the folder, which exists.
+    """Context manager: locks an existing folder, so that no other process reads or writes there.
 
     Raises:
         Busy: where another process does already.
@@ -35,7 +35,7 @@ def writing(folder: pathlib.Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def reading(folder: pathlib.Path) -> Iterator[None]:
-    """Context manager: nobody writes in the folder, which exists; others may read. The last one leaves no trace.
+    """Context manager: locks an existing folder for reading; others may read too, and the last one removes the lock.
 
     A folder that cannot be written needs no lock.
 

@@ -1,4 +1,4 @@
-"""The command that comes next, ready for a shell."""
+"""The next command to run, ready for a shell."""
 
 import dataclasses
 import pathlib
@@ -7,12 +7,12 @@ from typing import Any
 
 from odn_keras.runs.options import DataOptions
 
-# What tells which test images, and how they are read.
+# The options that determine the test images and how they are read.
 READING = ("dataset", "data_dir", "image_size", "resize", "grayscale")
 
 
 def command(module: str, **flags: Any) -> str:
-    """A command of the package with flags; those of `None` are left out.
+    """A command of the package with its flags; flags of `None` are left out.
 
     >>> command("specialize", run="runs/my run", max_flash=None)
     "python -m odn_keras.specialize '--run=runs/my run'"
@@ -22,13 +22,13 @@ def command(module: str, **flags: Any) -> str:
 
 
 def data_flags(options: DataOptions) -> dict[str, Any]:
-    """The flags of a dataset's test images: its name, and whatever else is not as it is by default."""
+    """The flags that determine the test images: the dataset, and others that differ from their defaults."""
     values = {field.name: (getattr(options, field.name), field.default) for field in dataclasses.fields(DataOptions)}
     return {name: values[name][0] for name in READING if name == "dataset" or values[name][0] != values[name][1]}
 
 
 def evaluation_of_chain(folder: pathlib.Path, options: DataOptions) -> str:
-    """Measures a routed chain on the test images, in Python: no command runs it."""
+    """A command that measures a routed chain on the test images in Python, as no command of the package does."""
     flags = data_flags(options)
     arguments = ", ".join([repr(flags.pop("dataset")), *(f"{name}={value!r}" for name, value in flags.items())])
     code = (

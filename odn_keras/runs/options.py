@@ -1,4 +1,4 @@
-"""The options of a run, each defined once: name, default, allowed values and help, for Python and the command line."""
+"""The options of a run, each defined once for Python and the command line: name, default, allowed values, help."""
 
 import dataclasses
 import math
@@ -11,10 +11,11 @@ from typing import Any, get_args
 from odn_keras.data.presets import PRESETS
 from odn_keras.data.resizing import RESIZES, STRETCH, write_size
 from odn_keras.errors import InputError
+from odn_keras.growing.cycle_length import default_cycle, leaves_second_cycle
 from odn_keras.networks.architectures import BACKBONES, NetworkSpec
 from odn_keras.networks.footprint import parse_bytes
 
-FREE_TO_CHANGE = ("data_dir", "in_memory")  # where a run finds things, not what it does
+FREE_TO_CHANGE = ("data_dir", "in_memory")  # they say where data are, not what the run does
 PATHS = ("dataset", "data_dir", "teacher")  # in which ~ is the home folder
 TARGET_ACCURACY = 0.98
 
@@ -41,13 +42,13 @@ _TYPES: dict[type, tuple[Any, str]] = {
 
 
 def kind_of(option: dataclasses.Field) -> type:
-    """What the values of an option are, besides `None`: str, bool, int or float."""
+    """The type of an option's values, besides `None`: str, bool, int or float."""
     return next(kind for kind in get_args(option.type) or (option.type,) if kind is not types.NoneType)
 
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Which images; the arguments of `odn_keras.load_dataset`.
+    """The options of the data, equal to the arguments of `odn_keras.load_dataset`.
 
     Raises:
         InputError: for a value out of range.
@@ -60,7 +61,7 @@ class DataOptions:
     )
     resize: str = _option(
         STRETCH,
-        "How: stretch changes the proportions, crop takes the middle, pad adds black borders.",
+        "How to resize: stretch changes the proportions, crop takes the middle, pad adds black borders.",
         choices=RESIZES,
     )
     grayscale: bool = _option(False, "Read the images of a folder or TFDS set as one channel.")
@@ -108,7 +109,7 @@ class DataOptions:
 
 @dataclass(frozen=True)
 class RunOptions(DataOptions):
-    """What `odn_keras.run` takes and `python -m odn_keras.train` has flags for.
+    """All options of a run: `odn_keras.run` takes them, and `python -m odn_keras.train` has a flag for each.
 
     Raises:
         InputError: for a value out of range.
@@ -129,7 +130,9 @@ class RunOptions(DataOptions):
     max_flash: str | None = _option(
         None, "Bytes the int8 file may have, as 256KB: the network grows no deeper, and is made smaller if need be."
     )
-    max_arena: str | None = _option(None, "Bytes of working memory it may need in TFLite Micro; likewise.")
+    max_arena: str | None = _option(
+        None, "Bytes of working memory it may need in TFLite Micro, as 64KB; otherwise as --max_flash."
+    )
     epochs: int = _option(60, "Epochs of the whole run, at most.", least=1)
     cycle_epochs: int | None = _option(
         None,
@@ -159,7 +162,9 @@ class RunOptions(DataOptions):
     prune_streams: bool = _option(False, "Let --prune remove channels of residual streams too, besides inner ones.")
     teacher: str | None = _option(None, "A .keras classifier of the same images and classes to learn from as well.")
     alpha: float = _option(0.5, "Weight of the teacher's probabilities, for exits those of the end.", least=0, most=1)
-    temperature: float = _option(2.0, "What both sides' logits are divided by for that.", above=0)
+    temperature: float = _option(
+        2.0, "What the logits of teacher and student are divided by before they are compared.", above=0
+    )
     exit_weight: float = _option(0.3, "Weight of every inner exit's loss, where that of the end counts 1.", above=0)
 
     batch_size: int = _option(128, "Images of a training step.", least=1)
@@ -216,7 +221,7 @@ class RunOptions(DataOptions):
             without = f" without shrink_epochs ({growing})" if self.shrink_epochs else f" ({growing})"
             raise InputError(f"cycle_epochs ({self.cycle_epochs}) must be at most epochs{without}")
         cycle = self.first_cycle
-        if self.prune and 2 * cycle > growing:
+        if self.prune and not leaves_second_cycle(cycle, growing):
             raise InputError(
                 f"prune needs a second cycle: cycle_epochs ({cycle}) must be at most half of the epochs ({growing})"
             )
@@ -239,8 +244,8 @@ class RunOptions(DataOptions):
     def first_cycle(self) -> int:
         """Epochs of the first learning-rate cycle: `cycle_epochs`, or its default."""
         growing = self.epochs - self.shrink_epochs
-        usual = -(-growing // 3) if self.depth is None else max(1, growing // 2) if self.prune else growing
-        return self.cycle_epochs or usual
+        default = default_cycle(growing, fixed_depth=self.depth is not None, pruning=bool(self.prune))
+        return self.cycle_epochs or default
 
     @property
     def _deepest(self) -> int:

@@ -1,21 +1,79 @@
-"""Folders of a run that belong to one command, and are no place for the files of another."""
+"""Folders that commands write to: which ones `--out` may name, and that one process at a time writes there."""
 
+import contextlib
 import pathlib
+from collections.abc import Iterator
 
 from odn_keras.errors import InputError
-from odn_keras.runs.run_folder import RunFolder
+from odn_keras.runs import locks
+from odn_keras.runs.full_disk import naming_full_disk
+from odn_keras.runs.locks import LOCK
+from odn_keras.runs.run_files import DERIVED, is_run
 
-CHECKPOINT = "checkpoint"
+
+@contextlib.contextmanager
+def output(path: str | pathlib.Path, dataset: str | None = None) -> Iterator[pathlib.Path]:
+    """Context manager: locks a folder that a command writes to; removes it if it is left empty.
+
+    Args:
+        path: of the folder, made if need be.
+        dataset: a folder within which it must not lie.
+
+    Raises:
+        InputError: where it is no folder, holds a run, lies within the dataset, cannot be written, or another process
+            works there.
+    """
+    path = pathlib.Path(path)
+    check_output(path, dataset)
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with locks.writing(path), naming_full_disk(path):
+            try:
+                yield path
+            finally:
+                (path / LOCK).unlink(missing_ok=True)
+    finally:
+        with contextlib.suppress(OSError):  # until one is not empty
+            for folder in made:
+                folder.rmdir()
+
+
+def check_place(path: pathlib.Path, dataset: str | None = None) -> None:
+    """Raises `InputError` for a file, and for a folder that would become a class of the dataset."""
+    if path.exists() and not path.is_dir():
+        raise InputError(f"--out must be a folder, {path} is a file")
+    if dataset and pathlib.Path(dataset).is_dir():
+        images = pathlib.Path(dataset).resolve()
+        if path.resolve().is_relative_to(images):
+            raise InputError(f"--out must not lie within the dataset: {path} is in {images}; give another --out")
+
+
+def check_output(path: pathlib.Path, dataset: str | None = None, *markers: str) -> None:
+    """Raises `InputError` for a folder that a command must not write to.
+
+    Args:
+        path: of the folder.
+        dataset: a folder within which it must not lie.
+        *markers: keys of `DERIVED`: a folder that has none of these files must not hold what the command would
+            replace either.
+    """
+    check_place(path, dataset)
+    if is_run(path):
+        raise InputError(f"--out must be a folder of its own, {path} holds a run")
+    if any((path / marker).exists() for marker in markers):
+        return
+    patterns = {pattern for marker in markers for pattern in DERIVED[marker] if not pattern.startswith(".")}
+    if found := sorted(file.name for pattern in patterns for file in path.glob(pattern)):
+        raise InputError(
+            f"{path} holds {', '.join(found[:3])}, which this would replace, and no {markers[0]} that says it may: "
+            "choose another --out, or take them away"
+        )
 
 
 def check_not_of_a_run(out: pathlib.Path, *names: str) -> None:
-    """Refuses the folders of these names within a run, and whatever lies in them.
-
-    Raises:
-        InputError: where `out` is one.
-    """
+    """Raises `InputError` for a folder of one of these names within a run, and for what lies in such a folder."""
     out = out.resolve()
     for folder in (out, *out.parents):
-        run = RunFolder(folder.parent)
-        if folder.name in names and (run.unfinished or (folder.parent / "report.json").is_file()):
+        if folder.name in names and is_run(folder.parent):
             raise InputError(f"--out must be a folder of its own, {folder} belongs to the run in {folder.parent}")

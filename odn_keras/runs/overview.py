@@ -1,4 +1,4 @@
-"""What a run is about to do, printed before it trains: its images, its network, what a device would need, its goal."""
+"""Describes a run before it trains: its images, its networks and their predicted sizes, its goal."""
 
 import time
 
@@ -17,7 +17,7 @@ SPLITS = ("train", "validation", "test")
 
 
 def describe_data(dataset: Dataset) -> str:
-    """Size, channels and number of the images, in all and of each class and split; a table for a person.
+    """A table of size, channels and number of the images, in all and for each class and split.
 
     With more than 20 classes it has a row for the smallest, the median and the largest of them.
     """
@@ -38,7 +38,7 @@ def describe_data(dataset: Dataset) -> str:
 
 
 def describe_network(asked: RunOptions, options: RunOptions, spec: NetworkSpec) -> str:
-    """The networks that the run may end with, and what the shallowest and the deepest would take of a device.
+    """Describes the networks that the run may end with, with predicted sizes of the shallowest and the deepest.
 
     Args:
         asked: the options as given.
@@ -58,7 +58,7 @@ def describe_network(asked: RunOptions, options: RunOptions, spec: NetworkSpec) 
 
 
 def budget_changes(asked: RunOptions, options: RunOptions) -> str:
-    """What a budget has changed of the network asked for, in words; empty where nothing.
+    """Describes what a budget has changed of the network asked for; empty where nothing.
 
     >>> from dataclasses import replace
     >>> budget_changes(RunOptions(), replace(RunOptions(), width=12, stem_stride=2, max_depth=3))
@@ -93,7 +93,7 @@ def describe_goal(options: RunOptions, steps: int, dtype: str) -> str:
 
 
 class EpochEstimate(keras.callbacks.Callback):
-    """Prints, some steps into the training, how long an epoch will take at the depth that it begins with."""
+    """Prints, after some training steps, an estimate of the seconds of an epoch at the first depth."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,6 +102,7 @@ class EpochEstimate(keras.callbacks.Callback):
         self._printed = False
 
     def on_train_batch_end(self, batch, logs=None):
+        """Prints the estimate once enough steps are timed."""
         if self._printed:
             return
         if self._began is None:  # the first step traces and compiles
@@ -112,7 +113,8 @@ class EpochEstimate(keras.callbacks.Callback):
             self._printed = True
 
     def on_epoch_end(self, epoch, logs=None):
-        self._printed = True  # fewer steps than that: the epoch itself shows it
+        """Stops timing: the epoch itself has shown how long it takes."""
+        self._printed = True
 
 
 def _row(name: str, *numbers) -> str:

@@ -1,4 +1,4 @@
-"""The data of a run, and its teacher, found again: the same ones, or an error."""
+"""Finds the data and the teacher of a run again, and checks that they are the same."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ FIXED = ("digits", "tfds")  # kinds of data that are the same for everybody
 
 
 def data_options(run: dict[str, Any], given: dict[str, Any]) -> DataOptions:
-    """Which data a run was trained on and where they are now.
+    """The options of the data that a run was trained on, and where they are now.
 
     Args:
         run: its report or record.
@@ -75,8 +75,8 @@ def load_data(run: dict[str, Any], options: DataOptions, folder: str | pathlib.P
             )
     elif now.kind not in FIXED:
         raise InputError(
-            f"the run in {folder} is of an earlier version, which kept no record of its data: nobody can tell whether "
-            f"{options.dataset} is split as it was; train anew"
+            f"the run in {folder} is of an earlier version, which kept no record of its data: whether "
+            f"{options.dataset} is split in the same way is unknown; train anew"
         )
     else:
         warnings.warn(
@@ -88,7 +88,7 @@ def load_data(run: dict[str, Any], options: DataOptions, folder: str | pathlib.P
 
 
 def record_of(dataset: "Dataset", options: DataOptions) -> dict[str, Any]:
-    """What a run keeps, as JSON, to know its data again: `data`, `dataset_path` and `data_dir_path`."""
+    """The fields by which a run recognises its data, as JSON: `data`, `dataset_path` and `data_dir_path`."""
     now = _fingerprint(dataset)
     return {
         "data": asdict(now),
@@ -98,7 +98,7 @@ def record_of(dataset: "Dataset", options: DataOptions) -> dict[str, Any]:
 
 
 def teacher_record(teacher: str | None, run: dict[str, Any] | None = None) -> dict[str, Any]:
-    """What a run keeps, as JSON, to know its teacher again: `teacher_path`, and `teacher_digest` of the file there.
+    """The fields by which a run recognises its teacher, as JSON: `teacher_path` and `teacher_digest` of the file.
 
     Args:
         teacher: the path that the user has given; `None` without a teacher.
@@ -124,7 +124,7 @@ def teacher_record(teacher: str | None, run: dict[str, Any] | None = None) -> di
 
 
 def _where(given: str, path: str | None) -> str:
-    """The path that a run was given, or, where it is used from another folder, the same one as it was then."""
+    """The path that a run was given; where the working folder is another one now, the absolute path of then."""
     return path if path and os.path.exists(path) and os.path.abspath(given) != path else given
 
 

@@ -1,4 +1,4 @@
-"""The networks that a finished run has left, loaded again and compared with its report."""
+"""Loads the networks of a finished run, and compares them with its report."""
 
 import pathlib
 from typing import Any
@@ -8,7 +8,7 @@ import keras
 from odn_keras.errors import InputError
 from odn_keras.networks import builder, cost
 from odn_keras.networks.architectures import NetworkSpec
-from odn_keras.runs.run_folder import SUPERNET
+from odn_keras.runs.run_files import SUPERNET
 
 MODEL = "model.keras"
 

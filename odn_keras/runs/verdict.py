@@ -1,4 +1,4 @@
-"""What came of a run, in words: why it ended, what would help, and which command comes next."""
+"""Describes the end of a run: why it ended, what would help, and which commands come next."""
 
 import shlex
 from typing import Any
@@ -84,7 +84,7 @@ def warn_of_int8(report: dict[str, Any]) -> list[str]:
 
 
 def next_commands(report: dict[str, Any], out: str) -> list[str]:
-    """The commands that go on from a finished run in the folder `out`, ready to paste."""
+    """The commands to run after a finished run in the folder `out`, ready to paste."""
     commands = [
         f"python -m odn_keras.classify {shlex.quote(f'{out}/model.tflite')} IMAGE ...",
         next_step.command("export", run=out),

@@ -1,1 +1,1 @@
-"""Small things that know nothing of networks."""
+"""Helpers that know nothing about networks: terminal, memory, progress, configuration of Keras."""

@@ -1,4 +1,4 @@
-"""What a terminal or a pipe can take of a user's text."""
+"""Prints text of the user on any terminal or pipe."""
 
 import sys
 import unicodedata
@@ -28,5 +28,5 @@ def printable(text: str) -> str:
 
 
 def _takes_all(stream: TextIO) -> bool:
-    """Whether names of files that cannot be decoded come out as the bytes that they are, as in the C locale."""
+    """True where names of files that cannot be decoded are printed as their bytes, as in the C locale."""
     return stream.errors == "surrogateescape" and stream.encoding.lower().replace("-", "") == "utf8"

@@ -1,4 +1,4 @@
-"""What Ctrl-C does while a command is still being loaded: `odn_keras.cli` takes over from there."""
+"""Handles Ctrl-C while a command is still being loaded; `odn_keras.cli` handles it from then on."""
 
 import os
 import signal
@@ -6,7 +6,7 @@ import sys
 
 
 def end_with_a_word() -> None:
-    """Lets SIGINT end this process in one line, unless whoever started it wants it ignored."""
+    """Makes SIGINT end this process with one line, unless the parent process ignores it."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end)
 

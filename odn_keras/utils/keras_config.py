@@ -1,4 +1,4 @@
-"""Keras's global configuration: what a training cannot live with is refused before it begins."""
+"""Checks Keras's global configuration before a training begins."""
 
 import importlib.util
 import json
@@ -33,11 +33,7 @@ def check_before_import() -> None:
 
 
 def check() -> None:
-    """Whether networks can be trained and exported under the present backend and float type of Keras.
-
-    Raises:
-        InputError: where not.
-    """
+    """Raises `InputError` for a backend or float type of Keras that networks cannot be trained and exported with."""
     import keras
 
     _check_backend(keras.config.backend(), "the variable KERAS_BACKEND or keras.json")
@@ -61,14 +57,14 @@ def _check_floatx(floatx, place) -> None:
 
 
 def _config_file() -> pathlib.Path:
-    """Where Keras looks for it."""
+    """The path at which Keras looks for keras.json."""
     home = os.path.expanduser("~")
     default = pathlib.Path(home if os.access(home, os.W_OK) else "/tmp", ".keras")
     return pathlib.Path(os.path.expanduser(os.environ.get("KERAS_HOME", default)), "keras.json")
 
 
 def _configured() -> dict:
-    """What keras.json says; nothing where there is none, or none that Keras could read."""
+    """The contents of keras.json; empty where there is none, or none that Keras could read."""
     try:
         configured = json.loads(_config_file().read_text(encoding="utf-8"))
     except (OSError, ValueError):

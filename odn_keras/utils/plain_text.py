@@ -1,4 +1,4 @@
-"""A user's words in pictures: class names as they are, whatever is in them."""
+"""Text of the user in pictures: class names with any characters."""
 
 import contextlib
 import unicodedata

@@ -1,4 +1,4 @@
-"""How much memory this process can still have: what the machine, the process's limits and its control group leave."""
+"""The memory that this process can still have, by the machine, the limits of the process and its control group."""
 
 import pathlib
 
@@ -16,7 +16,7 @@ def available_memory() -> int:
 
 
 def _left_by_limits() -> list[int]:
-    """What `ulimit -v` and `ulimit -d` leave."""
+    """Bytes left by `ulimit -v` and `ulimit -d`."""
     try:
         import resource
     except ImportError:  # Windows
@@ -27,7 +27,7 @@ def _left_by_limits() -> list[int]:
 
 
 def _left_by_cgroups() -> list[int]:
-    """What the control groups of this process leave, as those of a container, a Slurm job or a systemd unit."""
+    """Bytes left by the control groups of this process: those of a container, a Slurm job or a systemd unit."""
     try:
         lines = OWN_CGROUPS.read_text().splitlines()
     except OSError:  # no Linux

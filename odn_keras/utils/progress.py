@@ -1,4 +1,4 @@
-"""How far something has come, on a terminal and only where it takes long."""
+"""Shows the progress of long computations on a terminal."""
 
 import sys
 import time
@@ -8,15 +8,15 @@ SECONDS_BETWEEN = 0.2
 
 
 class Progress:
-    """Context manager: a line on stderr that is taken away at the end; nothing where stderr is no terminal.
+    """Context manager: a line on stderr, removed at the end; nothing where stderr is no terminal.
 
     >>> with Progress("reading images", 3) as progress:
     ...     for image in range(3):
     ...         progress.add(1)
 
     Args:
-        what: what is going on.
-        total: how much there is to do; 0: unknown.
+        what: name of the computation.
+        total: number of steps; 0: unknown.
     """
 
     def __init__(self, what: str, total: int):
@@ -32,7 +32,7 @@ class Progress:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
     def add(self, done: int) -> None:
-        """So much more is done."""
+        """Counts `done` further steps."""
         self._done += done
         now = time.monotonic()
         if now < self._next or not sys.stderr.isatty():

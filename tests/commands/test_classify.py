@@ -12,8 +12,7 @@ import pytest
 from PIL import Image
 
 from odn_keras import LiteRTClassifier, classify
-from odn_keras.deploy.chain.exit_chain import cut
-from odn_keras.deploy.tflite_file.flatbuffer import read_model
+from odn_keras.deploy.tflite_file.graph import Graph
 
 ROOT = pathlib.Path(__file__).parents[2]
 MODEL = ROOT / "tflite_models" / "digits.tflite"
@@ -135,10 +134,9 @@ def test_on_a_device_three_packages_are_enough(images, tmp_path):
 
 
 def cut_off_softmax(path):
-    content = MODEL.read_bytes()
-    (graph,) = read_model(content).subgraphs
-    *others, softmax = range(len(graph.operators))
-    path.write_bytes(cut(content, others, int(graph.inputs[0]), [int(graph.operators[softmax].inputs[0])]))
+    graph = Graph(MODEL.read_bytes())
+    (logits,) = graph.reads(graph.maker(graph.outputs[0]))
+    path.write_bytes(graph.cut(graph.ancestors(logits), graph.inputs[0], [logits]))
     return path
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from odn_keras import LiteRTClassifier, NetworkSpec, RunOptions, build, export, load, load_dataset
 from odn_keras.deploy import bundle
+from odn_keras.deploy.export_choices import ExportChoices
 from odn_keras.runs.run_folder import RunFolder
 
 pytest.importorskip("tensorflow")
@@ -55,7 +56,7 @@ def test_a_run_becomes_files_for_every_device(run_command, run, digits, tmp_path
 def test_a_loss_of_more_than_a_point_is_said_loudly(run, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     network, dataset = load(run / "model.keras"), load_dataset("digits")
-    result = bundle.export(network, dataset, "~/exported", targets=())
+    result = bundle.export(network, dataset, "~/exported", ExportChoices(targets=()))
     assert (tmp_path / "exported" / "model.tflite").exists()
     (row,) = result["files"]
     row |= {"accuracy": row["float_accuracy"], "probabilities": True}

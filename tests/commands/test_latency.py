@@ -25,7 +25,7 @@ SPECS = {
 def test_the_parts_one_after_the_other_compute_what_the_whole_does(kind, tmp_path):
     spec, depth = SPECS[kind], len(SPECS[kind].inner)
     whole = measuring._quantized(spec, depth)
-    files = {**measuring._parts_of(whole, spec, depth), "whole": end_only(whole)}
+    files = {**measuring._parts_of(whole, spec), "whole": end_only(whole)}
 
     def run(name, tensor):
         (tmp_path / "part.tflite").write_bytes(files[name])

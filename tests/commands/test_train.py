@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from odn_keras import LiteRTClassifier, NetworkSpec, RunOptions, build, train
-from odn_keras.runs.run_folder import RUN_FILES, RunFolder
+from odn_keras.runs.run_files import RUN_FILES
+from odn_keras.runs.run_folder import RunFolder
 
 SMALL = ["--width=16", "--epochs=16", "--cycle_epochs=8"]
 

@@ -254,7 +254,7 @@ def test_a_bad_size_is_refused(folder, size):
 
 
 def test_an_interrupt_leaves_nothing_behind(folder, tmp_path, monkeypatch):
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     (tmp_path / "spool").mkdir()
@@ -265,7 +265,7 @@ def test_an_interrupt_leaves_nothing_behind(folder, tmp_path, monkeypatch):
 
 
 def test_too_little_memory_while_reading_is_one_line(folder, monkeypatch):
-    def none_left(*_):
+    def none_left(*_, **__):
         raise MemoryError
 
     monkeypatch.setattr("odn_keras.data.images._decode", none_left)

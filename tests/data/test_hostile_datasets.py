@@ -18,7 +18,7 @@ from PIL import Image
 
 from odn_keras import InputError, load_dataset
 from odn_keras.data import disk_images
-from odn_keras.runs.run_folder import RUN_FILES
+from odn_keras.runs.run_files import RUN_FILES
 
 
 @pytest.fixture

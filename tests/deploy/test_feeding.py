@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from odn_keras import InputError, LiteRTClassifier
-from odn_keras.deploy.chain.exit_chain import cut
 from odn_keras.deploy.feeding import Quantization, float_feed, integer_feed
 from odn_keras.deploy.runtimes import open_interpreter
 from odn_keras.deploy.tflite_file.flatbuffer import read_model, write_model
+from odn_keras.deploy.tflite_file.graph import Graph
 from odn_keras.deploy.tflite_file.metadata import with_metadata
 from odn_keras.deploy.tflite_file.normalization_metadata import normalization_of
 
@@ -114,10 +114,9 @@ def test_damaged_metadata_are_none(tmp_path, cut_at):
 
 
 def test_logits_are_no_probabilities(tmp_path):
-    content = (MODELS / "digits.tflite").read_bytes()
-    (graph,) = read_model(content).subgraphs
-    *others, softmax = range(len(graph.operators))
+    graph = Graph((MODELS / "digits.tflite").read_bytes())
+    (before_softmax,) = graph.reads(graph.maker(graph.outputs[0]))
     logits = tmp_path / "logits.tflite"
-    logits.write_bytes(cut(content, others, int(graph.inputs[0]), [int(graph.operators[softmax].inputs[0])]))
+    logits.write_bytes(graph.cut(graph.ancestors(before_softmax), graph.inputs[0], [before_softmax]))
     assert LiteRTClassifier(MODELS / "digits.tflite").gives_probabilities()
     assert not LiteRTClassifier(logits).gives_probabilities()

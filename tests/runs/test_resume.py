@@ -48,7 +48,7 @@ def test_a_signal_keeps_what_was_trained_and_says_how_to_go_on(tmp_path, number,
     process.send_signal(number)
     ended, _, error = finish(process)
     assert ended == status
-    assert error[-1].endswith(f"; to go on: python -m odn_keras.train --resume --out='{out}'")
+    assert error[-1].endswith(f"; to resume: python -m odn_keras.train --resume --out='{out}'")
     assert "Traceback" not in "\n".join(error)
     steps = [file.name for file in (out / "checkpoint").glob("epoch*.npz")]
     assert not any(name.startswith("epoch000000") for name in steps)
@@ -90,7 +90,7 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(tmp_path):
     status, _, error = finish(process)
     assert status == 2 and len(error) == 1, error
     assert error[0].startswith(f"error: File too large: {out}")
-    assert error[0].endswith(f"to go on: python -m odn_keras.train --resume --out={out}")
+    assert error[0].endswith(f"to resume: python -m odn_keras.train --resume --out={out}")
     assert not list(out.rglob(".writing-*"))
     kept = sorted((out / "checkpoint").glob("epoch*.npz"))
     assert kept and kept[-1].stat().st_size > 0
@@ -115,7 +115,7 @@ def test_resume_changes_nothing_and_begins_nothing_by_accident(tmp_path, run_com
         assert status == 2 and not printed and len(error.splitlines()) == 1
         return error
 
-    assert "no run to go on with" in refused("--resume") and not out.exists()
+    assert "no run to resume" in refused("--resume") and not out.exists()
     assert "one of them" in refused("--resume", "--overwrite", *RUN)
     process = start(out, "--resume", *RUN, "--epochs=200")
     wait_for(out, "checkpoint/epoch000001*", process)

@@ -1,1 +1,1 @@
-"""For Android and the browser."""
+"""Files for Android and the browser, and the library that runs them."""

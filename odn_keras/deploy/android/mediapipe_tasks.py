@@ -14,7 +14,7 @@ from odn_keras.quiet import quiet_in_commands
 
 
 class MediaPipeClassifier(Classifier):
-    """A classifier in MediaPipe; it must be closed, for when Python ends it no longer can be, and says so.
+    """A classifier in MediaPipe. It must be closed: MediaPipe prints an error if it is still open when Python ends.
 
     Args:
         path: a `.tflite` file that `export_android` wrote, or another with metadata that MediaPipe takes.
@@ -61,12 +61,14 @@ class MediaPipeClassifier(Classifier):
             return self._classifier.classify(image).classifications[0].categories
 
     def run(self, pixels: np.ndarray) -> np.ndarray:
+        """Raw uint8 pixels of shape (height, width, 3) -> class probabilities, float32 (classes,)."""
         probabilities = np.zeros(self.classes, np.float32)
         for category in self._categories(pixels):
             probabilities[category.index] = category.score
         return probabilities
 
     def close(self) -> None:
+        """Closes MediaPipe's classifier."""
         with self._lock:
             if not self._closed:
                 self._classifier.close()

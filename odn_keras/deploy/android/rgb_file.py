@@ -1,4 +1,4 @@
-"""The file for Android's task library and the browser: RGB pixels in, names of the classes on board."""
+"""The file for Android's task library and the browser: it takes RGB pixels and contains the names of the classes."""
 
 import os
 from collections.abc import Sequence
@@ -34,7 +34,8 @@ def export_android(
         calibration_images: as `export_tflite` takes them.
         labels: the name of each class, in the order of the outputs.
         path: the file to write.
-        name, description: of the model, for people.
+        name: of the model, for people.
+        description: of the model, for people.
 
     Returns:
         The size of the file in bytes.
@@ -53,10 +54,10 @@ def export_android(
     reference = Reference.of(unwrapped(network), images)
     if copy.input_shape[-1] == 1:
         copy, images = with_rgb_input(copy), np.repeat(images, 3, axis=-1)
-    content = convert(copy, images, reference, "int8", "uint8")
+    content = convert(copy, images, reference, quantize="int8", integer_type="uint8")
     probabilities = reference.are_probabilities
     content = with_metadata(content, labels, name=name, description=description, probabilities=probabilities)
-    return write_checked(content, path, reference, "int8", copy, images)
+    return write_checked(content, path, reference, quantize="int8", copy=copy, images=images)
 
 
 def with_rgb_input(network: keras.Model) -> keras.Model:

@@ -1,13 +1,13 @@
-"""An int8 network with exits as a chain of `.tflite` files, each of which goes on where the last one ended.
+"""Writes an int8 network with exits as a chain of `.tflite` files, each of which continues where the last one ended.
 
-The network is converted and quantised as a whole, and its graph is cut. So nothing is computed twice, what one file
-hands to the next are int8 features of the same scale and zero point on both sides, and every output is, bit for bit,
-that of the whole network.
+The network is converted and quantised as a whole, and its graph is cut. So nothing is computed twice. One file hands
+int8 features to the next, of the same scale and zero point on both sides, and every output equals that of the whole
+network bit for bit.
 """
 
+import math
 import os
 import pathlib
-import tempfile
 from collections.abc import Sequence
 
 import keras
@@ -17,10 +17,10 @@ from odn_keras.deploy.chain.routed_classifier import NO_INT8, PROBABILITY, Chain
 from odn_keras.deploy.convert.exportable import unwrapped
 from odn_keras.deploy.convert.tflite import as_pixels, converted_with_exits
 from odn_keras.deploy.micro.c_array import RESIZED, c_string
-from odn_keras.deploy.tflite_file.flatbuffer import compact, read_model, write_model
+from odn_keras.deploy.tflite_file.graph import Graph
 from odn_keras.deploy.tflite_file.resize_metadata import resize_of
 from odn_keras.errors import InputError
-from odn_keras.files import TEMPORARY_PREFIX, replacing
+from odn_keras.files import replacing, replacing_files
 
 STAGE = "stage{}.tflite"
 WITHOUT_EXITS = "the network has no exit before its end: train with --exits=all, deeper than one block"
@@ -70,7 +70,7 @@ def export_chain(
         network: a functional classifier of one image input and, as outputs, its exits and its end, the shallowest
             first, as `build` makes it from a spec with exits; or the `OptimallyDeepNetwork` that holds it.
         calibration_images: see `export_tflite`.
-        folder: an existing one.
+        folder: made if need be.
 
     Returns:
         The files, and the content of one of the end alone, of the same weights and scales.
@@ -84,14 +84,11 @@ def export_chain(
         raise InputError(WITHOUT_EXITS)
     whole, reference = converted_with_exits(network, calibration_images)
     names = [STAGE.format(number) for number in range(1, len(network.outputs) + 1)]
-    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=folder) as written:
-        paths = [pathlib.Path(written, name) for name in names]
+    with replacing_files(folder) as written:
+        paths = [written / name for name in names]
         for path, content in zip(paths, split(whole), strict=True):
             path.write_bytes(content)
         reference.check_file(list(Chain(paths).predict_every_exit(as_pixels(network, reference.images))), "int8")
-        for path in paths:
-            with replacing(folder / path.name) as temporary:
-                temporary.write_bytes(path.read_bytes())
     return [folder / name for name in names], end_only(whole)
 
 
@@ -102,80 +99,38 @@ def split(whole: bytes) -> list[bytes]:
         InputError: where the outputs are not behind each other, more than one tensor joins two stages, or an output is
             no int8 probability.
     """
-    graph = read_model(whole).subgraphs[0]
-    made_by = {int(tensor): number for number, op in enumerate(graph.operators) for tensor in op.outputs}
-    needed = {int(output): ancestors(graph, made_by, int(output)) for output in graph.outputs}
+    graph = Graph(whole)
+    needed = {output: graph.ancestors(output) for output in graph.outputs}
     outputs = sorted(needed, key=lambda output: len(needed[output]))
-    for output in outputs:
-        quantization = graph.tensors[output].quantization
-        if (float(quantization.scale[0]), int(quantization.zeroPoint[0])) != (
-            PROBABILITY.scale,
-            PROBABILITY.zero_point,
-        ):
-            raise InputError("every output of a network with exits must be a softmax: its outputs are no probabilities")
-    pieces, done, entry = [], set[int](), int(graph.inputs[0])
+    if any(graph.quantization(output) != (PROBABILITY.scale, PROBABILITY.zero_point) for output in outputs):
+        raise InputError("every output of a network with exits must be a softmax: its outputs are no probabilities")
+    pieces, done, entry = [], set[int](), graph.inputs[0]
     for number, output in enumerate(outputs):
-        own = sorted(needed[output] - done)
+        own = needed[output] - done
         done |= needed[output]
         later = set().union(*(needed[other] for other in outputs[number + 1 :])) - done
-        read_later = {int(tensor) for op in later for tensor in graph.operators[op].inputs}
-        handed = sorted(
-            tensor for tensor in read_later if made_by.get(tensor) in done or tensor == int(graph.inputs[0])
-        )
-        if len(handed) != (1 if later else 0) or (handed and made_by.get(handed[0]) not in own):
+        handed = _handed_on(graph, done, later)
+        if len(handed) != (1 if later else 0) or (handed and graph.maker(handed[0]) not in own):
             raise InputError(
                 f"exit {number + 1} is not on the way to the next one by one tensor: it cannot be split off"
             )
-        pieces.append(cut(whole, own, entry, [output, *handed]))
+        pieces.append(graph.cut(own, entry, [output, *handed]))
         entry = handed[0] if handed else entry
     return pieces
 
 
+def _handed_on(graph: Graph, done: set[int], later: set[int]) -> list[int]:
+    """The tensors that operators still to run read, and that exist once those of `done` have run."""
+    read = {tensor for operator in later for tensor in graph.reads(operator)}
+    return sorted(tensor for tensor in read if graph.maker(tensor) in done or tensor == graph.inputs[0])
+
+
 def end_only(whole: bytes) -> bytes:
     """The file of the network's end, without its exits."""
-    graph = read_model(whole).subgraphs[0]
-    made_by = {int(tensor): number for number, op in enumerate(graph.operators) for tensor in op.outputs}
-    needed = {int(output): ancestors(graph, made_by, int(output)) for output in graph.outputs}
+    graph = Graph(whole)
+    needed = {output: graph.ancestors(output) for output in graph.outputs}
     end = max(needed, key=lambda output: len(needed[output]))
-    return cut(whole, sorted(needed[end]), int(graph.inputs[0]), [end])
-
-
-def ancestors(graph, made_by: dict[int, int], tensor: int) -> set[int]:
-    """The operators, by number, that a tensor needs."""
-    found, open_tensors = set[int](), [tensor]
-    while open_tensors:
-        operator = made_by.get(open_tensors.pop())
-        if operator is not None and operator not in found:
-            found.add(operator)
-            open_tensors += [int(read) for read in graph.operators[operator].inputs]
-    return found
-
-
-def cut(whole: bytes, operators: Sequence[int], entry: int, outputs: list[int]) -> bytes:
-    """A file of some of the operators, in their order, and what they read and write."""
-    model = read_model(whole)
-    (graph,) = model.subgraphs
-    graph.operators = [graph.operators[number] for number in operators]
-    used = {int(t) for op in graph.operators for t in (*op.inputs, *op.outputs) if t >= 0} | {entry}
-    tensors = {old: new for new, old in enumerate(sorted(used))}
-    tensors[-1] = -1  # an input that is left out
-    graph.tensors = [graph.tensors[old] for old in sorted(used)]
-    graph.inputs, graph.outputs = [tensors[entry]], [tensors[output] for output in outputs]
-    for operator in graph.operators:
-        operator.inputs = [tensors[int(tensor)] for tensor in operator.inputs]
-        operator.outputs = [tensors[int(tensor)] for tensor in operator.outputs]
-    for place, name in (
-        (graph.inputs[0], b"image"),
-        *zip(graph.outputs, (b"probabilities", b"features"), strict=False),
-    ):
-        graph.tensors[place].name = name
-    users = (*graph.tensors, *model.metadata)
-    kept = sorted({0} | {user.buffer for user in users})  # buffer 0 stands for none
-    model.buffers = [model.buffers[old] for old in kept]
-    for user in users:
-        user.buffer = kept.index(user.buffer)
-    model.signatureDefs = []
-    return compact(write_model(model))
+    return graph.cut(needed[end], graph.inputs[0], [end])
 
 
 def write_header(
@@ -189,16 +144,14 @@ def write_header(
         labels: the name of each class.
         path: of the header.
     """
-    inputs = []
-    for stage in stages:
-        graph = read_model(stage.read_bytes()).subgraphs[0]
-        inputs.append(str(int(np.prod(graph.tensors[graph.inputs[0]].shape))))
+    graphs = [Graph(stage.read_bytes()) for stage in stages]
+    input_bytes = [math.prod(graph.shape(graph.inputs[0])) for graph in graphs]
     smallest = int8_threshold(0.0)  # at the end all leave
     text = HEADER.format(
         resized=RESIZED[resize_of(stages[0])],
         stages=len(stages),
         files=", ".join(c_string(stage.name) for stage in stages),
-        inputs=", ".join(inputs),
+        inputs=", ".join(map(str, input_bytes)),
         never=NO_INT8,
         thresholds=", ".join(str(number) for number in (*map(int8_threshold, thresholds), smallest)),
         classes=len(labels),

@@ -1,4 +1,4 @@
-"""Running a chain of int8 files (see `odn_keras.deploy.chain.exit_chain`), stage by stage, until one is sure enough.
+"""Runs a chain of int8 files (see `odn_keras.deploy.chain.exit_chain`), stage by stage, until one is sure enough.
 
 Needs NumPy and the runtime only.
 """
@@ -31,7 +31,7 @@ _Stage = Callable[[np.ndarray], list[np.ndarray]]
 
 
 def int8_threshold(threshold: float) -> int:
-    """The least int8 probability that reaches a threshold; 128, which none is, where no probability does.
+    """The least int8 probability that reaches a threshold; 128, above all of them, where none does.
 
     >>> int8_threshold(0.0), int8_threshold(0.5), int8_threshold(2.0)
     (-128, 0, 128)
@@ -67,12 +67,16 @@ class Chain(Classifier):
         self._stages = [_OPENERS[runtime](path) for path in stages]
 
     def run(self, pixels: np.ndarray) -> np.ndarray:
+        """Raw uint8 pixels of shape (height, width, channels) -> probabilities of the end, float32 (classes,)."""
         *_, end = self._answers(pixels)
         return probabilities(end)
 
     def predict_every_exit(self, images: "Images") -> np.ndarray:
-        """Raw uint8 pixels (n, height, width, channels) -> class probabilities of every exit, float32 (exits, n,
-        classes)."""
+        """The class probabilities of every exit, float32 (exits, n, classes).
+
+        Args:
+            images: raw uint8 pixels of shape (n, height, width, channels).
+        """
         answers = [np.stack(list(self._answers(pixels))) for pixels in self.one_by_one(images)]
         if not answers:
             return np.empty((len(self._stages), 0, self.classes), np.float32)
@@ -88,9 +92,9 @@ class Chain(Classifier):
 
 
 class RoutedClassifier(Chain):
-    """A classifier that computes no more of a network than an image needs.
+    """A classifier that stops at the first exit that is sure enough of an image.
 
-    Whether an image leaves is decided by one comparison of int8 numbers, as on a device.
+    One comparison of int8 numbers decides whether an image leaves, as on a device.
 
     Args:
         folder: what `python -m odn_keras.route` has written.
@@ -118,11 +122,15 @@ class RoutedClassifier(Chain):
             )
 
     def run(self, pixels: np.ndarray) -> np.ndarray:
+        """Raw uint8 pixels of shape (height, width, channels) -> class probabilities, float32 (classes,)."""
         return probabilities(self._route(pixels)[0])
 
     def route(self, images: "Images") -> tuple[np.ndarray, np.ndarray]:
-        """Raw uint8 pixels (n, height, width, channels) -> class probabilities, float32 (n, classes), and the exits
-        taken (n,), from 0."""
+        """The class probabilities, float32 (n, classes), and the exits taken, from 0, shape (n,).
+
+        Args:
+            images: raw uint8 pixels of shape (n, height, width, channels).
+        """
         routed = [self._route(pixels) for pixels in self.one_by_one(images)]
         answers = self._stacked([answer for answer, _ in routed], np.int8)
         return probabilities(answers), np.array([exit_taken for _, exit_taken in routed], int)
@@ -199,23 +207,22 @@ def _outer_tensors(path: str | os.PathLike) -> tuple[list[_Tensor], list[_Tensor
     except ImportError as error:
         raise InputError(f"routing needs ai-edge-litert: pip install ai-edge-litert ({error})") from error
 
-    from odn_keras.deploy.tflite_file.flatbuffer import check_integer, read_model
+    from odn_keras.deploy.tflite_file.flatbuffer import check_integer
+    from odn_keras.deploy.tflite_file.graph import Graph
 
-    model = read_model(read_file(path))
-    check_integer(model)
-    (graph,) = model.subgraphs
+    graph = Graph(read_file(path))
+    check_integer(graph.model)
 
-    def described(place) -> _Tensor:
-        tensor = graph.tensors[place]
-        scales, zeros = tensor.quantization.scale, tensor.quantization.zeroPoint
-        if tensor.type != TensorType.INT8 or scales is None or not len(scales):
+    def described(tensor: int) -> _Tensor:
+        quantization = graph.quantization(tensor)
+        if graph.type(tensor) != TensorType.INT8 or quantization is None:
             raise InputError(f"{path} has inputs or outputs that are not int8: it is no stage of a routed network")
-        return _Tensor(tuple(int(n) for n in tensor.shape), float(scales[0]), int(zeros[0]))
+        return _Tensor(graph.shape(tensor), *quantization)
 
-    makers = [op for op in graph.operators if graph.outputs[0] in op.outputs]
-    if [model.operatorCodes[op.opcodeIndex].builtinCode for op in makers] != [BuiltinOperator.SOFTMAX]:
+    maker = graph.maker(graph.outputs[0])
+    if maker is None or graph.kind(maker) != BuiltinOperator.SOFTMAX:
         raise InputError(f"{path} gives no probabilities, which thresholds are for: its first output is no softmax")
-    return [described(place) for place in graph.inputs], [described(place) for place in graph.outputs]
+    return [described(tensor) for tensor in graph.inputs], [described(tensor) for tensor in graph.outputs]
 
 
 def _litert(path: str | os.PathLike) -> _Stage:

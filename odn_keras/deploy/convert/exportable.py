@@ -1,4 +1,4 @@
-"""Which networks can be exported, and the copy of one that is converted."""
+"""Checks that a network can be exported, and makes the copy that is converted."""
 
 from typing import Any
 

@@ -1,9 +1,9 @@
-"""Whether a file answers as the float network that it was made of: what every export checks on calibration images.
+"""Compares the outputs of a file with those of its float network; every export does so on calibration images.
 
-Two things can go wrong, and are told apart. What is converted may be another network than the one given: the float
-answers of both are compared before the file is. And the file may compute it badly: its answers in LiteRT are compared
-with the float ones. Answers differ by the mean over images of the largest difference of an output, where outputs are
-probabilities (from 0 to 1); other outputs are first divided by the span of the float network's.
+Two things can go wrong. The network that is converted may differ from the one given: the float outputs of both are
+compared first. And the file may compute inexactly: its outputs in LiteRT are compared with the float ones. The
+difference is the mean over images of the largest difference of an output, for probabilities (from 0 to 1); other
+outputs are first divided by the span of the float network's.
 """
 
 import contextlib
@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
-from odn_keras.deploy.runtimes import SMALLEST, open_interpreter
+from odn_keras.deploy.feeding import SMALLEST
+from odn_keras.deploy.runtimes import open_interpreter
 from odn_keras.errors import InputError
 from odn_keras.networks import copying
 
@@ -34,7 +35,7 @@ Answers = list[np.ndarray]  # of each output
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """The answers of the float network that was given, of calibration images: computed before it is copied.
+    """The outputs of the float network on calibration images, computed before the network is copied.
 
     Attributes:
         images: as the network takes them.
@@ -48,14 +49,14 @@ class Reference:
 
     @classmethod
     def of(cls, network: keras.Model, images: np.ndarray) -> "Reference":
-        """Of the first `CHECKED_IMAGES` images."""
+        """The reference on the first `CHECKED_IMAGES` of the images."""
         images = images[:CHECKED_IMAGES]
         low_precision = any(layer.compute_dtype != "float32" for layer in copying.all_layers(network))
         return cls(images, answers(network, images), low_precision)
 
     @property
     def are_probabilities(self) -> bool:
-        """Whether all outputs are from 0 to 1."""
+        """True where all outputs are from 0 to 1."""
         return all(map(are_probabilities, self.answers))
 
     def check_copy(self, found: Answers) -> None:
@@ -70,15 +71,15 @@ class Reference:
             )
 
     def check_file(self, found: Sequence[np.ndarray], quantize: str, expected: Answers | None = None) -> None:
-        """Whether a file answers as the network.
+        """Compares the outputs of a file with those of the network.
 
         Args:
             found: each of its outputs.
             quantize: how it was quantised: one of `FILE`.
-            expected: what it should answer; default: what the network does.
+            expected: what the outputs should be; default: those of the network.
 
         Raises:
-            InputError: where it does not.
+            InputError: where they differ by too much.
         """
         expected = self.answers if expected is None else expected
         worst = max(map(difference, found, expected))
@@ -125,7 +126,7 @@ def file_answers(path: str | os.PathLike, images: np.ndarray) -> np.ndarray:
 
 
 def are_probabilities(outputs: np.ndarray) -> bool:
-    """Whether all are from 0 to 1, and so are taken as such."""
+    """True where all outputs are from 0 to 1, and so are taken for probabilities."""
     return bool(outputs.min() >= 0 and outputs.max() <= 1)
 
 

@@ -1,4 +1,4 @@
-"""Calling what needs TensorFlow when another backend runs Keras: a backend is chosen once a process."""
+"""Calls functions that need TensorFlow while another backend runs Keras: a process has one backend only."""
 
 import importlib.util
 import os
@@ -47,6 +47,7 @@ def call(function: Callable, network: keras.Model, *arguments) -> Any:
                 "CUDA_VISIBLE_DEVICES": "",
                 "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),  # for the modules of these classes
             },
+            check=False,
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -13,7 +13,7 @@ from odn_keras.deploy.convert import fidelity, tensorflow_process
 from odn_keras.deploy.convert.exportable import exportable, unwrapped
 from odn_keras.deploy.convert.fidelity import CHECKED_IMAGES, Answers, Reference
 from odn_keras.deploy.runtimes import LiteRTClassifier
-from odn_keras.deploy.tflite_file.flatbuffer import compact, read_model
+from odn_keras.deploy.tflite_file.flatbuffer import read_model, strip_tensor_names
 from odn_keras.errors import InputError
 from odn_keras.files import replacing
 from odn_keras.quiet import quiet
@@ -77,20 +77,21 @@ def export_tflite(
     else:
         images = checked_images(calibration_images, copy.input_shape[1:])
     reference = Reference.of(unwrapped(network), images)
-    content = convert(copy, images, reference, quantize, integer_type)
-    return write_checked(content, path, reference, quantize, copy, images)
+    content = convert(copy, images, reference, quantize=quantize, integer_type=integer_type)
+    return write_checked(content, path, reference, quantize=quantize, copy=copy, images=images)
 
 
 def convert(
-    copy: keras.Model, images: np.ndarray, reference: Reference, quantize: str, integer_type: str = "int8"
+    copy: keras.Model, images: np.ndarray, reference: Reference, *, quantize: str, integer_type: str = "int8"
 ) -> bytes:
-    """The content of the file, of a network that was found to answer as the reference does.
+    """Converts a network that answers as the reference does; returns the content of the file.
 
     Args:
         copy: made by `exportable`.
         images: for calibration.
         reference: the answers of the network that was copied, of the first of the images.
-        quantize, integer_type: as in `export_tflite`.
+        quantize: as in `export_tflite`.
+        integer_type: as in `export_tflite`.
 
     Raises:
         InputError: as `export_tflite`.
@@ -102,9 +103,15 @@ def convert(
 
 
 def write_checked(
-    content: bytes, path: str | os.PathLike, reference: Reference, quantize: str, copy: keras.Model, images: np.ndarray
+    content: bytes,
+    path: str | os.PathLike,
+    reference: Reference,
+    *,
+    quantize: str,
+    copy: keras.Model,
+    images: np.ndarray,
 ) -> int:
-    """Writes the file if it answers as the reference does: its size in bytes.
+    """Writes the file if it answers as the reference does; returns its size in bytes.
 
     Args:
         content: of the file.
@@ -160,11 +167,11 @@ def int8_with_exits(network: keras.Model, calibration_images: np.ndarray) -> byt
 
 
 def converted_with_exits(network: keras.Model, calibration_images: np.ndarray) -> tuple[bytes, Reference]:
-    """The same, and the float network's answers."""
+    """The content as of `int8_with_exits`, and the outputs of the float network."""
     copy = exportable(network, with_exits=True)
     images = checked_images(calibration_images, copy.input_shape[1:])
     reference = Reference.of(unwrapped(network), images)
-    return convert(copy, images, reference, "int8"), reference
+    return convert(copy, images, reference, quantize="int8"), reference
 
 
 def checked_images(calibration_images, expected: tuple[int, ...]) -> np.ndarray:
@@ -222,7 +229,7 @@ def _convert(network: keras.Model, images: np.ndarray, quantize: str, integer_ty
         ) from error
     if quantize == "int8":
         check_no_floats(content)
-        content = compact(content)
+        content = strip_tensor_names(content)
     return content, fidelity.answers(network, shown)
 
 
@@ -263,9 +270,9 @@ def without_rescaling(network: keras.Model) -> tuple[keras.Model, keras.layers.R
 
 
 def input_of(network: keras.Model, images: np.ndarray, which: str) -> tuple[keras.Model, keras.layers.Rescaling | None]:
-    """What `without_rescaling` splits; the layer is `None` where it says nothing of the images: these are no pixels.
+    """Splits a network as `without_rescaling` does, unless the images are no pixels; then the layer is `None`.
 
-    A `Rescaling` by 1 in front of images that go below 0 stands before standardised ones.
+    Images below 0 in front of a `Rescaling` by 1 are standardised ones, not pixels.
 
     Args:
         network: made by `exportable`.
@@ -290,7 +297,7 @@ def input_of(network: keras.Model, images: np.ndarray, which: str) -> tuple[kera
 
 
 def input_range(network: keras.Model) -> tuple[float, float]:
-    """What pixels 0 and 255 stand for in the input's quantisation of the network's int8 file."""
+    """The real numbers that pixels 0 and 255 stand for in the input quantisation of the network's int8 file."""
     _, rescaling = without_rescaling(unwrapped(network))
     return (float(rescaling.offset), 1.0) if rescaling else (0.0, 255.0)
 

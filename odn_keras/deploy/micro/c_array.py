@@ -117,13 +117,21 @@ def write_c_array(
         output_zero_point=classifier.output.zero_point,
     )
     defined = LABELS.format(labels=",\n".join(f"    {c_string(label)}" for label in labels))
-    _write(tflite_path, "model", folder, arena_bytes, facts, LABELS_DECLARED, defined)
+    _write(
+        tflite_path,
+        "model",
+        folder,
+        arena_bytes=arena_bytes,
+        facts=facts,
+        declarations=LABELS_DECLARED,
+        definitions=defined,
+    )
 
 
 def write_stage_array(
     tflite_path: str | os.PathLike, name: str, folder: str | os.PathLike, *, arena_bytes: int | None
 ) -> None:
-    """Writes a stage of a routed network (see `odn_keras.deploy.chain.exit_chain`) as `NAME.h` and `NAME.cc`, likewise.
+    """Writes a stage of a routed network (see `odn_keras.deploy.chain.exit_chain`) as `NAME.h` and `NAME.cc`.
 
     They have its bytes and, where it was measured, its arena; `routing.h` has all else.
 
@@ -133,10 +141,10 @@ def write_stage_array(
         folder: where the two files go; created if missing.
         arena_bytes: the working memory that TFLite Micro needs for the stage; `None` where it was not measured.
     """
-    _write(tflite_path, name, folder, arena_bytes)
+    _write(tflite_path, name, folder, arena_bytes=arena_bytes)
 
 
-def _write(tflite_path, name, folder, arena_bytes, facts="", declarations="", definitions="") -> None:
+def _write(tflite_path, name, folder, arena_bytes, *, facts="", declarations="", definitions="") -> None:
     tflite_path, folder = pathlib.Path(tflite_path).expanduser(), pathlib.Path(folder).expanduser()
     content = tflite_path.read_bytes()
     file = _ascii(tflite_path.name)
@@ -190,7 +198,7 @@ def _ascii(name: str) -> str:
 
 
 def _float(value: float) -> str:
-    return f"{value:.8e}f"  # nine digits tell every float32 from its neighbours
+    return f"{value:.8e}f"  # nine digits distinguish every float32 from its neighbours
 
 
 def _array(content: bytes) -> str:

@@ -1,4 +1,4 @@
-"""TFLite Micro: what a microcontroller computes, and how much memory it takes."""
+"""TFLite Micro: runs a file as a microcontroller does, and measures its working memory."""
 
 import importlib.util
 import os
@@ -91,7 +91,7 @@ def measure_arena(path: str | os.PathLike) -> int:
 
 
 def _check(path: str | os.PathLike) -> None:
-    """Refuses what TFLite Micro would not: it crashes on damaged files."""
+    """Raises `InputError` for damaged files, on which TFLite Micro would crash, and float ones."""
     if importlib.util.find_spec("tflite_micro") is None:
         raise InputError("this needs TFLite Micro: pip install 'odn_keras[micro]'")
     open_interpreter(path)
@@ -103,9 +103,9 @@ def _least(content: bytes) -> int:
 
 
 def _tried(path: str | os.PathLike, arena_bytes: int) -> subprocess.CompletedProcess:
-    """A process that runs the file once in that arena: its exit status, and what TFLite Micro says."""
+    """Runs the file once in that arena, in another process: its exit status, and the output of TFLite Micro."""
     command = [sys.executable, "-m", __name__, os.fspath(path), str(arena_bytes)]
-    return subprocess.run(command, capture_output=True, text=True, errors="replace")
+    return subprocess.run(command, check=False, capture_output=True, text=True, errors="replace")
 
 
 def _refuse_unless_too_small(path: str | os.PathLike, tried: subprocess.CompletedProcess) -> None:

@@ -1,4 +1,4 @@
-"""Arm's Vela: an int8 `.tflite` file -> the same compiled for an Ethos-U NPU, with Vela's estimate of its cost."""
+"""Compiles an int8 `.tflite` file for an Ethos-U NPU with Arm's Vela, and reads Vela's estimate of its cost."""
 
 import csv
 import importlib.util
@@ -18,11 +18,12 @@ KIB = 1024
 
 @dataclass(frozen=True)
 class EthosU:
-    """What Vela estimates for its default system (at 500 MHz for the U55, flash off chip).
+    """Vela's estimate for its default system (at 500 MHz for the U55, flash off chip).
 
     Attributes:
         configuration: such as `"ethos-u55-128"`.
-        sram_bytes, flash_bytes: memory used.
+        sram_bytes: working memory used.
+        flash_bytes: flash used, on and off chip.
         milliseconds: time of one inference.
         cpu_operators: operators the NPU cannot run.
     """
@@ -46,7 +47,7 @@ def check_configuration(configuration: str) -> None:
 
 
 def compile_for_ethos_u(path: str | os.PathLike, configuration: str, target: str | os.PathLike) -> EthosU:
-    """Runs Vela.
+    """Compiles a file with Vela.
 
     Args:
         path: an int8 `.tflite` file.
@@ -66,6 +67,7 @@ def compile_for_ethos_u(path: str | os.PathLike, configuration: str, target: str
         arguments = [source, f"--accelerator-config={configuration}", f"--output-dir={folder}"]
         result = subprocess.run(
             [sys.executable, "-m", "ethosu.vela", *map(str, arguments)],
+            check=False,
             capture_output=True,
             text=True,
             errors="replace",
@@ -80,11 +82,11 @@ def compile_for_ethos_u(path: str | os.PathLike, configuration: str, target: str
         with replacing(target) as temporary:
             temporary.write_bytes((folder / "model_vela.tflite").read_bytes())
     return EthosU(
-        configuration,
-        round(float(row["sram_memory_used"]) * KIB),
-        round((float(row["on_chip_flash_memory_used"]) + float(row["off_chip_flash_memory_used"])) * KIB),
-        1000 * float(row["inference_time"]),
-        _cpu_operators(result.stdout),
+        configuration=configuration,
+        sram_bytes=round(float(row["sram_memory_used"]) * KIB),
+        flash_bytes=round((float(row["on_chip_flash_memory_used"]) + float(row["off_chip_flash_memory_used"])) * KIB),
+        milliseconds=1000 * float(row["inference_time"]),
+        cpu_operators=_cpu_operators(result.stdout),
     )
 
 

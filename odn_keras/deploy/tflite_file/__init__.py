@@ -1,1 +1,1 @@
-"""What a `.tflite` file says, read and written."""
+"""Reads and writes the contents of `.tflite` files."""

@@ -15,10 +15,10 @@ VERSION, SUBGRAPH = 0, 0
 PLANNED_AT_RUN_TIME = -1
 
 
-def compact(content: bytes) -> bytes:
-    """Prepares an integer `.tflite` file for a microcontroller: with a memory plan, and without names of inner tensors.
+def strip_tensor_names(content: bytes) -> bytes:
+    """Removes the names of inner tensors from an integer `.tflite` file, and adds a memory plan for TFLite Micro.
 
-    It computes what it computed before, in every runtime.
+    The file computes what it computed before, in every runtime.
 
     Args:
         content: of the file, as the converter makes it.

@@ -35,26 +35,32 @@ class Table:
 
     @classmethod
     def root(cls, content: bytes) -> "Table":
+        """The outermost table."""
         return cls(content, *struct.unpack_from("<I", content))
 
     def number(self, field: int, kind: str) -> int:
+        """A number, of a kind as `struct` has it; 0 where it is left out."""
         place = self._at(field)
         return struct.unpack_from(kind, self._content, place)[0] if place else 0
 
     def table(self, field: int) -> "Table | None":
+        """A table; `None` where it is left out."""
         place = self._at(field)
         return Table(self._content, self._followed(place)) if place else None
 
     def tables(self, field: int) -> Iterator["Table"]:
+        """A vector of tables."""
         begin, count = self._vector(field)
         for number in range(count):
             yield Table(self._content, self._followed(begin + 4 * number))
 
     def content(self, field: int) -> bytes:
+        """A vector of bytes, or a text."""
         begin, count = self._vector(field)
         return self._content[begin : begin + count]
 
     def floats(self, field: int) -> list[float]:
+        """A vector of floats."""
         begin, count = self._vector(field)
         return list(struct.unpack_from(f"<{count}f", self._content, begin))
 
@@ -69,7 +75,7 @@ class Table:
         return place + struct.unpack_from("<I", self._content, place)[0]
 
     def _at(self, field: int) -> int:
-        """Where a field is; 0 where it is left out."""
+        """The place of a field; 0 where it is left out."""
         (size,) = struct.unpack_from("<H", self._content, self._fields)
         slot = 4 + 2 * field
         offset = struct.unpack_from("<H", self._content, self._fields + slot)[0] if slot < size else 0

@@ -66,7 +66,7 @@ def _read(path: pathlib.Path, most: int) -> bytes:
 
 
 def _has_labels(model: pathlib.Path) -> bool:
-    """Whether labels belong to the file: metadata with files are a zip behind the model, which a cut file has lost."""
+    """True where labels belong to the file. They are a zip behind the model, which a truncated file has lost."""
     content = model.read_bytes()
     return zipfile.is_zipfile(model) or (METADATA in content and LABELS.encode() in content)
 
@@ -80,12 +80,13 @@ def _embedded(model: pathlib.Path, most: int) -> bytes:
 
 
 def check_classes(path: pathlib.Path, labels: list[str] | None, dataset: str, class_names: Sequence[str]) -> None:
-    """Refuses a dataset of other classes than the file's, or in another order; bare numbers are no names.
+    """Checks that a dataset has the classes of the file, in the same order; bare numbers are no names.
 
     Args:
         path: of the file.
         labels: what `labels_of` returned.
-        dataset, class_names: the dataset's name and its classes, as many as the file has.
+        dataset: name of the dataset.
+        class_names: its classes, as many as the file has.
 
     Raises:
         InputError: where they differ.

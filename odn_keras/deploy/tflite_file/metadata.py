@@ -1,4 +1,4 @@
-"""What a `.tflite` file says of itself, in the metadata that Android's task library reads: TFLite's metadata schema.
+"""Writes the metadata of a `.tflite` file that Android's task library reads, in TFLite's metadata schema.
 
 The tables and the numbers of their fields are those of `metadata_schema.fbs`, identifier M001.
 """
@@ -28,7 +28,8 @@ def with_metadata(
     Args:
         content: of a `.tflite` file whose input is pixels from 0 to 255.
         labels: the name of each class, in the order of the outputs.
-        name, description: of the model, for people.
+        name: of the model, for people.
+        description: of the model, for people.
         probabilities: whether the outputs are; other scores are called so, and have no range.
 
     Returns:

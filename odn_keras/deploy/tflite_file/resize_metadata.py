@@ -1,4 +1,4 @@
-"""How images come to the shape that a `.tflite` file takes, written into the file: training and device must agree.
+"""Keeps in a `.tflite` file how images are resized to the shape that it takes, so that devices do as training did.
 
 Reading it needs neither flatbuffers nor a runtime. A file without such an entry stretches, as files always did.
 """
@@ -46,7 +46,7 @@ def write_resize(path: str | os.PathLike, resize: str) -> None:
 
 
 def resize_of(path: str | os.PathLike) -> str:
-    """How images come to the shape that a `.tflite` file takes: one of `odn_keras.data.resizing.RESIZES`.
+    """The way images are resized to the shape that a `.tflite` file takes: one of `odn_keras.data.resizing.RESIZES`.
 
     Raises:
         InputError: where the file names another way.

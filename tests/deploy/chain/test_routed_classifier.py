@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from odn_keras import InputError, NetworkSpec, RoutedClassifier, build
-from odn_keras.deploy.chain.exit_chain import cut, export_chain
+from odn_keras.deploy.chain.exit_chain import export_chain
 from odn_keras.deploy.chain.routed_classifier import Chain, int8_threshold
-from odn_keras.deploy.tflite_file.flatbuffer import read_model
+from odn_keras.deploy.tflite_file.graph import Graph
 
 pytest.importorskip("tensorflow")
 
@@ -132,11 +132,9 @@ def test_what_is_no_routing_is_refused(tmp_path, text):
 
 
 def test_logits_are_never_held_against_thresholds(folder, tmp_path):
-    last = (folder / "stage3.tflite").read_bytes()
-    (graph,) = read_model(last).subgraphs
-    *others, softmax = range(len(graph.operators))
-    logits = int(graph.operators[softmax].inputs[0])
-    (tmp_path / "logits.tflite").write_bytes(cut(last, others, int(graph.inputs[0]), [logits]))
+    graph = Graph((folder / "stage3.tflite").read_bytes())
+    (logits,) = graph.reads(graph.maker(graph.outputs[0]))
+    (tmp_path / "logits.tflite").write_bytes(graph.cut(graph.ancestors(logits), graph.inputs[0], [logits]))
     with pytest.raises(InputError, match=r"logits\.tflite gives no probabilities"):
         Chain([folder / "stage1.tflite", folder / "stage2.tflite", tmp_path / "logits.tflite"])
 

@@ -55,11 +55,11 @@ def test_a_copy_that_answers_otherwise_is_refused(tmp_path, quantize):
 def test_a_file_of_permuted_channels_is_refused(trained_on_digits, digits, tmp_path, monkeypatch):
     real = tflite.convert
 
-    def damaged(copy, images, *rest):
+    def damaged(copy, images, reference, **choices):
         copy.get_layer("stem_conv").set_weights([copy.get_layer("stem_conv").get_weights()[0][..., ::-1]])
         with monkeypatch.context() as patch:
             patch.setattr(Reference, "check_copy", lambda *_: None)
-            return real(copy, images, *rest)
+            return real(copy, images, reference, **choices)
 
     monkeypatch.setattr(tflite, "convert", damaged)
     for quantize in ("int8", "float16"):

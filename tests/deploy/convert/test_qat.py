@@ -8,7 +8,8 @@ import pytest
 from keras import layers
 
 from odn_keras import InputError, NetworkSpec, build, export_tflite, prune
-from odn_keras.deploy.convert.qat import build_twin, export_qat
+from odn_keras.deploy.convert.keras2_twin import build_twin
+from odn_keras.deploy.convert.qat import export_qat
 from odn_keras.deploy.runtimes import LiteRTClassifier, Quantization
 from odn_keras.networks.builder import with_dtype
 

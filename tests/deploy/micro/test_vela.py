@@ -3,7 +3,7 @@ import pathlib
 import pytest
 
 from odn_keras import InputError
-from odn_keras.deploy import bundle
+from odn_keras.deploy.export_choices import ExportChoices
 from odn_keras.deploy.micro.vela import compile_for_ethos_u
 from odn_keras.deploy.tflite_file import flatbuffer
 
@@ -33,6 +33,6 @@ def test_what_vela_cannot_compile_is_refused_in_one_line(tmp_path, configuration
     assert not (tmp_path / "compiled.tflite").exists()
 
 
-def test_an_unknown_accelerator_is_told_before_anything_is_converted():
+def test_an_unknown_accelerator_is_refused_before_anything_is_converted():
     with pytest.raises(InputError, match=r"ethos-u55-128, .* got 'ethos-u1'"):
-        bundle.check_choices("int8", (), "ethos-u1")
+        ExportChoices(targets=(), vela="ethos-u1").check()

@@ -11,26 +11,26 @@ MODELS = pathlib.Path(__file__).parents[3] / "tflite_models"
 
 
 @pytest.mark.parametrize("name", ["digits", "fashion_mnist_width16"])
-def test_a_compacted_file_computes_the_same_and_is_smaller(tmp_path, name):
+def test_a_file_without_tensor_names_computes_the_same_and_is_smaller(tmp_path, name):
     original = MODELS / f"{name}.tflite"
-    compacted = tmp_path / "model.tflite"
-    compacted.write_bytes(flatbuffer.compact(flatbuffer.without_plan(original.read_bytes())))
-    assert compacted.stat().st_size <= original.stat().st_size
-    before, after = LiteRTClassifier(original), LiteRTClassifier(compacted)
+    stripped = tmp_path / "model.tflite"
+    stripped.write_bytes(flatbuffer.strip_tensor_names(flatbuffer.without_plan(original.read_bytes())))
+    assert stripped.stat().st_size <= original.stat().st_size
+    before, after = LiteRTClassifier(original), LiteRTClassifier(stripped)
     assert (before.input, before.output) == (after.input, after.output)
     images = np.random.default_rng(0).integers(0, 256, (20, *before.input_shape)).astype(np.uint8)
     np.testing.assert_array_equal(before.predict_quantized(images), after.predict_quantized(images))
 
 
-def test_compacting_twice_changes_nothing():
-    once = flatbuffer.compact((MODELS / "digits.tflite").read_bytes())
-    assert flatbuffer.compact(once) == once
+def test_stripping_twice_changes_nothing():
+    once = flatbuffer.strip_tensor_names((MODELS / "digits.tflite").read_bytes())
+    assert flatbuffer.strip_tensor_names(once) == once
 
 
 @pytest.mark.parametrize("content", [b"", b"TFL3", b"\x1c\0\0\0TFL3" + b"\xff" * 200, b"no model at all" * 20])
 def test_what_is_no_model_is_refused(content):
     with pytest.raises(InputError, match="not a readable") as refused:
-        flatbuffer.compact(content)
+        flatbuffer.strip_tensor_names(content)
     assert "\n" not in str(refused.value)
 
 
@@ -38,7 +38,7 @@ def test_what_is_no_model_is_refused(content):
 def test_a_truncated_model_is_refused(kept):
     content = (MODELS / "digits.tflite").read_bytes()
     with pytest.raises(InputError, match="not a readable"):
-        flatbuffer.compact(content[: int(kept * len(content))])
+        flatbuffer.strip_tensor_names(content[: int(kept * len(content))])
 
 
 def test_a_float_file_is_not_for_a_microcontroller(tmp_path):
@@ -48,4 +48,4 @@ def test_a_float_file_is_not_for_a_microcontroller(tmp_path):
     path = tmp_path / "float.tflite"
     export_tflite(build(NetworkSpec("resnet18", (8, 8, 1), 2, width=1), 1), None, path, quantize="none")
     with pytest.raises(InputError, match="computes in float"):
-        flatbuffer.compact(path.read_bytes())
+        flatbuffer.strip_tensor_names(path.read_bytes())

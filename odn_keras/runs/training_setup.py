@@ -1,0 +1,144 @@
+"""Builds what a run trains with from its options and its dataset: networks, model, batches and recipe."""
+
+import dataclasses
+
+import keras
+
+from odn_keras.data.augmentation import Augmentation, label_smoothing, may_mirror, preset
+from odn_keras.data.batches import EVALUATION_BATCH, Batches, EvaluationBatches
+from odn_keras.data.datasets import Dataset
+from odn_keras.data.share import Share
+from odn_keras.devices.finetuning import Recipe
+from odn_keras.growing.distillation import Distillation, check_teacher
+from odn_keras.growing.optimally_deep_network import OptimallyDeepNetwork
+from odn_keras.growing.optimizers import sgd
+from odn_keras.networks import builder
+from odn_keras.networks.architectures import NetworkSpec
+from odn_keras.networks.budget import Budget
+from odn_keras.prune import ChannelPruning
+from odn_keras.runs.options import RunOptions
+
+
+def network_spec(options: RunOptions, dataset: Dataset) -> NetworkSpec:
+    """The architecture that the options ask for, without regard to a budget."""
+    return NetworkSpec(
+        backbone=options.backbone,
+        input_shape=dataset.input_shape,
+        num_classes=dataset.num_classes,
+        width=options.width,
+        stem_stride=options.stem_stride,
+    )
+
+
+def within_budget(options: RunOptions, dataset: Dataset) -> RunOptions:
+    """The options with width, stem, deepest network and exits such that `max_flash` and `max_arena` are kept.
+
+    Raises:
+        InputError: where no network keeps them.
+    """
+    budget = Budget.parse(options.max_flash, options.max_arena)
+    if not budget:
+        return options
+    spec, deepest = budget.fit(network_spec(options, dataset), options.depth or 1)
+    deepest = min(deepest, options.depth or options.max_depth or deepest)
+    exits = ",".join(str(depth) for depth in options.exit_depths if depth <= deepest) or None
+    return dataclasses.replace(options, width=spec.width, stem_stride=spec.stem_stride, max_depth=deepest, exits=exits)
+
+
+def pruning_of(options: RunOptions) -> ChannelPruning | None:
+    """The pruning of a run; `None` without any."""
+    return ChannelPruning(options.prune, streams=options.prune_streams) if options.prune else None
+
+
+def check_pruning(options: RunOptions, dataset: Dataset) -> None:
+    """Raises `InputError` for a pruning that some network of the run cannot have."""
+    if pruning := pruning_of(options):
+        spec = dataclasses.replace(network_spec(options, dataset), exits=options.exit_depths)
+        pruning.check(spec, options.depth or 1, options.max_depth or spec.max_depth)
+
+
+def load_teacher(path: str | None, dataset: Dataset) -> keras.Model | None:
+    """The teacher in a file; `None` without one.
+
+    Raises:
+        InputError: where the file cannot be read, or the teacher does not fit the dataset.
+    """
+    if path is None:
+        return None
+    teacher = builder.load(path)
+    check_teacher(teacher, dataset.input_shape, dataset.num_classes)
+    return teacher
+
+
+def new_model(
+    options: RunOptions, dataset: Dataset, dtype: str, *, depth: int = 1, teacher: keras.Model | None = None
+) -> OptimallyDeepNetwork:
+    """The model of a run before its training, compiled; `dtype` is the Keras dtype policy."""
+    model = OptimallyDeepNetwork(
+        options.backbone,
+        dataset.input_shape,
+        dataset.num_classes,
+        width=options.width,
+        stem_stride=options.stem_stride,
+        depth=depth,
+        dtype=dtype,
+        exits=options.exit_depths,
+        teacher=teacher,
+        distillation=Distillation(options.alpha, options.temperature, options.exit_weight),
+    )
+    model.compile(
+        sgd(options.learning_rate, options.weight_decay),
+        loss="categorical_crossentropy",
+        metrics=None,
+        weighted_metrics=["accuracy"],  # on several devices the validation has images without weight
+    )
+    return model
+
+
+def augmentation_of(options: RunOptions, dataset: Dataset) -> Augmentation:
+    """The augmentation of a run: its preset, with the values that are given singly."""
+    mirror = may_mirror(dataset.class_names, dataset.input_shape[-1])
+    given = {field.name: getattr(options, field.name) for field in dataclasses.fields(Augmentation)}
+    given = {name: value for name, value in given.items() if value is not None}
+    return dataclasses.replace(preset(options.augment, dataset.input_shape, mirror=mirror), **given)
+
+
+def training_batches(options: RunOptions, dataset: Dataset, share: Share | None = None) -> Batches:
+    """The training batches of a run."""
+    smoothing = label_smoothing(options.augment) if options.label_smoothing is None else options.label_smoothing
+    return Batches(
+        dataset.train,
+        dataset.num_classes,
+        options.batch_size,
+        seed=options.seed,
+        augmentation=augmentation_of(options, dataset),
+        label_smoothing=smoothing,
+        share=share,
+    )
+
+
+def validation_batches(dataset: Dataset, share: Share | None = None) -> EvaluationBatches:
+    """The validation batches of a run, of a size that its devices can share."""
+    devices = share.devices if share else 1
+    batch = -(-EVALUATION_BATCH // devices) * devices
+    return EvaluationBatches(dataset.validation, dataset.num_classes, batch, share=share)
+
+
+def recipe_of(options: RunOptions, dataset: Dataset, *, epochs: int, dtype: str) -> Recipe:
+    """The recipe of a run, to train another network on its data in the same way.
+
+    Args:
+        options: of the run.
+        dataset: of the run.
+        epochs: length of the other training.
+        dtype: Keras dtype policy of the other training.
+    """
+    return Recipe(
+        batches=training_batches(options, dataset),
+        epochs=epochs,
+        learning_rate=options.learning_rate,
+        weight_decay=options.weight_decay,
+        seed=options.seed,
+        dtype=dtype,
+        options=dataclasses.asdict(options),
+    )
