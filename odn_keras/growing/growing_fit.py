@@ -18,11 +18,13 @@ from odn_keras.errors import InputError
 from odn_keras.growing import averaging, distribution, schedules
 from odn_keras.growing.checkpoint import Checkpoint, Snapshot
 from odn_keras.growing.checks import AccuracyCheck
-from odn_keras.growing.depth_growth import CYCLE, PRUNE, RECOVER, SETTLE, SHRINK, DepthGrowth, Stage
+from odn_keras.growing.depth_growth import DepthGrowth
 from odn_keras.growing.distillation import Distillation, trained_model
 from odn_keras.growing.divergence import loss_limit
+from odn_keras.growing.growth_plan import FitConditions
 from odn_keras.growing.optimizers import OptimizerTemplate
 from odn_keras.growing.replay import Replay
+from odn_keras.growing.stage import CYCLE, PRUNE, RECOVER, SETTLE, SHRINK, Stage
 from odn_keras.networks import builder, cost, elastic, extraction
 from odn_keras.networks.architectures import NetworkSpec
 from odn_keras.prune import ChannelPruning
@@ -178,20 +180,19 @@ class GrowingFit:
 
     def _begin(self) -> Stage:
         """Plans the first stage; where the depth to begin with cannot be pruned as wanted, of a deeper network."""
-        growth, depth, deepest = self._growth, builder.depth_of(self.network), self.spec.max_depth
-        arguments: dict[str, Any] = {
-            "deepest": deepest,
-            "first_epoch": self._initial_epoch,
-            "epochs": self._epochs,
-            "steps": self.steps,
-            "cost": self._cost_at,
-            "whole_epochs": self._seek is None,
-        }
-        if self._pruning is None:
-            first = growth.begin(depth, **arguments)
-        else:
-            arguments["removal"] = self._pruning.plan.end
-            growth.begin(depth, **arguments)  # which depths there may be
+        growth, depth = self._growth, builder.depth_of(self.network)
+        conditions = FitConditions(
+            depth=depth,
+            deepest=self.spec.max_depth,
+            first_epoch=self._initial_epoch,
+            epochs=self._epochs,
+            steps=self.steps,
+            cost=self._cost_at,
+            whole_epochs=self._seek is None,
+            removal=self._pruning.plan.end if self._pruning else 0.0,
+        )
+        first = growth.begin(conditions)
+        if self._pruning:
             depths = self._pruning.check(self.spec, depth, growth.deepest)
             if len(depths) < growth.deepest - depth + 1:
                 listed = ", ".join(map(str, depths))
@@ -200,7 +201,7 @@ class GrowingFit:
                 )
             while builder.depth_of(self.network) < depths[0]:
                 self.network, _ = builder.deepen(self.network, self.spec, freeze_prefix=False)
-            first = growth.begin(depths[0], **arguments, found=depths)
+            first = growth.begin(replace(conditions, depth=depths[0], results=depths))
         if self._template.names_variables and growth.deepest > depth:
             raise InputError(
                 "exclude_from_weight_decay names variables of this network, and deeper ones have others: "
@@ -242,7 +243,7 @@ class GrowingFit:
         if self._listeners.stopped:
             return None
         stage = self._growth.stages[-1]
-        if not self._growth.is_over(stage):
+        if not self._growth.is_over():
             return stage
         following = self._growth.next_stage()
         if following is not None:
@@ -346,7 +347,7 @@ class GrowingFit:
             self._listeners.set_model(self._listeners.model)  # as in on_step_begin
             trained = self._put_averages_in()
             growth.add_check(step, self._check.accuracy(self.network))
-            if not growth.is_over(stage):
+            if not growth.is_over():
                 self.network.set_weights(trained)
                 return
             self._trained_weights = trained
@@ -373,7 +374,7 @@ class GrowingFit:
         self._keep(self._snapshot(epoch + 1))
         if self._checkpoint and self._checkpoint.stop_requested:
             self._checkpoint.stop()
-        if self._growth.is_over(stage):
+        if self._growth.is_over():
             self.fitted.stop_training = True
 
     def _count_seconds(self, stage: Stage) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 
 from odn_keras.data.batches import Batches
 from odn_keras.files import replacing
-from odn_keras.growing.depth_growth import CYCLE, PRUNE, SETTLE, SHRINK, DepthGrowth, Stage
+from odn_keras.growing.depth_growth import DepthGrowth
+from odn_keras.growing.stage import CYCLE, PRUNE, SETTLE, SHRINK, Stage
 from odn_keras.networks.budget import Budget
 from odn_keras.utils.plain_text import missing_glyphs_allowed, shown
 

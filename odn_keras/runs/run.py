@@ -23,12 +23,13 @@ from odn_keras.errors import InputError
 from odn_keras.files import replacing, write_json, write_lines
 from odn_keras.growing import distribution
 from odn_keras.growing.checkpoint import Checkpoint
-from odn_keras.growing.depth_growth import CYCLE, DepthGrowth
+from odn_keras.growing.depth_growth import DepthGrowth
 from odn_keras.growing.distillation import Distillation, check_teacher, student
 from odn_keras.growing.growing_fit import TrainingDiverged
 from odn_keras.growing.optimally_deep_network import OptimallyDeepNetwork
 from odn_keras.growing.optimizers import sgd
 from odn_keras.growing.precision import precision
+from odn_keras.growing.stage import CYCLE
 from odn_keras.networks import builder, cost, footprint
 from odn_keras.networks.architectures import NetworkSpec
 from odn_keras.networks.budget import Budget

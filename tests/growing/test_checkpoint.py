@@ -22,8 +22,8 @@ from odn_keras import (
 from odn_keras.data.augmentation import Augmentation
 from odn_keras.growing import growing_fit
 from odn_keras.growing.checkpoint import KEPT
-from odn_keras.growing.depth_growth import CYCLE, PRUNE, RECOVER, SHRINK
 from odn_keras.growing.growing_fit import TrainingDiverged
+from odn_keras.growing.stage import CYCLE, PRUNE, RECOVER, SHRINK
 from odn_keras.networks import elastic
 from odn_keras.networks.elastic import elastic_layers
 
