@@ -29,6 +29,7 @@ from odn_keras.growing import averaging
 from odn_keras.networks import builder, elastic, extraction
 from odn_keras.networks.architectures import NetworkSpec
 from odn_keras.networks.budget import Budget
+from odn_keras.utils import keras_backends
 
 SENSITIVITY_IMAGES = 5000
 RECALIBRATION_IMAGES = 128  # of a batch
@@ -69,7 +70,7 @@ def validation_accuracy(network: keras.Model, dataset: Dataset) -> float:
     The network is called as it is: `predict` would compile a function for each one, for longer than it then runs.
     """
     batches = EvaluationBatches(dataset.validation, dataset.num_classes, EVALUATION_BATCH)
-    with averaging.without_gradients():
+    with keras_backends.without_gradients():
         right = [
             keras.ops.convert_to_numpy(network(images, training=False)).argmax(axis=-1) == targets.argmax(axis=-1)
             for images, targets, *_ in (batches[index] for index in range(len(batches)))

@@ -5,7 +5,6 @@ settle if the rate went down, so it can be judged without letting it go down. Ba
 the jumping weights: for the average they are measured anew, on a few batches of training images.
 """
 
-import contextlib
 import copy
 import itertools
 import math
@@ -17,6 +16,7 @@ import numpy as np
 from odn_keras.data.batches import Batches
 from odn_keras.growing import distribution
 from odn_keras.networks import builder
+from odn_keras.utils import keras_backends
 
 RECALIBRATION_BATCHES = 10
 
@@ -55,7 +55,7 @@ def _measure(network: keras.Model, batches: Iterable) -> None:
     norms = _measured(network)
     momenta = [layer.momentum for layer in norms]
     try:
-        with without_gradients():
+        with keras_backends.without_gradients():
             for seen, images in enumerate(batches):
                 for layer in norms:
                     layer.momentum = seen / (seen + 1)  # a running mean
@@ -115,11 +115,3 @@ def _rows(part, rows: np.ndarray):
 def training_samples(samples: int, validation_split: float) -> int:
     """How many of the samples, the first ones, `keras.Model.fit` trains on."""
     return math.floor(samples * (1 - validation_split))
-
-
-def without_gradients():
-    if keras.backend.backend() == "torch":
-        import torch
-
-        return torch.no_grad()
-    return contextlib.nullcontext()

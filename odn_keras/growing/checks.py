@@ -4,7 +4,8 @@ import keras
 import numpy as np
 
 from odn_keras.data.batches import EvaluationBatches, spread_rows
-from odn_keras.growing import averaging, distribution
+from odn_keras.growing import distribution
+from odn_keras.utils import keras_backends
 
 IMAGES = 5000  # a share of 0.8 is then known to 0.6 points (one standard deviation)
 BATCH = 500
@@ -38,7 +39,7 @@ class AccuracyCheck:
     def accuracy(self, network: keras.Model) -> float:
         """The accuracy of the network's end, in [0, 1]."""
         right = 0
-        with averaging.without_gradients():
+        with keras_backends.without_gradients():
             for start in range(0, len(self._labels), BATCH):
                 part = slice(start, start + BATCH)
                 *_, end = keras.tree.flatten(network(self._images[part], training=False))

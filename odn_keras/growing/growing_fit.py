@@ -30,6 +30,7 @@ from odn_keras.networks.architectures import NetworkSpec
 from odn_keras.prune import ChannelPruning
 from odn_keras.prune.pruner import Pruner
 from odn_keras.prune.surgery import compact, removable
+from odn_keras.utils import keras_backends
 
 RETRY_RATE = 0.1
 SHRINK_CLIPNORM = 1.0  # of all gradients: those of the narrowest networks are so large that they undo what was learned
@@ -277,7 +278,7 @@ class GrowingFit:
         stage = self._growth.stages[-1]
         if stage.phase != SHRINK:
             return
-        self._listeners.set_model(self._listeners.model)  # on JAX the variables lie elsewhere between steps
+        keras_backends.sync_variables(self.fitted)
         first, last = stage.first_step // self.steps, stage.end_step // self.steps
         epoch = stage.last_step // self.steps
         smallest = list(elastic.shrinking(last - first))[epoch - first]
@@ -301,8 +302,7 @@ class GrowingFit:
         network = self.network
         elastic.widen(network)
         trained = network.get_weights()
-        self.fitted.optimizer.finalize_variable_values(network.trainable_variables)
-        network.set_weights(network.get_weights())  # no longer the optimizer's arrays: JAX's steps delete what they get
+        keras_backends.use_averaged_weights(network, self.fitted.optimizer)
         if self._pruner:
             self._pruner.hold()
         data = self._data
@@ -326,7 +326,7 @@ class GrowingFit:
             self._add_interrupted_metrics()
         done = self._step_of_run() - stage.first_step
         if self._pruner and self._pruner.due(done - 1):
-            self._listeners.set_model(self._listeners.model)  # as in on_step_begin
+            keras_backends.sync_variables(self.fitted)
             self._pruner.after_step(done - 1)
         stop = self._checkpoint is not None and self._checkpoint.stop_requested
         if stop or self._steps_done // LOSS_CHECKED_EVERY > before // LOSS_CHECKED_EVERY:
@@ -344,7 +344,7 @@ class GrowingFit:
         growth, step = self._growth, self._step_of_run()
         if self._check and growth.wants_check(before, step):
             self.check_loss(self._epoch, loss)
-            self._listeners.set_model(self._listeners.model)  # as in on_step_begin
+            keras_backends.sync_variables(self.fitted)
             trained = self._put_averages_in()
             growth.add_check(step, self._check.accuracy(self.network))
             if not growth.is_over():
@@ -355,7 +355,7 @@ class GrowingFit:
             return
         stage.steps = step - stage.first_step
         self._count_seconds(stage)
-        self._listeners.set_model(self._listeners.model)
+        keras_backends.sync_variables(self.fitted)
         raise _StageOver
 
     def check_loss(self, epoch: int, loss: float) -> None:
@@ -494,8 +494,8 @@ class GrowingFit:
                 self._checkpoint.save(snapshot)
 
     def _snapshot(self, epoch: int, step: int = 0) -> Snapshot:
-        # On JAX the present weights are there only after this, in the middle of an epoch.
-        fitted = self._listeners.model
+        keras_backends.sync_variables(self.fitted)
+        fitted = self.fitted
         growth = self._growth
         return Snapshot(
             epoch,
@@ -552,7 +552,8 @@ class GrowingFit:
 
     def _add_interrupted_metrics(self) -> None:
         """Adds what the metrics had counted before the interruption: all of Keras's are sums."""
-        for variable, value in zip(self._listeners.model.metrics_variables, self._interrupted_metrics, strict=True):
+        keras_backends.sync_variables(self.fitted)
+        for variable, value in zip(self.fitted.metrics_variables, self._interrupted_metrics, strict=True):
             variable.assign(variable + value)
         self._interrupted_metrics = []
 

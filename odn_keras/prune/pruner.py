@@ -123,7 +123,7 @@ class Pruner:
     def after_step(self, step: int) -> None:
         """Chooses channels, fades them, or holds them at zero, as is due after training step `step`.
 
-        The network's variables must be those that are trained: on JAX, see `keras.callbacks.Callback.model`.
+        The network's variables must be those that are trained: see `odn_keras.utils.keras_backends`.
         """
         if not self.due(step):
             return
