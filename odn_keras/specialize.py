@@ -163,7 +163,7 @@ def _latencies(run: pathlib.Path) -> LatencyTable | None:
 def _finetuned(found, dataset, options: RunOptions, dtype: str, out: pathlib.Path):
     """The network trained on alone, from a checkpoint in the folder if there is one."""
     from odn_keras.devices.finetuning import finetuned
-    from odn_keras.growing.growing_fit import TrainingDiverged
+    from odn_keras.growing.divergence import TrainingDiverged
     from odn_keras.runs.run import recipe_of
 
     epochs, before = flags.FLAGS.finetune_epochs, found.val_accuracy

@@ -14,8 +14,11 @@ from odn_keras.growing.averaging import training_samples
 from odn_keras.growing.checkpoint import Checkpoint
 from odn_keras.growing.depth_growth import DepthGrowth
 from odn_keras.growing.distillation import Distillation, check_teacher, trained_model
-from odn_keras.growing.growing_fit import GrowingFit
+from odn_keras.growing.growing_fit import FitOptions, GrowingFit
+from odn_keras.growing.network_in_training import Compilation, NetworkInTraining
+from odn_keras.growing.optimizers import OptimizerTemplate
 from odn_keras.growing.precision import jit_compile
+from odn_keras.growing.training_data import TrainingData
 from odn_keras.networks import builder
 from odn_keras.networks.architectures import NetworkSpec
 from odn_keras.prune import ChannelPruning
@@ -244,32 +247,28 @@ class OptimallyDeepNetwork:
             raise InputError(f"epochs must be more than initial_epoch, got {epochs} and {initial_epoch}")
 
         _check_plain(self.network)
-        growing = GrowingFit(
-            network=self.network,
-            spec=self.spec,
-            compile_arguments=self._compile_arguments,
-            optimizer=self._fitted.optimizer,
+        optimizer = OptimizerTemplate(self._fitted.optimizer, self.network)
+        compilation = Compilation(self._compile_arguments, optimizer, self._teacher, self._distillation)
+        training = NetworkInTraining(self.network, self.spec, compilation)
+        training.on_compile.append(self._hold)
+        options = FitOptions(
             growth=growths[0],
             checkpoint=checkpoints[0] if checkpoints else None,
-            callbacks=[callback for callback in callbacks if callback not in (*growths, *checkpoints, *prunings)],
-            data=data,
-            steps=steps_per_epoch or _count_steps(x, batch_size, validation_split),
-            initial_epoch=initial_epoch,
-            epochs=epochs,
-            verbose=1 if verbose == "auto" else verbose,
-            teacher=self._teacher,
-            distillation=self._distillation,
             pruning=prunings[0] if prunings else None,
+            callbacks=[callback for callback in callbacks if callback not in (*growths, *checkpoints, *prunings)],
+            epochs=range(initial_epoch, epochs),
+            verbose=1 if verbose == "auto" else verbose,
             trained_before=self._trained,
-            changed=self._hold,
         )
+        steps = steps_per_epoch or _count_steps(x, batch_size, validation_split)
+        growing = GrowingFit(training, TrainingData(data, steps), options)
         with _resting_after(x):
             history = growing.run()
         self._trained = True
         return history
 
-    def _hold(self, network: keras.Model, fitted: keras.Model, spec: NetworkSpec) -> None:
-        self._network, self._fitted, self.spec = network, fitted, spec
+    def _hold(self, training: NetworkInTraining) -> None:
+        self._network, self._fitted, self.spec = training.network, training.fitted, training.spec
 
 
 @contextlib.contextmanager

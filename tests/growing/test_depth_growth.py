@@ -14,7 +14,7 @@ from odn_keras import (
     OptimallyDeepNetwork,
     build,
 )
-from odn_keras.growing.growing_fit import TrainingDiverged
+from odn_keras.growing.divergence import TrainingDiverged
 from odn_keras.growing.stage import CYCLE, PRUNE, RECOVER, SETTLE, SHRINK
 from odn_keras.networks.cost import params
 from odn_keras.prune import compact, saliencies
@@ -138,9 +138,9 @@ def test_exits_answer_and_are_logged_while_the_network_deepens(arrays):
     assert [not np.isnan(accuracy) for accuracy in logged] == deeper  # NaN while there is no exit
     assert logged[deeper.index(True)] > 0.2  # the head of before is the exit now: it does not start anew
     assert model.depth == growth.best_depth == 2
-    exit, end = model.predict(validation[0], verbose=0)
+    inner, end = model.predict(validation[0], verbose=0)
     accuracies = dict(zip(("loss", "end", "exit"), model.evaluate(*validation, verbose=0), strict=True))
-    assert accuracies["exit"] == pytest.approx(np.mean(exit.argmax(-1) == validation[1]), abs=1e-5)
+    assert accuracies["exit"] == pytest.approx(np.mean(inner.argmax(-1) == validation[1]), abs=1e-5)
     assert accuracies["end"] == pytest.approx(np.mean(end.argmax(-1) == validation[1]), abs=1e-5)
 
 
