@@ -73,18 +73,8 @@ def train_alone(
         The network of the best epoch, and what it took, as JSON: `val_accuracy`, `training_macs`, `epochs`.
     """
     keras.utils.set_random_seed(recipe.seed)
-    model = OptimallyDeepNetwork(
-        spec.backbone,
-        spec.input_shape,
-        spec.num_classes,
-        width=spec.width,
-        stem_stride=spec.stem_stride,
-        depth=depth,
-        input_scale=spec.input_scale,
-        dtype=dtype,
-        inner=spec.inner[:depth],
-        stream=spec.stream,
-    )
+    alone = replace(spec, exits=(), inner=spec.inner[:depth])
+    model = OptimallyDeepNetwork(spec=alone, depth=depth, dtype=dtype)
     if start is not None:
         model.network.set_weights(start.get_weights())
     model.compile(sgd(recipe.learning_rate, recipe.weight_decay), loss="categorical_crossentropy")

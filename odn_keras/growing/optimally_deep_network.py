@@ -55,20 +55,15 @@ class OptimallyDeepNetwork:
         backbone: `"resnet18"`, `"resnet34"` or `"resnet50"`.
         input_shape: (height, width, channels), in pixels.
         num_classes: number of classes; labels are 0 .. num_classes - 1.
-        width: channels of the stem.
-        stem_stride: 1, or 2 to quarter the activation memory.
+        spec: the architecture, instead of these three and `architecture`.
         depth: residual blocks to start with.
-        input_scale: what inputs are multiplied by first; the default expects raw pixels 0..255, use 1.0 for images
-            that are scaled already.
         dtype: a Keras dtype policy; default: the global one. Not float16, which needs a scaled loss.
-        exits: depths at which a deeper network has a head of its own besides the one at its end, or `"all"`. Then the
-            network has several outputs, the shallowest first, all trained together; metrics are those of the end.
-        inner: channels of the blocks' inner layers, where they are others than the width says: see
-            `NetworkSpec.inner`.
-        stream: likewise the channels of the residual streams.
         teacher: a classifier of the same images and classes, from which all outputs learn besides the labels; it is
             frozen. Default: inner exits learn from the end.
         distillation: how much is learned from whom; default: `Distillation()`.
+        **architecture: other attributes of `odn_keras.NetworkSpec`: `width` (channels of the stem), `stem_stride`,
+            `input_scale`, `inner`, `stream` and `exits`. With exits, depths or `"all"` of them, a deeper network has
+            several outputs, the shallowest first, all trained together; metrics are those of the end.
 
     Attributes:
         network: the current network, a plain functional `keras.Model`; another one made by `odn_keras.build` or
@@ -77,34 +72,36 @@ class OptimallyDeepNetwork:
         trainable, stop_training: as of a `keras.Model`. Anything else is set on `network`, or given to `compile`.
 
     Raises:
-        InputError: for a value out of range.
+        InputError: for a value out of range, and for a spec beside what it stands for.
+
+    >>> OptimallyDeepNetwork("resnet18", (28, 28, 1), 10, width=8, exits="all").spec.exits
+    (1, 2, 3, 4, 5, 6, 7, 8)
+    >>> OptimallyDeepNetwork(spec=NetworkSpec("resnet18", (28, 28, 1), 10, width=8), depth=2).depth
+    2
     """
 
     def __init__(
         self,
-        backbone: str,
-        input_shape: tuple[int, int, int],
-        num_classes: int,
+        backbone: str | None = None,
+        input_shape: tuple[int, int, int] | None = None,
+        num_classes: int | None = None,
         *,
-        width: int = 64,
-        stem_stride: int = 1,
+        spec: NetworkSpec | None = None,
         depth: int = 1,
-        input_scale: float = 1 / 255,
         dtype: str | None = None,
-        exits: Sequence[int] | Literal["all"] = (),
-        inner: Sequence[Sequence[int]] = (),
-        stream: Sequence[int] = (),
         teacher: keras.Model | None = None,
         distillation: Distillation | None = None,
+        **architecture: Any,
     ):
-        spec = NetworkSpec(backbone, input_shape, num_classes, width, stem_stride, input_scale)
-        depths = tuple(range(1, spec.max_depth + 1)) if exits == "all" else tuple(exits)
-        blocks = tuple(tuple(channels) for channels in inner)
-        self.spec = dataclasses.replace(spec, exits=depths, inner=blocks, stream=tuple(stream))
+        given: dict[str, Any] = {"backbone": backbone, "input_shape": input_shape, "num_classes": num_classes}
+        given = {name: value for name, value in given.items() if value is not None} | architecture
+        if spec is not None and given:
+            raise InputError(f"a spec is the whole architecture: leave out {', '.join(given)}")
+        self.spec = spec or _spec(**given)
         if keras.dtype_policies.get(dtype or keras.config.dtype_policy()).compute_dtype == "float16":
             raise InputError("float16 needs a scaled loss, which is not supported: use mixed_bfloat16 or float32")
         if teacher is not None:
-            check_teacher(teacher, self.spec.input_shape, num_classes)
+            check_teacher(teacher, self.spec.input_shape, self.spec.num_classes)
         self._teacher, self._distillation = teacher, distillation or Distillation()
         self._trained = False  # by a growing fit, to its end
         self.network = builder.build(self.spec, depth, dtype)
@@ -269,6 +266,12 @@ class OptimallyDeepNetwork:
 
     def _hold(self, training: NetworkInTraining) -> None:
         self._network, self._fitted, self.spec = training.network, training.fitted, training.spec
+
+
+def _spec(*, exits: Sequence[int] | Literal["all"] = (), **architecture: Any) -> NetworkSpec:
+    """The spec of these attributes, where exits may be "all" as well."""
+    spec = NetworkSpec(**architecture)
+    return dataclasses.replace(spec, exits=tuple(range(1, spec.max_depth + 1)) if exits == "all" else tuple(exits))
 
 
 @contextlib.contextmanager

@@ -99,10 +99,10 @@ def deepen(network: keras.Model, spec: NetworkSpec, *, freeze_prefix: bool = Tru
     depth = depth_of(network)
     deeper = build(spec, depth + 1, dtype=network.get_layer("stem_conv").dtype_policy.name)
     fresh = transfer_weights(network, deeper)
-    exit = EXIT.format(depth)
-    if exit in fresh:  # the end of before
-        deeper.get_layer(exit).set_weights(network.get_layer(HEAD).get_weights())
-        fresh.remove(exit)
+    exit_name = EXIT.format(depth)
+    if exit_name in fresh:  # where the network ended before
+        deeper.get_layer(exit_name).set_weights(network.get_layer(HEAD).get_weights())
+        fresh.remove(exit_name)
     set_frozen(deeper, depth if freeze_prefix else None)
     return deeper, fresh
 

@@ -11,6 +11,7 @@ from odn_keras import (
     ChannelPruning,
     DepthGrowth,
     InputError,
+    NetworkSpec,
     OptimallyDeepNetwork,
     build,
 )
@@ -600,3 +601,20 @@ def test_a_sparse_loss_beside_batches_of_mixed_labels_is_refused(digits, loss, c
     batches = Batches(digits.train, 10, 64, augmentation=Augmentation(mixup=0.2))
     with pytest.raises(InputError, match=r'loss="categorical_crossentropy"'):
         model.fit(batches, epochs=3, callbacks=callbacks, verbose=0)
+
+
+def test_a_spec_stands_for_the_architecture_and_goes_beside_nothing_else():
+    parts = {"width": 4, "exits": [2, 1], "inner": [[3]], "stem_stride": 2}
+    model = OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, **parts, depth=2)
+    assert model.spec == NetworkSpec("resnet18", (8, 8, 1), 10, **parts) and model.spec.exits == (1, 2)
+    assert OptimallyDeepNetwork(spec=model.spec).spec is model.spec
+    every = OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=4, exits="all")
+    assert every.spec.exits == tuple(range(1, 9))
+    with pytest.raises(InputError, match="leave out backbone, width"):
+        OptimallyDeepNetwork("resnet18", spec=model.spec, width=4)
+    with pytest.raises(InputError, match="width must be at least 1, got 0"):
+        OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=0)
+    with pytest.raises(TypeError, match="num_classes"):
+        OptimallyDeepNetwork("resnet18", (8, 8, 1))
+    with pytest.raises(TypeError, match="no_such_thing"):
+        OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, no_such_thing=1)
