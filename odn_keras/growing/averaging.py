@@ -1,8 +1,8 @@
-"""The weights that are judged and kept: averaged over the last steps, with BatchNorm statistics of their own.
+"""Averaged weights, which are used for validation and for the final network, and their BatchNorm statistics.
 
-At a high learning rate the weights jump about, and so does the accuracy. Their average stands near where they would
-settle if the rate went down, so it can be judged without letting it go down. BatchNorm's moving statistics are those of
-the jumping weights: for the average they are measured anew, on a few batches of training images.
+At a high learning rate the weights change by large steps, and so does the accuracy. Their average is close to what
+they converge to when the rate falls, so it can be validated while the rate is high. BatchNorm's moving statistics
+belong to the weights that are trained: for the average they are measured again, on a few batches of training images.
 """
 
 import copy
@@ -27,7 +27,7 @@ def averaging_momentum(cycle_steps: int) -> float:
 
 
 def recalibrate(network: keras.Model, batches: Iterable) -> None:
-    """Sets the moving statistics of the BatchNorm layers that are not frozen to their mean over some batches.
+    """Sets the moving statistics of the BatchNorm layers that are not frozen to their mean over a few batches.
 
     Under a `keras.distribution` of several processes they are those of process 0's batches.
 

@@ -1,4 +1,4 @@
-"""The accuracy in the middle of an epoch, on some of the validation images, always the same ones."""
+"""`AccuracyCheck`: the accuracy within an epoch, on a fixed part of the validation images."""
 
 import keras
 import numpy as np
@@ -26,7 +26,7 @@ class AccuracyCheck:
 
     @classmethod
     def on_some_of(cls, validation_data) -> "AccuracyCheck | None":
-        """A check on images from everywhere in the data; `None` where these cannot be had one by one, or are shared."""
+        """A check on images from all parts of the data; `None` for other kinds of data, and on several devices."""
         if distribution.current().devices > 1:
             return None
         if isinstance(validation_data, EvaluationBatches):

@@ -194,7 +194,7 @@ class GrowingFit:
         """Returns to the epoch before, with a tenth of the learning rate; raises the error where that was done."""
         if self._growth.rate_scale != 1:
             raise error
-        warnings.warn(f"{error}; going on from the epoch before with a tenth of it", stacklevel=3)
+        warnings.warn(f"{error}; training continues from the epoch before with a tenth of it", stacklevel=3)
         self._growth.rate_scale = RETRY_RATE
         self._restore(self._snapshots.last)
 

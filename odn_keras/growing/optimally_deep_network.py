@@ -337,5 +337,5 @@ def _count_steps(x, batch_size: int | None, validation_split: float) -> int:
         return math.ceil(training_samples(arrays[0].shape[0], validation_split) / (batch_size or 32))
     try:
         return len(x)
-    except TypeError:  # a dataset that does not know its length: one pass tells
+    except TypeError:  # a dataset that does not know its length: it is read once
         return sum(1 for _ in x)

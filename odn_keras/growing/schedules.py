@@ -1,4 +1,4 @@
-"""Learning-rate schedules: one cycle, and a schedule gone on with from one of its steps."""
+"""Learning-rate schedules: one cycle, and any schedule continued from one of its steps."""
 
 import math
 
