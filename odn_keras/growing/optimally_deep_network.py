@@ -197,20 +197,30 @@ class OptimallyDeepNetwork:
                 of the learning rate; the best weights so far are restored.
         """
         callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks or [])
-        growths = [callback for callback in callbacks if isinstance(callback, DepthGrowth)]
-        checkpoints = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
-        prunings = [callback for callback in callbacks if isinstance(callback, ChannelPruning)]
         data = {"x": x, "y": y, "batch_size": batch_size, "steps_per_epoch": steps_per_epoch, **kwargs}
         data |= {"validation_data": validation_data, "validation_split": validation_split}
         if isinstance(x, Batches):
             data.setdefault("shuffle", False)  # they shuffle the images, and are prepared in their order
             if self._compile_arguments is not None:
                 _check_takes_probabilities(self._compile_arguments["loss"])
-        if not growths:
+        if not any(isinstance(callback, DepthGrowth) for callback in callbacks):
             with _resting_after(x):
                 return self._fitted.fit(
                     **data, epochs=epochs, initial_epoch=initial_epoch, callbacks=callbacks, verbose=verbose
                 )
+        growing = self._growing_fit(data, callbacks, range(initial_epoch, epochs), 1 if verbose == "auto" else verbose)
+        with _resting_after(x):
+            history = growing.run()
+        self._trained = True
+        return history
+
+    def _growing_fit(
+        self, data: dict[str, Any], callbacks: list[keras.callbacks.Callback], epochs: range, verbose
+    ) -> GrowingFit:
+        """Prepares a fit with a `DepthGrowth` among its callbacks; `data` are the other arguments of `fit`."""
+        growths = [callback for callback in callbacks if isinstance(callback, DepthGrowth)]
+        checkpoints = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
+        prunings = [callback for callback in callbacks if isinstance(callback, ChannelPruning)]
         if max(len(growths), len(checkpoints), len(prunings)) > 1:
             raise InputError(
                 "fit takes one DepthGrowth and at most one Checkpoint and one ChannelPruning, "
@@ -218,31 +228,10 @@ class OptimallyDeepNetwork:
             )
         if self._compile_arguments is None:
             raise InputError("compile the model before fit")
-        if validation_data is None and not validation_split:
-            raise InputError("DepthGrowth compares validation accuracy with the target: give fit validation_data")
-        if _is_endless(validation_data) and not kwargs.get("validation_steps"):
-            raise InputError(
-                f"give fit validation_steps, or validation data that can be read after every epoch: how many batches "
-                f"this {type(validation_data).__name__} has is unknown"
-            )
-        if kwargs.get("validation_freq", 1) != 1:
-            raise InputError(
-                f"DepthGrowth decides after every epoch: validation_freq must be 1, got {kwargs['validation_freq']}"
-            )
-        for callback in callbacks:
-            if isinstance(callback, IMPOSSIBLE_BESIDE_GROWTH):
-                raise InputError(
-                    f"{type(callback).__name__} cannot work beside DepthGrowth, which sets the learning rate "
-                    "and replaces the network: leave it out"
-                )
-            if isinstance(callback, keras.callbacks.BackupAndRestore):
-                raise InputError(
-                    "BackupAndRestore cannot work beside DepthGrowth, which replaces the network: "
-                    "take odn_keras.Checkpoint"
-                )
-        if epochs <= initial_epoch:
-            raise InputError(f"epochs must be more than initial_epoch, got {epochs} and {initial_epoch}")
-
+        _check_validated_every_epoch(data)
+        _check_callbacks(callbacks)
+        if not epochs:
+            raise InputError(f"epochs must be more than initial_epoch, got {epochs.stop} and {epochs.start}")
         _check_plain(self.network)
         optimizer = OptimizerTemplate(self._fitted.optimizer, self.network)
         compilation = Compilation(self._compile_arguments, optimizer, self._teacher, self._distillation)
@@ -253,16 +242,12 @@ class OptimallyDeepNetwork:
             checkpoint=checkpoints[0] if checkpoints else None,
             pruning=prunings[0] if prunings else None,
             callbacks=[callback for callback in callbacks if callback not in (*growths, *checkpoints, *prunings)],
-            epochs=range(initial_epoch, epochs),
-            verbose=1 if verbose == "auto" else verbose,
+            epochs=epochs,
+            verbose=verbose,
             trained_before=self._trained,
         )
-        steps = steps_per_epoch or _count_steps(x, batch_size, validation_split)
-        growing = GrowingFit(training, TrainingData(data, steps), options)
-        with _resting_after(x):
-            history = growing.run()
-        self._trained = True
-        return history
+        steps = data["steps_per_epoch"] or _count_steps(data["x"], data["batch_size"], data["validation_split"])
+        return GrowingFit(training, TrainingData(data, steps), options)
 
     def _hold(self, training: NetworkInTraining) -> None:
         self._network, self._fitted, self.spec = training.network, training.fitted, training.spec
@@ -284,8 +269,38 @@ def _resting_after(x) -> Iterator[None]:
             x.rest()
 
 
+def _check_validated_every_epoch(data: dict[str, Any]) -> None:
+    """Refuses arguments of `fit` by which an epoch would not be validated."""
+    validation = data["validation_data"]
+    if validation is None and not data["validation_split"]:
+        raise InputError("DepthGrowth compares validation accuracy with the target: give fit validation_data")
+    if _is_endless(validation) and not data.get("validation_steps"):
+        raise InputError(
+            f"give fit validation_steps, or validation data that can be read after every epoch: how many batches "
+            f"this {type(validation).__name__} has is unknown"
+        )
+    if data.get("validation_freq", 1) != 1:
+        raise InputError(
+            f"DepthGrowth decides after every epoch: validation_freq must be 1, got {data['validation_freq']}"
+        )
+
+
+def _check_callbacks(callbacks: list[keras.callbacks.Callback]) -> None:
+    """Refuses callbacks that cannot work beside growth."""
+    for callback in callbacks:
+        if isinstance(callback, IMPOSSIBLE_BESIDE_GROWTH):
+            raise InputError(
+                f"{type(callback).__name__} cannot work beside DepthGrowth, which sets the learning rate "
+                "and replaces the network: leave it out"
+            )
+        if isinstance(callback, keras.callbacks.BackupAndRestore):
+            raise InputError(
+                "BackupAndRestore cannot work beside DepthGrowth, which replaces the network: take odn_keras.Checkpoint"
+            )
+
+
 def _check_plain(network: keras.Model) -> None:
-    """Refuses what a growing fit, which trains all layers and builds networks anew, would undo."""
+    """Refuses settings that a growing fit, which trains all layers and builds fresh networks, would undo."""
     for layer in network.layers:
         if layer.weights and not (layer.trainable and network.trainable):
             raise InputError(
