@@ -63,7 +63,7 @@ class ChannelPruning(keras.callbacks.Callback):
         window = {name: part for name, part in (("start", start), ("end", end)) if part is not None}
         self._own_window = bool(window)
         self.plan = PruningPlan(sparsity, budget, streams=streams, **window)
-        self._pruner: Pruner | None = None  # while a `fit` goes on
+        self._pruner: Pruner | None = None  # during a `fit`
         self._first_epoch = self._epoch = self._steps = 0
 
     def of_trained(self) -> "ChannelPruning":
