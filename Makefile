@@ -10,7 +10,7 @@ demo: $(VENV)/.base
 	$(RUN) -m odn_keras.train --flagfile=flags/digits.txt --overwrite
 
 # The model tests once more on the other backends: a backend is chosen once a process.
-MODEL_TESTS := tests/networks/test_builder.py tests/networks/test_extraction.py tests/networks/test_normalization.py tests/growing/test_averaging.py tests/growing/test_checkpoint.py tests/growing/test_depth_growth.py tests/growing/test_distillation.py tests/growing/test_divergence.py tests/growing/test_optimizers.py tests/prune -m "not slow and not one_backend"
+MODEL_TESTS := tests/networks/test_builder.py tests/networks/test_extraction.py tests/networks/test_normalization.py tests/growing/test_averaging.py tests/growing/test_checkpoint.py tests/growing/test_depth_growth.py tests/growing/test_distillation.py tests/growing/test_divergence.py tests/growing/test_growing_fit.py tests/growing/test_network_in_training.py tests/growing/test_optimally_deep_network.py tests/growing/test_optimizers.py tests/prune tests/utils/test_keras_backends.py -m "not slow and not one_backend"
 
 # The files of tests are shared out among the cores.
 PYTEST := $(RUN) -m pytest -n auto --dist=loadfile

@@ -6,7 +6,7 @@ import numpy as np
 from odn_keras.data.batches import EVALUATION_BATCH, EvaluationBatches
 from odn_keras.data.datasets import Dataset
 from odn_keras.data.disk_images import Images
-from odn_keras.growing import averaging
+from odn_keras.utils import keras_backends
 
 
 def accuracies(network: keras.Model, split: tuple[Images, np.ndarray], num_classes: int) -> list[float]:
@@ -28,7 +28,7 @@ def validation_accuracy(network: keras.Model, dataset: Dataset) -> float:
     which takes longer than running it.
     """
     batches = EvaluationBatches(dataset.validation, dataset.num_classes, EVALUATION_BATCH)
-    with averaging.without_gradients():
+    with keras_backends.without_gradients():
         right = [
             keras.ops.convert_to_numpy(network(images, training=False)).argmax(axis=-1) == targets.argmax(axis=-1)
             for images, targets, *_ in (batches[index] for index in range(len(batches)))

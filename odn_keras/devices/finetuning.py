@@ -78,7 +78,9 @@ def train_alone(
         TrainingDiverged: as `OptimallyDeepNetwork.fit`.
     """
     keras.utils.set_random_seed(recipe.seed)
-    model = _new_model(spec, depth, recipe)
+    model = OptimallyDeepNetwork(
+        spec=replace(spec, exits=(), inner=spec.inner[:depth]), depth=depth, dtype=recipe.dtype
+    )
     if start is not None:
         model.network.set_weights(start.get_weights())
     model.compile(sgd(recipe.learning_rate, recipe.weight_decay), loss="categorical_crossentropy")
@@ -94,21 +96,6 @@ def train_alone(
     )
     macs = round(sum(stage.training_macs_per_image * stage.epochs for stage in growth.stages) * len(dataset.train[0]))
     return model.network, {"val_accuracy": growth.best, "training_macs": macs, "epochs": recipe.epochs}
-
-
-def _new_model(spec: NetworkSpec, depth: int, recipe: Recipe) -> OptimallyDeepNetwork:
-    return OptimallyDeepNetwork(
-        spec.backbone,
-        spec.input_shape,
-        spec.num_classes,
-        width=spec.width,
-        stem_stride=spec.stem_stride,
-        depth=depth,
-        input_scale=spec.input_scale,
-        dtype=recipe.dtype,
-        inner=spec.inner[:depth],
-        stream=spec.stream,
-    )
 
 
 def finetuned(

@@ -1,1 +1,1 @@
-"""Training while the depth is found: one module decides (`depth_growth`), one carries out (`growing_fit`)."""
+"""Training while the depth is found: `growth_plan` decides, `growing_fit` carries out."""

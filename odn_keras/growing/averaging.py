@@ -1,11 +1,10 @@
-"""The weights that are judged and kept: averaged over the last steps, with BatchNorm statistics of their own.
+"""Averaged weights, which are used for validation and for the final network, and their BatchNorm statistics.
 
-At a high learning rate the weights jump about, and so does the accuracy. Their average stands near where they would
-settle if the rate went down, so it can be judged without letting it go down. BatchNorm's moving statistics are those of
-the jumping weights: for the average they are measured anew, on a few batches of training images.
+At a high learning rate the weights change by large steps, and so does the accuracy. Their average is close to what
+they converge to when the rate falls, so it can be validated while the rate is high. BatchNorm's moving statistics
+belong to the weights that are trained: for the average they are measured again, on a few batches of training images.
 """
 
-import contextlib
 import copy
 import itertools
 import math
@@ -17,6 +16,7 @@ import numpy as np
 from odn_keras.data.batches import Batches
 from odn_keras.growing import distribution
 from odn_keras.networks import builder
+from odn_keras.utils import keras_backends
 
 RECALIBRATION_BATCHES = 10
 
@@ -27,7 +27,7 @@ def averaging_momentum(cycle_steps: int) -> float:
 
 
 def recalibrate(network: keras.Model, batches: Iterable) -> None:
-    """Sets the moving statistics of the BatchNorm layers that are not frozen to their mean over some batches.
+    """Sets the moving statistics of the BatchNorm layers that are not frozen to their mean over a few batches.
 
     Under a `keras.distribution` of several processes they are those of process 0's batches.
 
@@ -55,7 +55,7 @@ def _measure(network: keras.Model, batches: Iterable) -> None:
     norms = _measured(network)
     momenta = [layer.momentum for layer in norms]
     try:
-        with without_gradients():
+        with keras_backends.without_gradients():
             for seen, images in enumerate(batches):
                 for layer in norms:
                     layer.momentum = seen / (seen + 1)  # a running mean
@@ -115,11 +115,3 @@ def _rows(part, rows: np.ndarray):
 def training_samples(samples: int, validation_split: float) -> int:
     """How many of the samples, the first ones, `keras.Model.fit` trains on."""
     return math.floor(samples * (1 - validation_split))
-
-
-def without_gradients():
-    if keras.backend.backend() == "torch":
-        import torch
-
-        return torch.no_grad()
-    return contextlib.nullcontext()

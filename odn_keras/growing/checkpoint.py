@@ -1,4 +1,4 @@
-"""Checkpoints of a growing `fit`: what a training is between two steps, in one file that proves to be whole."""
+"""Checkpoints of a growing `fit`: the whole state of a training between two steps, in one checksummed file."""
 
 import hashlib
 import io
@@ -29,13 +29,13 @@ FILE_NAME = re.compile(rf"epoch\d{{6}}-step\d{{8}}-[0-9a-f]{{{HASH_LENGTH}}}\.np
 
 @dataclass
 class Snapshot:
-    """A training between two steps.
+    """The state of a training between two steps.
 
     Attributes:
         epoch: complete epochs.
         step: steps of the next epoch that are done as well.
         state: everything but the arrays, as JSON.
-        arrays: lists of arrays by what they are.
+        arrays: lists of arrays by their role, such as `"weights"`.
     """
 
     epoch: int
@@ -45,13 +45,13 @@ class Snapshot:
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Lets a growing `OptimallyDeepNetwork.fit` go on after whatever ended it.
+    """Lets a growing `OptimallyDeepNetwork.fit` be resumed after any interruption.
 
     After every epoch the whole state of the training is written to the folder: weights, optimizer, position in the
-    schedule and in the data, growth, random numbers. A `fit` that finds a checkpoint there goes on from it; with the
+    schedule and in the data, growth, random numbers. A `fit` that finds a checkpoint there resumes from it; with the
     same seed, backend and a CPU it ends with the same bits as if it had never been interrupted, provided that its data
     can be put at an epoch and step: an `odn_keras.Batches`, or another `keras.utils.PyDataset` with a method
-    `seek(epoch, step)`. Other data begins anew, in another order. Other callbacks do not get their state back.
+    `seek(epoch, step)`. Other data start again, in another order. Other callbacks do not get their state back.
 
     While `fit` runs, SIGINT (Ctrl-C) and SIGTERM first let the current step finish and a checkpoint be written (with
     seekable data a new one, otherwise the last epoch's stays); a second signal does not wait.
@@ -117,7 +117,7 @@ class Checkpoint(keras.callbacks.Callback):
                 return content
             warnings.warn(f"checkpoint {file} is damaged: the one before it is used", stacklevel=4)
         if files:
-            raise InputError(f"no checkpoint in {self.folder} is intact: delete that folder and begin anew")
+            raise InputError(f"no checkpoint in {self.folder} is intact: delete that folder and train again")
         return b""
 
     def _files(self) -> list[pathlib.Path]:
@@ -186,4 +186,4 @@ def _unpack(content: bytes) -> Snapshot:
             arrays = {kind: [stored[name] for name in names] for kind, names in state.pop("arrays").items()}
         return Snapshot(state.pop("epoch"), state.pop("step"), state, arrays)
     except (ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"the checkpoint is not of this version: begin anew ({error})") from error
+        raise InputError(f"the checkpoint is not of this version: train again ({error})") from error

@@ -1,10 +1,11 @@
-"""The accuracy in the middle of an epoch, on some of the validation images, always the same ones."""
+"""`AccuracyCheck`: the accuracy within an epoch, on a fixed part of the validation images."""
 
 import keras
 import numpy as np
 
 from odn_keras.data.batches import EvaluationBatches, spread_rows
-from odn_keras.growing import averaging, distribution
+from odn_keras.growing import distribution
+from odn_keras.utils import keras_backends
 
 IMAGES = 5000  # a share of 0.8 is then known to 0.6 points (one standard deviation)
 BATCH = 500
@@ -25,7 +26,7 @@ class AccuracyCheck:
 
     @classmethod
     def on_some_of(cls, validation_data) -> "AccuracyCheck | None":
-        """A check on images from everywhere in the data; `None` where these cannot be had one by one, or are shared."""
+        """A check on images from all parts of the data; `None` for other kinds of data, and on several devices."""
         if distribution.current().devices > 1:
             return None
         if isinstance(validation_data, EvaluationBatches):
@@ -38,7 +39,7 @@ class AccuracyCheck:
     def accuracy(self, network: keras.Model) -> float:
         """The accuracy of the network's end, in [0, 1]."""
         right = 0
-        with averaging.without_gradients():
+        with keras_backends.without_gradients():
             for start in range(0, len(self._labels), BATCH):
                 part = slice(start, start + BATCH)
                 *_, end = keras.tree.flatten(network(self._images[part], training=False))

@@ -41,17 +41,17 @@ class Distillation:
             raise InputError(f"exit_weight must be above 0, got {self.exit_weight}")
 
 
-def soft_loss(taught, teaches, temperature: float):
+def soft_loss(student, teacher, temperature: float):
     """Cross-entropy of softened probabilities, times temperature**2 so that its gradients keep their size.
 
     Args:
-        taught, teaches: probabilities of shape (batch, classes).
+        student, teacher: probabilities of shape (batch, classes).
         temperature: see `Distillation`.
 
     Returns:
         Shape (batch,).
     """
-    target, logits = ops.softmax(_logits(teaches) / temperature), _logits(taught) / temperature
+    target, logits = ops.softmax(_logits(teacher) / temperature), _logits(student) / temperature
     return -(temperature**2) * ops.sum(target * ops.log_softmax(logits), axis=-1)
 
 
@@ -60,7 +60,7 @@ def _logits(probabilities):
 
 
 def check_teacher(teacher: keras.Model, input_shape: tuple[int, ...], num_classes: int) -> None:
-    """Whether the teacher sees the same images and tells the same classes.
+    """Checks that the teacher takes the same images and has the same classes.
 
     Raises:
         InputError: where it does not.
@@ -77,8 +77,8 @@ class Distiller(keras.Model):
 
     Args:
         student: a functional classifier of one output, or of several, the last of which is its end.
-        teacher: a classifier of the same images and classes, which is frozen. Default: the end of the student
-            teaches its exits, and itself learns from labels only.
+        teacher: a classifier of the same images and classes, which is frozen. Default: the exits
+            of the student learn from its end, which learns from labels only.
         distillation: how much is learned from whom.
 
     Inputs and labels are the student's. Logs: the metrics it is compiled with, of the end, and the accuracy of every
@@ -97,8 +97,9 @@ class Distiller(keras.Model):
     def loss_scale(self) -> float:
         """How many times larger the loss can be than that of a plain network."""
         settings = self._distillation
-        taught = 1 - settings.alpha + settings.alpha * settings.temperature**2
-        return settings.exit_weight * len(self._exit_accuracies) * taught + (taught if self.teacher else 1)
+        with_teacher = 1 - settings.alpha + settings.alpha * settings.temperature**2
+        exits = settings.exit_weight * len(self._exit_accuracies) * with_teacher
+        return exits + (with_teacher if self.teacher else 1)
 
     def call(self, images, training=None):
         return self.student(images, training=training)
@@ -111,15 +112,15 @@ class Distiller(keras.Model):
         *exits, end = keras.tree.flatten(y_pred)
         if not training:
             return super().compute_loss(x, y, end, sample_weight, training)
-        teaches = end if self.teacher is None else keras.tree.flatten(self.teacher(x, training=False))[-1]
-        teaches = ops.stop_gradient(teaches)
+        target = end if self.teacher is None else keras.tree.flatten(self.teacher(x, training=False))[-1]
+        target = ops.stop_gradient(target)
         regularization = sum(self.losses)  # which Keras adds to each output's loss
 
         def loss(output, alpha):
             hard = super(Distiller, self).compute_loss(x, y, output, sample_weight, training) - regularization
             if alpha == 0:
                 return hard
-            soft = soft_loss(output, teaches, self._distillation.temperature)
+            soft = soft_loss(output, target, self._distillation.temperature)
             if sample_weight is not None:
                 soft = soft * ops.reshape(ops.cast(sample_weight, soft.dtype), (-1,))
             return (1 - alpha) * hard + alpha * ops.mean(soft)
@@ -140,14 +141,14 @@ class Distiller(keras.Model):
 
 
 def trained_model(network: keras.Model, teacher: keras.Model | None, distillation: Distillation) -> keras.Model:
-    """What is compiled and fitted to train a network: itself, or a `Distiller` where there is anything to distil."""
+    """Returns the model to compile and fit: the network itself, or a `Distiller` where there is anything to distil."""
     if teacher is None and len(network.outputs) == 1:
         return network
     return Distiller(network, teacher, distillation)
 
 
 def student(fitted: keras.Model) -> keras.Model:
-    """The network within what `trained_model` returned."""
+    """Returns the network within a model that `trained_model` made."""
     return fitted.student if isinstance(fitted, Distiller) else fitted
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from odn_keras.data.share import Share
 from odn_keras.errors import InputError
 
-MESSAGE_BYTES = 1000  # of what the processes tell each other
+MESSAGE_BYTES = 1000  # of an error message that the processes exchange
 JOB_VARIABLE = "KERAS_DISTRIBUTION_JOB_ADDRESSES"  # Keras's own, with ..._NUM_PROCESSES and ..._PROCESS_ID
 
 
@@ -58,7 +58,7 @@ def current() -> Share:
 
 @contextlib.contextmanager
 def local():
-    """In the block this process computes on its own, and draws no random numbers that the others do not."""
+    """Context manager: this process computes on its own, and leaves the random numbers that all draw as they were."""
     import keras
 
     distribution, numbers = keras.distribution.distribution(), random.getstate()
@@ -96,8 +96,8 @@ def together():
         yield
     except Exception as error:
         problem = error
-    told = "" if problem is None else str(problem) or repr(problem)
-    problems = _gather(told)
+    message = "" if problem is None else str(problem) or repr(problem)
+    problems = _gather(message)
     if problem is not None:
         raise problem
     for process, theirs in enumerate(problems):
@@ -137,7 +137,7 @@ def _is_loss(error: Exception) -> bool:
 
 
 def _gather(message: str) -> list[str]:
-    """What every process has to say, in order; cut after so many bytes."""
+    """The messages of all processes, in their order; each is cut after MESSAGE_BYTES."""
     from jax.experimental import multihost_utils
 
     content = message.encode()[:MESSAGE_BYTES].ljust(MESSAGE_BYTES, b"\0")

@@ -1,4 +1,4 @@
-"""How large a training loss may become: half-way from guessing to surely wrong, by this loss and its weights."""
+"""Divergence: a training loss larger than half-way from guessing to surely wrong, by this loss and its weights."""
 
 import math
 from collections.abc import Iterable
@@ -7,6 +7,46 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+
+from odn_keras.errors import InputError
+
+CHECKED_EVERY = 100  # steps: to read the loss is to wait for the device
+RETRY_RATE = 0.1  # of the learning rate, once
+
+
+class TrainingDiverged(InputError):
+    """The loss exploded or became NaN; the network holds the best weights from before that."""
+
+
+class DivergenceGuard:
+    """Notices a training loss that a healthy training does not have.
+
+    Attributes:
+        limit: the largest loss of a network of one output without a teacher; infinity until it is known.
+    """
+
+    def __init__(self):
+        self.limit = math.inf
+
+    @staticmethod
+    def is_due(before: int, done: int) -> bool:
+        """Whether the loss is looked at when so many steps of an epoch are done, `before` when last asked."""
+        return done // CHECKED_EVERY > before // CHECKED_EVERY
+
+    def check(self, fitted: keras.Model, loss: float, *, epoch: int, depth: int) -> None:
+        """Raises `TrainingDiverged` where the loss is not finite or exceeds the limit.
+
+        Args:
+            fitted: the model whose loss it is, as for `loss_limit`.
+            loss: mean loss of the epoch so far.
+            epoch: from 0, for the message.
+            depth: of the network, for the message.
+        """
+        loss = float(loss)
+        if not math.isfinite(loss) or loss > self.limit * getattr(fitted, "loss_scale", 1):
+            raise TrainingDiverged(
+                f"the loss became {loss:.4g} in epoch {epoch + 1} (depth {depth}): lower the learning rate"
+            )
 
 
 def loss_limit(
@@ -24,8 +64,8 @@ def loss_limit(
         class_weight: as `keras.Model.fit` takes it.
 
     Returns:
-        The largest of the batches' limits, for one output that learns from labels only; infinity for a loss that does
-        not tell guessing from being wrong.
+        The largest of the batches' limits, for one output that learns from labels only; infinity for a loss that is
+        not larger for wrong answers than for guesses.
     """
     limits = [0.0]
     for _, labels, weights in examples:

@@ -14,8 +14,11 @@ from odn_keras.growing.averaging import training_samples
 from odn_keras.growing.checkpoint import Checkpoint
 from odn_keras.growing.depth_growth import DepthGrowth
 from odn_keras.growing.distillation import Distillation, check_teacher, trained_model
-from odn_keras.growing.growing_fit import GrowingFit
+from odn_keras.growing.growing_fit import FitOptions, GrowingFit
+from odn_keras.growing.network_in_training import Compilation, NetworkInTraining
+from odn_keras.growing.optimizers import OptimizerTemplate
 from odn_keras.growing.precision import jit_compile
+from odn_keras.growing.training_data import TrainingData
 from odn_keras.networks import builder
 from odn_keras.networks.architectures import NetworkSpec
 from odn_keras.prune import ChannelPruning
@@ -52,20 +55,15 @@ class OptimallyDeepNetwork:
         backbone: `"resnet18"`, `"resnet34"` or `"resnet50"`.
         input_shape: (height, width, channels), in pixels.
         num_classes: number of classes; labels are 0 .. num_classes - 1.
-        width: channels of the stem.
-        stem_stride: 1, or 2 to quarter the activation memory.
+        spec: the architecture, instead of these three and `architecture`.
         depth: residual blocks to start with.
-        input_scale: what inputs are multiplied by first; the default expects raw pixels 0..255, use 1.0 for images
-            that are scaled already.
         dtype: a Keras dtype policy; default: the global one. Not float16, which needs a scaled loss.
-        exits: depths at which a deeper network has a head of its own besides the one at its end, or `"all"`. Then the
-            network has several outputs, the shallowest first, all trained together; metrics are those of the end.
-        inner: channels of the blocks' inner layers, where they are others than the width says: see
-            `NetworkSpec.inner`.
-        stream: likewise the channels of the residual streams.
         teacher: a classifier of the same images and classes, from which all outputs learn besides the labels; it is
             frozen. Default: inner exits learn from the end.
         distillation: how much is learned from whom; default: `Distillation()`.
+        **architecture: other attributes of `odn_keras.NetworkSpec`: `width` (channels of the stem), `stem_stride`,
+            `input_scale`, `inner`, `stream` and `exits`. With exits, depths or `"all"` of them, a deeper network has
+            several outputs, the shallowest first, all trained together; metrics are those of the end.
 
     Attributes:
         network: the current network, a plain functional `keras.Model`; another one made by `odn_keras.build` or
@@ -74,34 +72,36 @@ class OptimallyDeepNetwork:
         trainable, stop_training: as of a `keras.Model`. Anything else is set on `network`, or given to `compile`.
 
     Raises:
-        InputError: for a value out of range.
+        InputError: for a value out of range, and for a spec beside what it stands for.
+
+    >>> OptimallyDeepNetwork("resnet18", (28, 28, 1), 10, width=8, exits="all").spec.exits
+    (1, 2, 3, 4, 5, 6, 7, 8)
+    >>> OptimallyDeepNetwork(spec=NetworkSpec("resnet18", (28, 28, 1), 10, width=8), depth=2).depth
+    2
     """
 
     def __init__(
         self,
-        backbone: str,
-        input_shape: tuple[int, int, int],
-        num_classes: int,
+        backbone: str | None = None,
+        input_shape: tuple[int, int, int] | None = None,
+        num_classes: int | None = None,
         *,
-        width: int = 64,
-        stem_stride: int = 1,
+        spec: NetworkSpec | None = None,
         depth: int = 1,
-        input_scale: float = 1 / 255,
         dtype: str | None = None,
-        exits: Sequence[int] | Literal["all"] = (),
-        inner: Sequence[Sequence[int]] = (),
-        stream: Sequence[int] = (),
         teacher: keras.Model | None = None,
         distillation: Distillation | None = None,
+        **architecture: Any,
     ):
-        spec = NetworkSpec(backbone, input_shape, num_classes, width, stem_stride, input_scale)
-        depths = tuple(range(1, spec.max_depth + 1)) if exits == "all" else tuple(exits)
-        blocks = tuple(tuple(channels) for channels in inner)
-        self.spec = dataclasses.replace(spec, exits=depths, inner=blocks, stream=tuple(stream))
+        given: dict[str, Any] = {"backbone": backbone, "input_shape": input_shape, "num_classes": num_classes}
+        given = {name: value for name, value in given.items() if value is not None} | architecture
+        if spec is not None and given:
+            raise InputError(f"a spec is the whole architecture: leave out {', '.join(given)}")
+        self.spec = spec or _spec(**given)
         if keras.dtype_policies.get(dtype or keras.config.dtype_policy()).compute_dtype == "float16":
             raise InputError("float16 needs a scaled loss, which is not supported: use mixed_bfloat16 or float32")
         if teacher is not None:
-            check_teacher(teacher, self.spec.input_shape, num_classes)
+            check_teacher(teacher, self.spec.input_shape, self.spec.num_classes)
         self._teacher, self._distillation = teacher, distillation or Distillation()
         self._trained = False  # by a growing fit, to its end
         self.network = builder.build(self.spec, depth, dtype)
@@ -197,20 +197,30 @@ class OptimallyDeepNetwork:
                 of the learning rate; the best weights so far are restored.
         """
         callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks or [])
-        growths = [callback for callback in callbacks if isinstance(callback, DepthGrowth)]
-        checkpoints = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
-        prunings = [callback for callback in callbacks if isinstance(callback, ChannelPruning)]
         data = {"x": x, "y": y, "batch_size": batch_size, "steps_per_epoch": steps_per_epoch, **kwargs}
         data |= {"validation_data": validation_data, "validation_split": validation_split}
         if isinstance(x, Batches):
             data.setdefault("shuffle", False)  # they shuffle the images, and are prepared in their order
             if self._compile_arguments is not None:
                 _check_takes_probabilities(self._compile_arguments["loss"])
-        if not growths:
+        if not any(isinstance(callback, DepthGrowth) for callback in callbacks):
             with _resting_after(x):
                 return self._fitted.fit(
                     **data, epochs=epochs, initial_epoch=initial_epoch, callbacks=callbacks, verbose=verbose
                 )
+        growing = self._growing_fit(data, callbacks, range(initial_epoch, epochs), 1 if verbose == "auto" else verbose)
+        with _resting_after(x):
+            history = growing.run()
+        self._trained = True
+        return history
+
+    def _growing_fit(
+        self, data: dict[str, Any], callbacks: list[keras.callbacks.Callback], epochs: range, verbose
+    ) -> GrowingFit:
+        """Prepares a fit with a `DepthGrowth` among its callbacks; `data` are the other arguments of `fit`."""
+        growths = [callback for callback in callbacks if isinstance(callback, DepthGrowth)]
+        checkpoints = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
+        prunings = [callback for callback in callbacks if isinstance(callback, ChannelPruning)]
         if max(len(growths), len(checkpoints), len(prunings)) > 1:
             raise InputError(
                 "fit takes one DepthGrowth and at most one Checkpoint and one ChannelPruning, "
@@ -218,58 +228,35 @@ class OptimallyDeepNetwork:
             )
         if self._compile_arguments is None:
             raise InputError("compile the model before fit")
-        if validation_data is None and not validation_split:
-            raise InputError("DepthGrowth compares validation accuracy with the target: give fit validation_data")
-        if _is_endless(validation_data) and not kwargs.get("validation_steps"):
-            raise InputError(
-                f"give fit validation_steps, or validation data that can be read after every epoch: how many batches "
-                f"this {type(validation_data).__name__} has is unknown"
-            )
-        if kwargs.get("validation_freq", 1) != 1:
-            raise InputError(
-                f"DepthGrowth decides after every epoch: validation_freq must be 1, got {kwargs['validation_freq']}"
-            )
-        for callback in callbacks:
-            if isinstance(callback, IMPOSSIBLE_BESIDE_GROWTH):
-                raise InputError(
-                    f"{type(callback).__name__} cannot work beside DepthGrowth, which sets the learning rate "
-                    "and replaces the network: leave it out"
-                )
-            if isinstance(callback, keras.callbacks.BackupAndRestore):
-                raise InputError(
-                    "BackupAndRestore cannot work beside DepthGrowth, which replaces the network: "
-                    "take odn_keras.Checkpoint"
-                )
-        if epochs <= initial_epoch:
-            raise InputError(f"epochs must be more than initial_epoch, got {epochs} and {initial_epoch}")
-
+        _check_validated_every_epoch(data)
+        _check_callbacks(callbacks)
+        if not epochs:
+            raise InputError(f"epochs must be more than initial_epoch, got {epochs.stop} and {epochs.start}")
         _check_plain(self.network)
-        growing = GrowingFit(
-            network=self.network,
-            spec=self.spec,
-            compile_arguments=self._compile_arguments,
-            optimizer=self._fitted.optimizer,
+        optimizer = OptimizerTemplate(self._fitted.optimizer, self.network)
+        compilation = Compilation(self._compile_arguments, optimizer, self._teacher, self._distillation)
+        training = NetworkInTraining(self.network, self.spec, compilation)
+        training.on_compile.append(self._hold)
+        options = FitOptions(
             growth=growths[0],
             checkpoint=checkpoints[0] if checkpoints else None,
-            callbacks=[callback for callback in callbacks if callback not in (*growths, *checkpoints, *prunings)],
-            data=data,
-            steps=steps_per_epoch or _count_steps(x, batch_size, validation_split),
-            initial_epoch=initial_epoch,
-            epochs=epochs,
-            verbose=1 if verbose == "auto" else verbose,
-            teacher=self._teacher,
-            distillation=self._distillation,
             pruning=prunings[0] if prunings else None,
+            callbacks=[callback for callback in callbacks if callback not in (*growths, *checkpoints, *prunings)],
+            epochs=epochs,
+            verbose=verbose,
             trained_before=self._trained,
-            changed=self._hold,
         )
-        with _resting_after(x):
-            history = growing.run()
-        self._trained = True
-        return history
+        steps = data["steps_per_epoch"] or _count_steps(data["x"], data["batch_size"], data["validation_split"])
+        return GrowingFit(training, TrainingData(data, steps), options)
 
-    def _hold(self, network: keras.Model, fitted: keras.Model, spec: NetworkSpec) -> None:
-        self._network, self._fitted, self.spec = network, fitted, spec
+    def _hold(self, training: NetworkInTraining) -> None:
+        self._network, self._fitted, self.spec = training.network, training.fitted, training.spec
+
+
+def _spec(*, exits: Sequence[int] | Literal["all"] = (), **architecture: Any) -> NetworkSpec:
+    """The spec of these attributes, where exits may be "all" as well."""
+    spec = NetworkSpec(**architecture)
+    return dataclasses.replace(spec, exits=tuple(range(1, spec.max_depth + 1)) if exits == "all" else tuple(exits))
 
 
 @contextlib.contextmanager
@@ -282,8 +269,38 @@ def _resting_after(x) -> Iterator[None]:
             x.rest()
 
 
+def _check_validated_every_epoch(data: dict[str, Any]) -> None:
+    """Refuses arguments of `fit` by which an epoch would not be validated."""
+    validation = data["validation_data"]
+    if validation is None and not data["validation_split"]:
+        raise InputError("DepthGrowth compares validation accuracy with the target: give fit validation_data")
+    if _is_endless(validation) and not data.get("validation_steps"):
+        raise InputError(
+            f"give fit validation_steps, or validation data that can be read after every epoch: how many batches "
+            f"this {type(validation).__name__} has is unknown"
+        )
+    if data.get("validation_freq", 1) != 1:
+        raise InputError(
+            f"DepthGrowth decides after every epoch: validation_freq must be 1, got {data['validation_freq']}"
+        )
+
+
+def _check_callbacks(callbacks: list[keras.callbacks.Callback]) -> None:
+    """Refuses callbacks that cannot work beside growth."""
+    for callback in callbacks:
+        if isinstance(callback, IMPOSSIBLE_BESIDE_GROWTH):
+            raise InputError(
+                f"{type(callback).__name__} cannot work beside DepthGrowth, which sets the learning rate "
+                "and replaces the network: leave it out"
+            )
+        if isinstance(callback, keras.callbacks.BackupAndRestore):
+            raise InputError(
+                "BackupAndRestore cannot work beside DepthGrowth, which replaces the network: take odn_keras.Checkpoint"
+            )
+
+
 def _check_plain(network: keras.Model) -> None:
-    """Refuses what a growing fit, which trains all layers and builds networks anew, would undo."""
+    """Refuses settings that a growing fit, which trains all layers and builds fresh networks, would undo."""
     for layer in network.layers:
         if layer.weights and not (layer.trainable and network.trainable):
             raise InputError(
@@ -335,5 +352,5 @@ def _count_steps(x, batch_size: int | None, validation_split: float) -> int:
         return math.ceil(training_samples(arrays[0].shape[0], validation_split) / (batch_size or 32))
     try:
         return len(x)
-    except TypeError:  # a dataset that does not know its length: one pass tells
+    except TypeError:  # a dataset that does not know its length: it is read once
         return sum(1 for _ in x)

@@ -93,7 +93,7 @@ class OptimizerTemplate:
             schedule: peak learning rate -> schedule, which replaces a constant learning rate.
             rate_scale: what the learning rate is multiplied by, whoever chose it.
             averaging: momentum of a moving average of the weights, unless the template keeps one already.
-            first_step: of the training, at which the template's own schedule goes on.
+            first_step: of the training, at which the template's own schedule continues.
             global_clipnorm: largest norm of all gradients together, unless the template clips them already.
         """
         config = self._config()

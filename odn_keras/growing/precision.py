@@ -1,4 +1,4 @@
-"""What a processor and a backend are fastest with: the dtype policy to train under, and compilation."""
+"""The dtype policy and the compilation that are fastest on a processor and a backend."""
 
 import pathlib
 

@@ -1,4 +1,4 @@
-"""An iterator of training batches that loses none of them, although several `fit`s read it, and read it ahead."""
+"""`Replay`: an iterator of training batches for several `fit`s, of which none is lost although Keras reads ahead."""
 
 import threading
 from collections import deque

@@ -1,12 +1,11 @@
-"""Learning-rate schedules: one cycle, and a schedule gone on with from one of its steps."""
+"""Learning-rate schedules: one cycle, and any schedule continued from one of its steps."""
 
 import math
 
 import keras
 from keras import ops
 
-WARMUP = 0.1  # of a cycle
-FALL_FROM = 0.5  # of a cycle, which is when the rate begins to fall
+from odn_keras.growing.stage import FALL_FROM, WARMUP
 
 
 def one_cycle(peak: float, steps: int, first_step: int = 0) -> keras.optimizers.schedules.LearningRateSchedule:

@@ -92,11 +92,11 @@ class NetworkSpec:
     stream: tuple[int, ...] = ()
 
     def __post_init__(self):
-        object.__setattr__(self, "input_shape", tuple(int(n) for n in self.input_shape))
+        shape = tuple(int(number) for number in self.input_shape)
         if self.backbone not in BACKBONES:
             raise InputError(f"unknown backbone {self.backbone!r}: choose one of {', '.join(BACKBONES)}")
-        if len(self.input_shape) != 3 or min(self.input_shape) < 1:
-            raise InputError(f"input_shape must be (height, width, channels), got {self.input_shape}")
+        if len(shape) != 3 or min(shape) < 1:
+            raise InputError(f"input_shape must be (height, width, channels), got {shape}")
         if self.num_classes < 2:
             raise InputError(f"a classifier needs at least 2 classes, got {self.num_classes}")
         if self.width < 1:
@@ -106,8 +106,17 @@ class NetworkSpec:
         for depth in self.exits:
             if depth not in range(1, self.max_depth + 1):
                 raise InputError(f"{self.backbone} can have exits at depths 1 to {self.max_depth}, got {depth!r}")
-        object.__setattr__(self, "exits", tuple(sorted(set(self.exits))))
-        object.__setattr__(self, "inner", tuple(tuple(int(n) for n in channels) for channels in self.inner))
+        # Specs that are equal compare equal, whether given by hand or read from JSON; the dataclass is frozen only
+        # from here on.
+        vars(self).update(
+            input_shape=shape,
+            exits=tuple(sorted(set(self.exits))),
+            inner=tuple(tuple(int(number) for number in channels) for channels in self.inner),
+            stream=tuple(int(number) for number in self.stream),
+        )
+        self._check_channels()
+
+    def _check_channels(self) -> None:
         if len(self.inner) > self.max_depth:
             raise InputError(f"{self.backbone} has {self.max_depth} blocks, got inner channels of {len(self.inner)}")
         for number, (block, channels) in enumerate(zip(self.blocks, self.inner, strict=False), start=1):
@@ -116,7 +125,6 @@ class NetworkSpec:
                     f"inner channels of block {number} of {self.backbone} are {len(block.inner(1))} "
                     f"numbers of at least 1, got {channels}"
                 )
-        object.__setattr__(self, "stream", tuple(int(n) for n in self.stream))
         streams = 1 + sum(map(self.projects, range(1, self.max_depth + 1)))
         if len(self.stream) > streams or min(self.stream, default=1) < 1:
             raise InputError(
@@ -157,7 +165,7 @@ class NetworkSpec:
 
     def exits_before(self, depth: int) -> tuple[int, ...]:
         """The exits that a network of that depth has besides its end, the shallowest first."""
-        return tuple(exit for exit in self.exits if exit < depth)
+        return tuple(place for place in self.exits if place < depth)
 
     def check_depth(self, depth: int) -> None:
         """Raises `InputError` where the backbone has no such depth."""

@@ -1,4 +1,4 @@
-"""A device's limits, and the networks that keep within them; told before anything is trained."""
+"""A device's limits, and the networks that are predicted to keep them, before anything is trained."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -62,7 +62,7 @@ class Budget:
         return sum(max(0.0, sizes[name] / limit - 1) for name, limit in self.limits.items())
 
     def measured(self, flash: int, arena: int | None, latency_ms: float | None = None) -> dict[str, Any]:
-        """The limits against what a real file takes, as a report has it, but for that of MACs, which no file tells.
+        """Compares the limits with the sizes of a real file, for a report; MACs, which no file states, are left out.
 
         Args:
             flash: bytes of the file.
@@ -102,12 +102,12 @@ class Budget:
 
     def fits(self, spec: NetworkSpec, depth: int) -> bool:
         """Whether the network of that depth is predicted to keep within the limits."""
-        told = {
+        predicted = {
             "flash_bytes": footprint.flash_bytes,
             "arena_bytes": footprint.arena_bytes,
             "macs": footprint.macs,
         }
-        return all(told[name](spec, depth) <= limit for name, limit in self.limits.items() if name in told)
+        return all(predicted[name](spec, depth) <= limit for name, limit in self.limits.items() if name in predicted)
 
     def deepest(self, spec: NetworkSpec) -> int:
         """The largest depth up to which every network fits; 0 where not even the first does.

@@ -45,14 +45,16 @@ def build(spec: NetworkSpec, depth: int, dtype: str | None = None, *, elastic: b
     dtype = dtype or keras.config.dtype_policy().name
     inputs = keras.Input(spec.input_shape, name="image", dtype="float32")
     x = layers.Rescaling(spec.input_scale, name="rescaling", dtype=dtype)(inputs)
-    x = _conv_bn(x, spec.out_channels(0), 3, spec.stem_stride, "stem", "", dtype)
+    x = _conv_bn(x, spec.out_channels(0), 3, stride=spec.stem_stride, place="stem", dtype=dtype)
     x = layers.ReLU(name="stem_relu", dtype=dtype)(x)
     exits = []
     for index in range(1, depth + 1):
-        x = _residual_block(x, spec, index, dtype, elastic)
+        x = _residual_block(x, spec, index, dtype=dtype, elastic=elastic)
         if index in spec.exits_before(depth):
-            exits.append(_classify(x, spec.num_classes, f"block{index}_exit_pool", EXIT.format(index), dtype))
-    end = _classify(x, spec.num_classes, "pool", HEAD, dtype)
+            exits.append(
+                _classify(x, spec.num_classes, pool=f"block{index}_exit_pool", head=EXIT.format(index), dtype=dtype)
+            )
+    end = _classify(x, spec.num_classes, pool="pool", head=HEAD, dtype=dtype)
     return keras.Model(inputs, [*exits, end] if exits else end, name=f"{spec.backbone}_depth{depth}")
 
 
@@ -99,10 +101,10 @@ def deepen(network: keras.Model, spec: NetworkSpec, *, freeze_prefix: bool = Tru
     depth = depth_of(network)
     deeper = build(spec, depth + 1, dtype=network.get_layer("stem_conv").dtype_policy.name)
     fresh = transfer_weights(network, deeper)
-    exit = EXIT.format(depth)
-    if exit in fresh:  # the end of before
-        deeper.get_layer(exit).set_weights(network.get_layer(HEAD).get_weights())
-        fresh.remove(exit)
+    exit_name = EXIT.format(depth)
+    if exit_name in fresh:  # where the network ended before
+        deeper.get_layer(exit_name).set_weights(network.get_layer(HEAD).get_weights())
+        fresh.remove(exit_name)
     set_frozen(deeper, depth if freeze_prefix else None)
     return deeper, fresh
 
@@ -207,7 +209,7 @@ def _block_index(layer_name: str) -> int:
     return int(place.removeprefix("block")) if place.startswith("block") else 0
 
 
-def _conv_bn(x, filters: int, kernel: int, stride: int, place: str, which: str, dtype: str):
+def _conv_bn(x, filters: int, kernel: int, *, stride: int, place: str, which: str = "", dtype: str):
     x = layers.Conv2D(
         filters,
         kernel,
@@ -222,21 +224,21 @@ def _conv_bn(x, filters: int, kernel: int, stride: int, place: str, which: str, 
     return BatchNormalization(axis=-1, momentum=0.9, epsilon=1e-5, name=f"{place}_bn{which}", dtype=dtype)(x)
 
 
-def _classify(x, classes: int, pool: str, head: str, dtype: str):
+def _classify(x, classes: int, *, pool: str, head: str, dtype: str):
     x = layers.GlobalAveragePooling2D(data_format="channels_last", name=pool, dtype=dtype)(x)
     return layers.Dense(classes, activation="softmax", name=head, dtype="float32")(x)
 
 
-def _residual_block(x, spec: NetworkSpec, number: int, dtype: str, elastic: bool):
+def _residual_block(x, spec: NetworkSpec, number: int, *, dtype: str, elastic: bool):
     place, stride, convolutions = f"block{number}", spec.blocks[number - 1].stride, spec.convolutions(number)
     shortcut = x
     if spec.projects(number):
-        shortcut = _conv_bn(x, spec.out_channels(number), 1, stride, f"{place}_shortcut", "", dtype)
+        shortcut = _conv_bn(x, spec.out_channels(number), 1, stride=stride, place=f"{place}_shortcut", dtype=dtype)
     for layer, (kernel, filters, stride) in enumerate(convolutions, start=1):
         if layer > 1:
             x = layers.ReLU(name=f"{place}_relu{layer - 1}", dtype=dtype)(x)
             if elastic:
                 x = ElasticWidth(name=f"{place}_elastic{layer - 1}", dtype=dtype)(x)
-        x = _conv_bn(x, filters, kernel, stride, place, str(layer), dtype)
+        x = _conv_bn(x, filters, kernel, stride=stride, place=place, which=str(layer), dtype=dtype)
     x = layers.Add(name=f"{place}_add", dtype=dtype)([x, shortcut])
     return layers.ReLU(name=f"{place}_relu", dtype=dtype)(x)

@@ -14,8 +14,8 @@ from odn_keras.networks.architectures import NetworkSpec
 def sort_channels(network: keras.Model, spec: NetworkSpec) -> None:
     """Puts the inner channels of every block in the order of their importance, the most important first.
 
-    The network computes what it did. A channel is the more important the larger its output, as its BatchNorm's scale
-    and offset tell, and the larger the weights that read it.
+    The network computes what it did. A channel is the more important the larger its output, by the scale and
+    offset of its BatchNorm, and the larger the weights that read it.
 
     Args:
         network: made by `odn_keras.build` from the spec; changed in place.

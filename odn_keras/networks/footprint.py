@@ -1,6 +1,6 @@
-"""What a network will take of a microcontroller, told without converting it: flash and arena.
+"""Predicts flash and arena of a network on a microcontroller, without converting it.
 
-Of networks that are not built yet it is told from their spec, of any other from its layers (`Footprint.of`).
+Networks that are not built yet are predicted from their spec, any other from its layers (`Footprint.of`).
 
 The weights, their scales and the activations are counted; what the file format and TFLite Micro add for every operator
 was fitted to real files and to TFLite Micro's own figures; `python -m benchmarks.footprint` compares.

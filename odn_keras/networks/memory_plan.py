@@ -1,4 +1,4 @@
-"""Where each activation of a network lies in a microcontroller's memory, decided beforehand.
+"""Plans where each activation of a network lies in a microcontroller's memory.
 
 TFLite Micro puts a network's activations into one block of memory, the arena, and places them itself unless the file
 brings a plan (`odn_keras.deploy.tflite_file.flatbuffer` writes it). Its own planner takes up to a third more than need
@@ -28,7 +28,7 @@ class Tensor:
 
 
 def least_bytes(tensors: Sequence[Tensor]) -> int:
-    """What no plan can go below: the most bytes that live during one operator.
+    """The lower bound of all plans: the most bytes that are kept during one operator.
 
     >>> least_bytes([Tensor(16, 0, 1), Tensor(16, 1, 2), Tensor(32, 2, 3)])
     48

@@ -11,6 +11,7 @@ from odn_keras.networks.architectures import NetworkSpec
 from odn_keras.networks.budget import Budget
 from odn_keras.prune.pruner import Pruner, PruningPlan
 from odn_keras.prune.saliency import saliencies
+from odn_keras.utils import keras_backends
 
 TRAINED_WINDOW = 0.0, 0.1  # of a trained network's cycle: the earlier channels go, the longer the others make up for it
 
@@ -62,7 +63,7 @@ class ChannelPruning(keras.callbacks.Callback):
         window = {name: part for name, part in (("start", start), ("end", end)) if part is not None}
         self._own_window = bool(window)
         self.plan = PruningPlan(sparsity, budget, streams=streams, **window)
-        self._pruner: Pruner | None = None  # while a `fit` goes on
+        self._pruner: Pruner | None = None  # during a `fit`
         self._first_epoch = self._epoch = self._steps = 0
 
     def of_trained(self) -> "ChannelPruning":
@@ -120,7 +121,7 @@ class ChannelPruning(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         step = self._epoch * self._steps + min(batch, self._steps - 1)
         if self._pruner and self._pruner.due(step):
-            self._bring_back_variables()
+            keras_backends.sync_variables(self.model)
             self._pruner.after_step(step)
 
     def on_test_begin(self, logs=None):
@@ -138,12 +139,8 @@ class ChannelPruning(keras.callbacks.Callback):
 
     def _hold(self) -> None:
         if self._pruner:
-            self._bring_back_variables()
+            keras_backends.sync_variables(self.model)
             self._pruner.hold()
-
-    def _bring_back_variables(self) -> keras.Model:
-        """On JAX they lie elsewhere while an epoch is trained; asking for the model puts them in place."""
-        return self.model
 
 
 def _smallest(spec: NetworkSpec, *, streams: bool) -> NetworkSpec:

@@ -38,7 +38,7 @@ class PruningPlan:
     Attributes:
         sparsity: fraction of the parameters to remove, in [0, 1).
         budget: instead of that, what the int8 file, its arena and an image may take; no more is removed than that
-            needs. Milliseconds cannot be told.
+            needs. Milliseconds cannot be predicted.
         start, end: the part of the training in which channels are removed, 0 <= start < end <= 1.
         streams: whether the channels of residual streams may go too, besides those inside blocks.
 
@@ -86,6 +86,67 @@ class PruningPlan:
         return f"pruned to one channel a group the network still has {needs}, not {wanted}{streams}"
 
 
+@dataclass(eq=False)
+class GroupInPruning:
+    """The channels of one group, while some of them go.
+
+    Attributes:
+        group: the layers that have these channels.
+        kept: of shape (size,), whether each channel is still wanted.
+        fading: of shape (size,), whether each channel is on its way to zero.
+        saliency: the saliency of all its channels together before the first went; `None` until it is known.
+    """
+
+    group: ChannelGroup
+    kept: np.ndarray
+    fading: np.ndarray
+    saliency: float | None = None
+
+    @classmethod
+    def whole(cls, group: ChannelGroup) -> "GroupInPruning":
+        """The group before anything goes."""
+        return cls(group, np.ones(group.size, bool), np.zeros(group.size, bool))
+
+    def scale(self, fading: float) -> None:
+        """Multiplies all that writes a channel: by 0 where it is gone, and by that number where it fades."""
+        factor = self.kept + fading * self.fading
+        if np.all(factor == 1):
+            return
+        for layer in (*self.group.writers, *self.group.norms):
+            for variable in _written_by(layer):
+                variable.assign(variable * ops.cast(factor, variable.dtype))
+
+
+class _Queue:
+    """The channels of a group that are left, those with the least saliency first, while some are chosen.
+
+    Args:
+        part: of which channels are chosen; the first time its saliency is noted.
+        scores: of shape (size,), the saliency of each channel.
+    """
+
+    def __init__(self, part: GroupInPruning, scores: np.ndarray):
+        left = np.flatnonzero(part.kept)
+        self.part, self._scores = part, scores
+        self._channels = left[np.argsort(scores[left], kind="stable")]
+        self._saliency = scores[self._channels].sum()
+        if part.saliency is None:
+            part.saliency = self._saliency
+
+    def loss(self, count: int) -> float:
+        """What the next channels contribute, the more the less is left of the group to make up for them."""
+        lost = self._scores[self._channels[:count]].sum()
+        if self._saliency > 0:
+            lost *= self.part.saliency / self._saliency
+        return lost
+
+    def take(self, count: int) -> None:
+        """Lets the next channels go."""
+        gone, self._channels = self._channels[:count], self._channels[count:]
+        self._saliency -= self._scores[gone].sum()
+        self.part.kept[gone], self.part.fading[gone] = False, True
+
+
 class Pruner:
     """Prunes one network while it is trained.
 
@@ -102,16 +163,13 @@ class Pruner:
     def __init__(self, network: keras.Model, plan: PruningPlan, steps: int, score: Score = saliencies):
         self._network, self._plan, self._score = network, plan, score
         self._by_tensor = groups_by_tensor(network)
-        self._groups = prunable(self._by_tensor, streams=plan.streams)
+        self._parts = [GroupInPruning.whole(group) for group in prunable(self._by_tensor, streams=plan.streams)]
         self._end = keras.Model(network.inputs, network.outputs[-1])  # what a budget is for
         first, last = plan.start * steps, plan.end * steps
         self._ticks = np.linspace(first, last, SELECTIONS * FADES, endpoint=False).astype(int)
         self._every = max(1, round((last - first) / len(self._ticks)))
         self._done = 0  # ticks
         self._last = -1  # step after which there was something to do
-        self._kept = [np.ones(group.size, bool) for group in self._groups]
-        self._fading = [np.zeros(group.size, bool) for group in self._groups]
-        self._saliencies: list[float] = []  # of whole groups, as first told
         self._whole = self._sizes(self._counts())
         self._check_goal()
 
@@ -123,7 +181,7 @@ class Pruner:
     def after_step(self, step: int) -> None:
         """Chooses channels, fades them, or holds them at zero, as is due after training step `step`.
 
-        The network's variables must be those that are trained: on JAX, see `keras.callbacks.Callback.model`.
+        The network's variables must be those that are trained: see `odn_keras.utils.keras_backends`.
         """
         if not self.due(step):
             return
@@ -133,7 +191,8 @@ class Pruner:
             fading *= self._tick()
         self._scale(fading)
         if self._done % FADES == 0:
-            self._fading = [np.zeros_like(fading) for fading in self._fading]
+            for part in self._parts:
+                part.fading[:] = False
 
     def hold(self) -> None:
         """Sets what has been removed to exact zero, whatever the optimizer or an average of weights made of it."""
@@ -144,17 +203,17 @@ class Pruner:
         return {
             "done": self._done,
             "last": self._last,
-            "kept": [kept.tolist() for kept in self._kept],
-            "fading": [fading.tolist() for fading in self._fading],
-            "saliencies": [float(whole) for whole in self._saliencies],
+            "kept": [part.kept.tolist() for part in self._parts],
+            "fading": [part.fading.tolist() for part in self._parts],
+            "saliencies": [float(part.saliency) for part in self._parts if part.saliency is not None],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Returns to an earlier `state`."""
         self._done, self._last = state["done"], state["last"]
-        self._kept = [np.array(kept) for kept in state["kept"]]
-        self._fading = [np.array(fading) for fading in state["fading"]]
-        self._saliencies = state["saliencies"]
+        saliencies = state["saliencies"] or [None] * len(self._parts)
+        for part, kept, fading, saliency in zip(self._parts, state["kept"], state["fading"], saliencies, strict=True):
+            part.kept, part.fading, part.saliency = np.array(kept), np.array(fading), saliency
 
     def _tick(self) -> float:
         """Chooses, where it is time for that; returns what the channels that fade are multiplied by."""
@@ -165,50 +224,49 @@ class Pruner:
         return 1 - 1 / (FADES - fade)  # 4/5, 3/4, 2/3, 1/2, 0: equal steps
 
     def _scale(self, fading: float) -> None:
-        """Multiplies all that writes a channel: by 0 where it is gone, and by that number where it fades."""
-        for group, kept, fades in zip(self._groups, self._kept, self._fading, strict=True):
-            factor = kept + fading * fades
-            if np.all(factor == 1):
-                continue
-            for layer in (*group.writers, *group.norms):
-                for variable in _written_by(layer):
-                    variable.assign(variable * ops.cast(factor, variable.dtype))
+        for part in self._parts:
+            part.scale(fading)
 
     # Which channels.
+
+    @property
+    def _groups(self) -> list[ChannelGroup]:
+        return [part.group for part in self._parts]
 
     def _choose(self, progress: float) -> None:
         """Marks the channels that go now, so that the network is as small as it must be by now."""
         scores = self._score(self._network, self._groups)
-        order = [np.flatnonzero(kept) for kept in self._kept]
-        order = [alive[np.argsort(score[alive], kind="stable")] for alive, score in zip(order, scores, strict=True)]
-        left = [score[alive].sum() for alive, score in zip(order, scores, strict=True)]
-        self._saliencies = self._saliencies or left.copy()
-        taken = [0] * len(self._groups)
+        queues = [_Queue(part, score) for part, score in zip(self._parts, scores, strict=True)]
         counts = self._counts()
         while (excess := self._excess(counts, progress)) > 0:
             options = []
-            for number, group in enumerate(self._groups):
+            for number, queue in enumerate(queues):
+                group = queue.part.group
                 some = min(max(1, int(group.size * AT_ONCE)), counts[group] - 1)
                 if some > 0:
                     fewer = {**counts, group: counts[group] - some}
-                    lost = scores[number][order[number][taken[number] :][:some]].sum()
-                    if left[number] > 0:  # what stays has to make up for it
-                        lost *= self._saliencies[number] / left[number]
-                    options.append((self._price(lost, excess, counts, fewer, progress), number, fewer, some))
+                    price = self._price(queue.loss(some), excess, counts=counts, fewer=fewer, progress=progress)
+                    options.append((price, number, fewer, some))
             _, number, counts, some = min(options, key=lambda option: option[:2])
-            gone = order[number][taken[number] :][:some]
-            taken[number] += some
-            left[number] -= scores[number][gone].sum()
-            self._kept[number][gone], self._fading[number][gone] = False, True
+            queues[number].take(some)
 
-    def _price(self, lost: float, excess: float, counts: Counts, fewer: Counts, progress: float) -> tuple[float, float]:
-        """What a removal loses for what it brings nearer to the goal, or, where it brings nothing, for its size."""
+    def _price(
+        self, lost: float, excess: float, *, counts: Counts, fewer: Counts, progress: float
+    ) -> tuple[float, float]:
+        """What a removal loses for what it brings nearer to the goal, or, where it brings nothing, for its size.
+
+        Args:
+            lost: the saliency that is lost.
+            excess: by how much the network is too large with `counts` channels.
+            counts, fewer: the channels of each group without and with the removal.
+            progress: how much of the way to the goal must be done.
+        """
         nearer = excess - self._excess(fewer, progress)
         smaller = self._params(counts) - self._params(fewer)
         return (lost / nearer if nearer > 0 else np.inf, lost / smaller)
 
     def _counts(self) -> Counts:
-        return {group: int(kept.sum()) for group, kept in zip(self._groups, self._kept, strict=True)}
+        return {part.group: int(part.kept.sum()) for part in self._parts}
 
     def _excess(self, counts: Counts, progress: float) -> float:
         return self._plan.excess(self._sizes(counts), self._whole, progress)
@@ -237,7 +295,7 @@ class Pruner:
         return total
 
     def _check_goal(self) -> None:
-        if not self._groups:
+        if not self._parts:
             raise InputError("the network has no channels that could be pruned")
         least = dict.fromkeys(self._groups, 1)
         if self._excess(least, 1.0) > 0:

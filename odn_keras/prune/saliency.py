@@ -1,4 +1,4 @@
-"""How much each channel contributes, told from weights and from what BatchNorm has seen of the data.
+"""How much each channel contributes, estimated from the weights and from BatchNorm's statistics of the data.
 
 BatchNorm knows the data: its output has, over the training images, the mean beta and the variance gamma**2 in every
 channel. From there mean and variance are carried through the network, as if channels and places were independent:

@@ -1,4 +1,4 @@
-"""The smaller network without the channels that are zero throughout; it computes the same."""
+"""The compact network: without the channels that are zero throughout, which computes the same."""
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ def compact(network: keras.Model) -> keras.Model:
 
     Returns:
         A plain functional network of the same layers by the same names, with fewer channels; its outputs are the same
-        but for rounding. At least one channel is left of each group. `odn_keras.spec_of` tells its architecture.
+        but for rounding. At least one channel is left of each group. `odn_keras.spec_of` returns its architecture.
 
     Raises:
         InputError: where no channel is zero, or for a layer that there is no rule for.

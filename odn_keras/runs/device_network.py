@@ -15,7 +15,7 @@ from odn_keras.devices.finetuning import finetuned
 from odn_keras.devices.latency_table import LatencyTable
 from odn_keras.errors import InputError
 from odn_keras.files import replacing, write_json
-from odn_keras.growing.growing_fit import TrainingDiverged
+from odn_keras.growing.divergence import TrainingDiverged
 from odn_keras.networks import extraction
 from odn_keras.networks.architectures import NetworkSpec
 from odn_keras.networks.builder import with_dtype

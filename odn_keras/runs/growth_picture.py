@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from odn_keras.files import replacing
-from odn_keras.growing.depth_growth import CYCLE, PRUNE, SETTLE, SHRINK, DepthGrowth, Stage
+from odn_keras.growing.depth_growth import DepthGrowth
+from odn_keras.growing.stage import CYCLE, PRUNE, SETTLE, SHRINK, Stage
 from odn_keras.utils.plain_text import missing_glyphs_allowed, shown
 
 NAMED = {PRUNE: "pruning", SHRINK: "shrinking widths"}

@@ -8,7 +8,8 @@ from importlib import metadata
 from typing import Any
 
 from odn_keras.files import replacing
-from odn_keras.growing.depth_growth import CYCLE, DepthGrowth, Stage
+from odn_keras.growing.depth_growth import DepthGrowth
+from odn_keras.growing.stage import CYCLE, Stage
 from odn_keras.networks.budget import Budget
 
 REPORTED_PACKAGES = ("odn_keras", "keras", "tensorflow", "jax", "torch", "numpy", "ai-edge-litert")

@@ -9,7 +9,8 @@ import keras
 from odn_keras.data.datasets import Dataset
 from odn_keras.deploy.measured_file import ExportedFile
 from odn_keras.devices.accuracy import accuracies
-from odn_keras.growing.depth_growth import CYCLE, DepthGrowth
+from odn_keras.growing.depth_growth import DepthGrowth
+from odn_keras.growing.stage import CYCLE
 from odn_keras.networks import builder, cost, footprint
 from odn_keras.networks.architectures import NetworkSpec
 from odn_keras.networks.budget import Budget

@@ -23,7 +23,7 @@ from odn_keras.growing import distribution
 from odn_keras.growing.checkpoint import Checkpoint
 from odn_keras.growing.depth_growth import DepthGrowth
 from odn_keras.growing.distillation import student
-from odn_keras.growing.growing_fit import TrainingDiverged
+from odn_keras.growing.divergence import TrainingDiverged
 from odn_keras.growing.optimally_deep_network import OptimallyDeepNetwork
 from odn_keras.growing.precision import precision
 from odn_keras.networks import builder

@@ -24,7 +24,7 @@ from odn_keras.devices.choices import Choice
 from odn_keras.devices.device_search import Specialization
 from odn_keras.devices.latency_table import parts
 from odn_keras.errors import InputError
-from odn_keras.growing.growing_fit import TrainingDiverged
+from odn_keras.growing.divergence import TrainingDiverged
 from odn_keras.networks.footprint import flash_bytes
 
 

@@ -20,10 +20,10 @@ from odn_keras import (
     build,
 )
 from odn_keras.data.augmentation import Augmentation
-from odn_keras.growing import growing_fit
+from odn_keras.growing import divergence
 from odn_keras.growing.checkpoint import KEPT
-from odn_keras.growing.depth_growth import CYCLE, PRUNE, RECOVER, SHRINK
-from odn_keras.growing.growing_fit import TrainingDiverged
+from odn_keras.growing.divergence import TrainingDiverged
+from odn_keras.growing.stage import CYCLE, PRUNE, RECOVER, SHRINK
 from odn_keras.networks import elastic
 from odn_keras.networks.elastic import elastic_layers
 
@@ -363,7 +363,7 @@ class Poison(keras.callbacks.Callback):
 @pytest.mark.parametrize("epoch", [once(0), 3])
 def test_a_divergence_goes_back_once_with_a_tenth_of_the_rate(train, tmp_path, monkeypatch, epoch):
     if epoch:  # noticed in the middle of the epoch, else at its end
-        monkeypatch.setattr(growing_fit, "LOSS_CHECKED_EVERY", 2)
+        monkeypatch.setattr(divergence, "CHECKED_EVERY", 2)
     with pytest.warns(UserWarning, match=f"became nan in epoch {epoch + 1} .*a tenth"):
         model, history, growth = train(tmp_path, Poison(epoch, times=1))
     assert growth.rate_scale == 0.1 and len(history.epoch) == EPOCHS
@@ -373,7 +373,7 @@ def test_a_divergence_goes_back_once_with_a_tenth_of_the_rate(train, tmp_path, m
 
 @pytest.mark.one_backend
 def test_a_divergence_after_a_resume_lowers_the_rate_too(train, tmp_path, monkeypatch):
-    monkeypatch.setattr(growing_fit, "LOSS_CHECKED_EVERY", 2)
+    monkeypatch.setattr(divergence, "CHECKED_EVERY", 2)
     peak = {"cycle": EPOCHS, "max_depth": 1}  # at which the rate is in the second epoch
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, CutAt(1, 1, lambda: signal.raise_signal(signal.SIGINT)), **peak)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from odn_keras import NetworkSpec, build
-from odn_keras.growing.divergence import loss_limit
+from odn_keras.growing.divergence import DivergenceGuard, TrainingDiverged, loss_limit
 
 CLASSES, BATCH = 4, 8
 LABELS = np.arange(BATCH) % CLASSES
@@ -47,3 +47,18 @@ def test_batches_that_do_not_count_set_no_limit(network):
     assert loss_limit(network, batches, CLASSES) == pytest.approx(limit(network))
     assert loss_limit(network, batches[:1], CLASSES) == math.inf
     assert limit(network, labels=None) == math.inf
+
+
+def test_a_guard_refuses_what_is_not_finite_or_above_its_limit(network):
+    guard = DivergenceGuard()
+    guard.check(network, 1e9, epoch=0, depth=1)  # no limit is known yet
+    guard.limit = 8.0
+    guard.check(network, 8.0, epoch=0, depth=1)
+    for loss in (8.1, math.nan, math.inf):
+        with pytest.raises(TrainingDiverged, match=r"in epoch 3 \(depth 2\): lower the learning rate"):
+            guard.check(network, loss, epoch=2, depth=2)
+
+
+def test_the_loss_is_looked_at_every_hundred_steps_or_when_several_steps_pass_one_of_these():
+    due = [DivergenceGuard.is_due(*steps) for steps in ((98, 99), (99, 100), (100, 101), (97, 104))]
+    assert due == [False, True, False, True]

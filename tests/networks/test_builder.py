@@ -162,16 +162,16 @@ def test_exits_answer_as_before_while_the_network_deepens_and_can_be_cut_out(cas
     deeper, fresh = deepen(network, spec)
     images = np.random.default_rng(1).integers(0, 256, (3, *spec.input_shape)).astype("float32")
     before, after = outputs(network, images), outputs(deeper, images)
-    kept = [at for at in (*spec.exits_before(depth), depth) if at in spec.exits_before(depth + 1)]
+    kept = [place for place in (*spec.exits_before(depth), depth) if place in spec.exits_before(depth + 1)]
 
     assert len(after) == len(kept) + 1
     assert not any("exit" in name for name in fresh)
-    for at, output in zip((*spec.exits_before(depth), depth), before, strict=True):
-        if at in kept:
-            np.testing.assert_array_equal(after[kept.index(at)], output)
-        np.testing.assert_allclose(outputs(at_exit(network, spec, at), images)[0], output, atol=1e-6)
+    for place, output in zip((*spec.exits_before(depth), depth), before, strict=True):
+        if place in kept:
+            np.testing.assert_array_equal(after[kept.index(place)], output)
+        np.testing.assert_allclose(outputs(at_exit(network, spec, place), images)[0], output, atol=1e-6)
     frozen = {layer.name for layer in deeper.layers if layer.weights and not layer.trainable}
-    assert {f"block{at}_exit" for at in kept} <= frozen
+    assert {f"block{place}_exit" for place in kept} <= frozen
 
 
 def test_a_depth_without_exit_cannot_be_cut_out():

@@ -61,8 +61,8 @@ def test_what_is_cut_out_computes_what_the_masked_network_does(case, data):
         tuple(active_channels(channels, next(left)) for _, channels, _ in spec.convolutions(number)[:-1])
         for number in range(1, depth + 1)
     )
-    for at, expected in zip((*spec.exits_before(depth), depth), masked, strict=True):
-        cut = cut_out(network, spec, at, inner[:at])
+    for place, expected in zip((*spec.exits_before(depth), depth), masked, strict=True):
+        cut = cut_out(network, spec, place, inner[:place])
         assert not elastic_layers(cut)
         np.testing.assert_allclose(answers(cut, pixels(spec))[0], expected, atol=1e-5)
 

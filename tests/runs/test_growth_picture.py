@@ -1,7 +1,7 @@
 import pytest
 
 from odn_keras import DepthGrowth
-from odn_keras.growing.depth_growth import CYCLE, SETTLE, Stage
+from odn_keras.growing.stage import CYCLE, SETTLE, Stage
 from odn_keras.runs.growth_picture import plot_growth
 
 

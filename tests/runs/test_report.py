@@ -3,7 +3,7 @@ import csv
 import pytest
 
 from odn_keras import DepthGrowth
-from odn_keras.growing.depth_growth import CYCLE, SETTLE, Stage
+from odn_keras.growing.stage import CYCLE, SETTLE, Stage
 from odn_keras.runs import report
 
 

@@ -3,7 +3,7 @@ import shlex
 import pytest
 
 from odn_keras import DepthGrowth, RunOptions
-from odn_keras.growing.depth_growth import CYCLE, Stage
+from odn_keras.growing.stage import CYCLE, Stage
 from odn_keras.runs.verdict import DEEPEST, EPOCHS, describe_ending, ending, next_commands, warn_of_int8
 
 
