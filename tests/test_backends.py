@@ -16,7 +16,8 @@ RUN = ["--dataset=digits", "--width=16", "--epochs=16", "--cycle_epochs=8", "--t
 LOOK = """
 import json, sys
 import keras, numpy as np
-from odn_keras import NetworkSpec, build, cost, deepen, export_tflite, load_dataset
+from odn_keras import NetworkSpec, build, deepen, export_tflite, load_dataset
+from odn_keras.networks import cost
 
 out, model_files = sys.argv[1], sys.argv[2:]
 dataset = load_dataset("digits")
