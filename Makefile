@@ -1,10 +1,10 @@
-# make demo: train on the embedded digits and leave a checked int8 .tflite; make test: all tests; make slow: the long ones;
-# make lint.
+# make demo: train on the embedded digits and leave a checked int8 .tflite; make quick: tests of single modules, for the
+# inner loop; make test: all tests; make slow: the long ones; make lint.
 PYTHON ?= python3.11
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test slow lint clean
+.PHONY: demo quick test slow lint clean
 
 demo: $(VENV)/.base
 	$(RUN) -m odn_keras.train --flagfile=flags/digits.txt --overwrite
@@ -14,6 +14,12 @@ MODEL_TESTS := tests/networks/test_builder.py tests/networks/test_extraction.py 
 
 # The files of tests are shared out among the cores.
 PYTEST := $(RUN) -m pytest -n auto --dist=loadfile
+
+# What neither trains, converts nor starts a process.
+QUICK_TESTS := tests/data tests/devices tests/networks/test_architectures.py tests/networks/test_cost.py tests/networks/test_memory_plan.py tests/growing/test_forecast.py tests/growing/test_growth_plan.py tests/growing/test_headline.py tests/growing/test_replay.py tests/growing/test_schedules.py tests/growing/test_snapshots.py tests/growing/test_stage.py tests/prune/test_groups.py tests/runs/test_growth_picture.py tests/runs/test_options.py tests/runs/test_output_folder.py tests/runs/test_report.py tests/runs/test_run_record.py tests/runs/test_verdict.py tests/deploy/tflite_file tests/deploy/chain/test_routing_picture.py tests/utils tests/test_files.py tests/test_build_file.py tests/test_folder_picture.py
+
+quick: $(VENV)/.dev
+	$(PYTEST) $(QUICK_TESTS) -m "not slow and not trains" $(ARGS)
 
 test: $(VENV)/.dev
 	$(PYTEST) $(ARGS)

@@ -106,6 +106,7 @@ def test_a_file_says_how_and_keeps_what_is_behind_it(tmp_path):
         assert resize_of(path) == "pad" and labels_of(path, 10) == labels
 
 
+@pytest.mark.trains
 def test_a_run_that_pads_is_padded_everywhere(run_command, tmp_path, wide):
     rng = np.random.default_rng(0)
     for name, colour in (("left", 0), ("right", 2)):  # a stripe of red or blue, which a crop to the middle would lose
