@@ -22,7 +22,7 @@ def training(folder, dataset, trend, fall):
 
 
 def test_a_dataset_is_held_back_from_the_fit_that_it_judges(tmp_path):
-    folders = [training(tmp_path / name, name, 0.85, 0.2) for name in ("one", "two", "three")]
+    folders = [training(tmp_path / name, name, forecast.TREND, forecast.FALL) for name in ("one", "two", "three")]
     rows = benchmark.measure(folders)
     assert [row["held_back"] for row in rows] == ["one", "two", "three"]
     assert rows[0]["trend"] == pytest.approx(rows[1]["trend"])  # the curves are the same
