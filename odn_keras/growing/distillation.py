@@ -45,7 +45,8 @@ def soft_loss(student, teacher, temperature: float):
     """Cross-entropy of softened probabilities, times temperature**2 so that its gradients keep their size.
 
     Args:
-        student, teacher: probabilities of shape (batch, classes).
+        student: probabilities of shape (batch, classes).
+        teacher: probabilities of the same shape.
         temperature: see `Distillation`.
 
     Returns:
@@ -169,8 +170,11 @@ def distill(
         student: a functional classifier; it is trained in place.
         teacher: a classifier of the same images and classes; it is frozen.
         *data: images and labels, or a dataset, as `keras.Model.fit` takes them.
-        alpha, temperature: see `Distillation`.
-        optimizer, loss, metrics: as `keras.Model.compile` takes them.
+        alpha: see `Distillation`.
+        temperature: see `Distillation`.
+        optimizer: as `keras.Model.compile` takes it.
+        loss: as `keras.Model.compile` takes it.
+        metrics: as `keras.Model.compile` takes them.
         **fit: further arguments of `keras.Model.fit`.
 
     Returns:

@@ -29,8 +29,9 @@ def sgd(learning_rate, weight_decay: float) -> keras.optimizers.SGD:
 
 
 class OptimizerTemplate:
-    """Makes copies of an optimizer without its state: their `iterations` are 0, and averages and Adam's corrections
-    count on it.
+    """Makes copies of an optimizer without its state.
+
+    Their `iterations` are 0; averages and Adam's corrections count on it.
 
     Args:
         optimizer: the user's, left unchanged; in a `LossScaleOptimizer` or not.

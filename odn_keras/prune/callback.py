@@ -87,7 +87,8 @@ class ChannelPruning(keras.callbacks.Callback):
 
         Args:
             spec: the architecture.
-            first, deepest: depths of the run.
+            first: the depth that the run begins with.
+            deepest: the depth that it may grow to.
 
         Raises:
             InputError: where there is none; it says what the deepest network would still have.
