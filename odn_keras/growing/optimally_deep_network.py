@@ -164,7 +164,7 @@ class OptimallyDeepNetwork:
         """As `keras.Model.evaluate`; loss and metrics are those of the network's end, and the accuracy of each exit."""
         return self._fitted.evaluate(*args, **kwargs)
 
-    def fit(
+    def fit(  # noqa: PLR0917 (the order of keras.Model.fit)
         self,
         x=None,
         y=None,
