@@ -103,6 +103,7 @@ class Distiller(keras.Model):
         return exits + (with_teacher if self.teacher else 1)
 
     def call(self, images, training=None):
+        """Returns what the student returns."""
         return self.student(images, training=training)
 
     def save(self, *args, **kwargs):
@@ -110,6 +111,7 @@ class Distiller(keras.Model):
         self.student.save(*args, **kwargs)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The loss of the end and every exit by labels and teacher; outside training, of the end by labels only."""
         *exits, end = keras.tree.flatten(y_pred)
         if not training:
             return super().compute_loss(x, y, end, sample_weight, training)
@@ -133,6 +135,7 @@ class Distiller(keras.Model):
         return total
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Updates the metrics: the compiled ones of the end, and the accuracy of every inner exit."""
         *exits, end = keras.tree.flatten(y_pred)
         labels = ops.argmax(y, axis=-1) if len(y.shape) > 1 and y.shape[-1] == end.shape[-1] else ops.reshape(y, (-1,))
         for accuracy, output in zip(self._exit_accuracies, exits, strict=True):

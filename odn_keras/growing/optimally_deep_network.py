@@ -108,6 +108,7 @@ class OptimallyDeepNetwork:
 
     @property
     def network(self) -> keras.Model:
+        """The current network."""
         return self._network
 
     @network.setter
@@ -139,6 +140,7 @@ class OptimallyDeepNetwork:
             )
 
     def __call__(self, *args, **kwargs):
+        """Calls the current network."""
         return self.network(*args, **kwargs)
 
     def compile(self, optimizer="sgd", loss="sparse_categorical_crossentropy", **kwargs):

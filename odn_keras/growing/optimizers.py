@@ -37,9 +37,6 @@ class OptimizerTemplate:
         optimizer: the user's, left unchanged; in a `LossScaleOptimizer` or not.
         network: the one it was compiled with.
 
-    Attributes:
-        names_variables: whether single variables are excluded from weight decay, which deeper networks do not have.
-
     Raises:
         InputError: for a setting that a copy made from its `get_config` would not have.
     """
@@ -69,6 +66,7 @@ class OptimizerTemplate:
 
     @property
     def names_variables(self) -> bool:
+        """Whether single variables are excluded from weight decay, which deeper networks do not have."""
         return bool(self._excluded_paths)
 
     @property

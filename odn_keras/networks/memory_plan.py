@@ -21,9 +21,11 @@ class Tensor:
 
     @property
     def aligned_size(self) -> int:
+        """Bytes in the arena, whose activations are aligned."""
         return -(-self.size // ALIGNMENT) * ALIGNMENT
 
     def lives_with(self, other: "Tensor") -> bool:
+        """Whether there is an operator during which both are kept."""
         return self.first <= other.last and other.first <= self.last
 
 
