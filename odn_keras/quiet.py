@@ -13,13 +13,12 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from odn_keras.errors import InputError
 
 DESCRIPTORS = (1, 2)
 _lock = threading.RLock()
-_silence: "_Silence | None" = None  # while any block of any thread is quiet
-_commands = 0
 
 
 class _Silence:
@@ -57,15 +56,30 @@ class _Silence:
         self.native.close()
 
 
+@dataclass
+class _Process:
+    """What the process is doing.
+
+    Attributes:
+        silence: the redirected output, while any block of any thread is quiet.
+        commands: how many commands of this package it runs.
+    """
+
+    silence: _Silence | None = None
+    commands: int = 0
+
+
+_process = _Process()
+
+
 @contextlib.contextmanager
 def quiet(show_on_failure: bool = True) -> Iterator[None]:
     """Context manager: silences what native code and Python print or warn; by default shows it if the block fails.
 
     Blocks may be nested, and threads may be in several at a time: the last one to end restores the output.
     """
-    global _silence
     with _lock:
-        _silence = silence = _silence or _Silence()
+        _process.silence = silence = _process.silence or _Silence()
         silence.blocks += 1
         since = silence.lengths()
     try:
@@ -78,19 +92,18 @@ def quiet(show_on_failure: bool = True) -> Iterator[None]:
         with _lock:
             silence.blocks -= 1
             if not silence.blocks:
-                _silence = None
+                _process.silence = None
                 silence.end()
 
 
 @contextlib.contextmanager
 def command() -> Iterator[None]:
     """Context manager: the process runs a command of this package, whose output may be silenced."""
-    global _commands
-    _commands += 1
+    _process.commands += 1
     try:
         yield
     finally:
-        _commands -= 1
+        _process.commands -= 1
 
 
 def quiet_in_commands() -> contextlib.AbstractContextManager[None]:
@@ -98,7 +111,7 @@ def quiet_in_commands() -> contextlib.AbstractContextManager[None]:
 
     For the runtimes, which greet with a line on stderr (`Created TensorFlow Lite XNNPACK delegate for CPU`).
     """
-    return quiet(show_on_failure=False) if _commands else contextlib.nullcontext()
+    return quiet(show_on_failure=False) if _process.commands else contextlib.nullcontext()
 
 
 def _flush() -> None:

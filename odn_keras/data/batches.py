@@ -42,7 +42,7 @@ class Batches(keras.utils.PyDataset):
             images that the augmentation cannot change; for a value out of range.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 (public; they may be given by position)
         self,
         split,
         num_classes: int,

@@ -86,6 +86,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._handlers: dict[int, Any] = {}
 
     def on_train_begin(self, logs=None):
+        """Refuses the `fit`: Keras calls this only where the network does not grow."""
         raise InputError("Checkpoint works beside DepthGrowth only; for another fit take BackupAndRestore of Keras")
 
     def save(self, snapshot: Snapshot) -> None:

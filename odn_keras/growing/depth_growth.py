@@ -77,6 +77,7 @@ class DepthGrowth(keras.callbacks.Callback):
 
     @property
     def target_met(self) -> bool | None:
+        """Whether the best accuracy meets the target; `None` without a target."""
         return None if self.target is None else meets(self.target, self.best)
 
     # What the fit asks.
@@ -153,10 +154,12 @@ class DepthGrowth(keras.callbacks.Callback):
     # What Keras calls.
 
     def on_train_begin(self, logs=None):
+        """Refuses a `fit` in which no stage has begun: that of a plain `keras.Model`."""
         if not self.stages:
             raise InputError("DepthGrowth grows an OptimallyDeepNetwork: a plain keras.Model cannot change its depth")
 
     def on_epoch_end(self, epoch, logs=None):
+        """Adds the epoch's accuracy and a forecast to the present stage, and finds the best network so far."""
         logs = logs or {}
         stage = self.stages[-1]
         if self.monitor not in logs:

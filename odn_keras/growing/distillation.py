@@ -45,7 +45,8 @@ def soft_loss(student, teacher, temperature: float):
     """Cross-entropy of softened probabilities, times temperature**2 so that its gradients keep their size.
 
     Args:
-        student, teacher: probabilities of shape (batch, classes).
+        student: probabilities of shape (batch, classes).
+        teacher: probabilities of the same shape.
         temperature: see `Distillation`.
 
     Returns:
@@ -102,6 +103,7 @@ class Distiller(keras.Model):
         return exits + (with_teacher if self.teacher else 1)
 
     def call(self, images, training=None):
+        """Returns what the student returns."""
         return self.student(images, training=training)
 
     def save(self, *args, **kwargs):
@@ -109,6 +111,7 @@ class Distiller(keras.Model):
         self.student.save(*args, **kwargs)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The loss of the end and every exit by labels and teacher; outside training, of the end by labels only."""
         *exits, end = keras.tree.flatten(y_pred)
         if not training:
             return super().compute_loss(x, y, end, sample_weight, training)
@@ -132,6 +135,7 @@ class Distiller(keras.Model):
         return total
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Updates the metrics: the compiled ones of the end, and the accuracy of every inner exit."""
         *exits, end = keras.tree.flatten(y_pred)
         labels = ops.argmax(y, axis=-1) if len(y.shape) > 1 and y.shape[-1] == end.shape[-1] else ops.reshape(y, (-1,))
         for accuracy, output in zip(self._exit_accuracies, exits, strict=True):
@@ -169,8 +173,11 @@ def distill(
         student: a functional classifier; it is trained in place.
         teacher: a classifier of the same images and classes; it is frozen.
         *data: images and labels, or a dataset, as `keras.Model.fit` takes them.
-        alpha, temperature: see `Distillation`.
-        optimizer, loss, metrics: as `keras.Model.compile` takes them.
+        alpha: see `Distillation`.
+        temperature: see `Distillation`.
+        optimizer: as `keras.Model.compile` takes it.
+        loss: as `keras.Model.compile` takes it.
+        metrics: as `keras.Model.compile` takes them.
         **fit: further arguments of `keras.Model.fit`.
 
     Returns:

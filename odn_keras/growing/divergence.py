@@ -68,19 +68,18 @@ def loss_limit(
         not larger for wrong answers than for guesses.
     """
     limits = [0.0]
-    for _, labels, weights in examples:
+    for _, labels, example_weights in examples:
         if labels is None:
             return math.inf
         flat = keras.tree.flatten(labels)
         count = len(flat[0])
-        if class_weight is not None:
-            weights = _weights_of(flat[0], class_weight)
-        labels = keras.tree.map_structure(ops.convert_to_tensor, labels)
+        weights = example_weights if class_weight is None else _weights_of(flat[0], class_weight)
         weights = None if weights is None else ops.convert_to_tensor(weights)
+        targets = keras.tree.map_structure(ops.convert_to_tensor, labels)
 
-        def loss(probabilities, labels=labels, weights=weights) -> float:
+        def loss(probabilities, targets=targets, weights=weights) -> float:
             predicted = ops.convert_to_tensor(probabilities.astype("float32"))
-            return float(keras.Model.compute_loss(fitted, None, labels, predicted, weights))  # without a teacher's
+            return float(keras.Model.compute_loss(fitted, None, targets, predicted, weights))  # without a teacher's
 
         guessing = loss(np.full((count, num_classes), 1 / num_classes))
         certain = [np.eye(num_classes)[(np.arange(count) + shift) % num_classes] for shift in (0, 1)]

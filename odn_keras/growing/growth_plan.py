@@ -184,27 +184,36 @@ class GrowthPlan:
         step, best = stage.last_step, self.best(stages)
         if stage.phase == SETTLE:
             return self._cycle(stage.depth, step, stage.progress_at(step))
-        if stage.phase == CYCLE and not self._is_found(stages) and self._misses_so_far(stages):
-            if self._may_deepen(stages, step):
-                return self._deeper(stage, step)
-            if self._may_train_longer(stages, step):
-                return self._longer(stages, step)
+        if stage.phase == CYCLE and (more := self._more_growth(stages, step)) is not None:
+            return more
         if stage.phase == CYCLE and self.fit.removal:
             return self._prune(stage.depth if self._is_found(stages) else best.depth, step)
         if stage.phase == PRUNE and stage.end_progress < 1:
             length = (stage.end_step - stage.first_step) * (1 / stage.end_progress - 1)
-            return self._stage(stage.depth, RECOVER, step, step + round(length), stage.end_progress)
+            return self._stage(stage.depth, RECOVER, step, step + round(length), progress=stage.end_progress)
         if stage.phase != SHRINK and self.rules.shrink_epochs:
             return self._stage(best.depth, SHRINK, step, step + self.rules.shrink_epochs * self.fit.steps)
         return None
 
-    def _stage(self, depth: int, phase: str, step: int, end: int, progress: float = 0.0, until: float = 1.0) -> Stage:
+    def _more_growth(self, stages: Sequence[Stage], step: int) -> Stage | None:
+        """A deeper network or a longer training while the target is missed; `None` where neither may follow."""
+        if self._is_found(stages) or not self._misses_so_far(stages):
+            return None
+        if self._may_deepen(stages, step):
+            return self._deeper(stages[-1], step)
+        if self._may_train_longer(stages, step):
+            return self._longer(stages, step)
+        return None
+
+    def _stage(
+        self, depth: int, phase: str, step: int, end: int, *, progress: float = 0.0, until: float = 1.0
+    ) -> Stage:
         return Stage(depth, phase, step, end, self.fit.steps, progress, until)
 
     def _cycle(self, depth: int, step: int, progress: float) -> Stage:
         """The rest of the cycle at a depth, in whole epochs, shortened to what is left of them."""
         end = self._nearest_epoch(step + (1 - progress) * self.cycle_steps, step)
-        return self._stage(depth, CYCLE, step, min(end, self._end_of_growth), progress)
+        return self._stage(depth, CYCLE, step, min(end, self._end_of_growth), progress=progress)
 
     def _deeper(self, stage: Stage, step: int) -> Stage:
         """One block more, for which most of what the training so far has cost counts, but not the falling rate."""
@@ -216,20 +225,20 @@ class GrowthPlan:
         end = step + self.check_steps
         end = self._whole_epochs(end) if self.fit.whole_epochs else end
         until = progress + (end - step) / self.cycle_steps
-        return self._stage(depth, SETTLE, step, end, progress, min(until, DECIDED))
+        return self._stage(depth, SETTLE, step, end, progress=progress, until=min(until, DECIDED))
 
     def _longer(self, stages: Sequence[Stage], step: int) -> Stage:
         """As long again as the network found was trained so far, from the middle of a cycle on."""
         depth = self.best(stages).depth
         done = sum(stage.steps for stage in stages if stage.depth == depth)
         end = min(self._whole_epochs(step + max(done, self.cycle_steps / 2)), self._end_of_search)
-        return self._stage(depth, CYCLE, step, end, FALL_FROM)
+        return self._stage(depth, CYCLE, step, end, progress=FALL_FROM)
 
     def _prune(self, depth: int, step: int) -> Stage:
         cycle = min(self.cycle_steps, self.end - step)
         epochs = math.ceil(self.fit.removal * cycle / self.fit.steps)
         end = self._whole_epochs(step + epochs * self.fit.steps)
-        return self._stage(depth, PRUNE, step, min(end, self.end), 0.0, min(1.0, (end - step) / cycle))
+        return self._stage(depth, PRUNE, step, min(end, self.end), until=min(1.0, (end - step) / cycle))
 
     def _whole_epochs(self, step: float) -> int:
         return math.ceil(step / self.fit.steps - 1e-9) * self.fit.steps

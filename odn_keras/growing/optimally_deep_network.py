@@ -108,6 +108,7 @@ class OptimallyDeepNetwork:
 
     @property
     def network(self) -> keras.Model:
+        """The current network."""
         return self._network
 
     @network.setter
@@ -139,6 +140,7 @@ class OptimallyDeepNetwork:
             )
 
     def __call__(self, *args, **kwargs):
+        """Calls the current network."""
         return self.network(*args, **kwargs)
 
     def compile(self, optimizer="sgd", loss="sparse_categorical_crossentropy", **kwargs):
@@ -164,7 +166,7 @@ class OptimallyDeepNetwork:
         """As `keras.Model.evaluate`; loss and metrics are those of the network's end, and the accuracy of each exit."""
         return self._fitted.evaluate(*args, **kwargs)
 
-    def fit(
+    def fit(  # noqa: PLR0917 (the order of keras.Model.fit)
         self,
         x=None,
         y=None,

@@ -29,15 +29,13 @@ def sgd(learning_rate, weight_decay: float) -> keras.optimizers.SGD:
 
 
 class OptimizerTemplate:
-    """Makes copies of an optimizer without its state: their `iterations` are 0, and averages and Adam's corrections
-    count on it.
+    """Makes copies of an optimizer without its state.
+
+    Their `iterations` are 0; averages and Adam's corrections count on it.
 
     Args:
         optimizer: the user's, left unchanged; in a `LossScaleOptimizer` or not.
         network: the one it was compiled with.
-
-    Attributes:
-        names_variables: whether single variables are excluded from weight decay, which deeper networks do not have.
 
     Raises:
         InputError: for a setting that a copy made from its `get_config` would not have.
@@ -68,6 +66,7 @@ class OptimizerTemplate:
 
     @property
     def names_variables(self) -> bool:
+        """Whether single variables are excluded from weight decay, which deeper networks do not have."""
         return bool(self._excluded_paths)
 
     @property

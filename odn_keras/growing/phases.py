@@ -82,10 +82,12 @@ class Settle(Phase):
     """The newest block and the head alone are trained."""
 
     def enter(self, earlier):
+        """Goes one block deeper."""
         self._deepen()
 
     @property
     def frozen_blocks(self):
+        """The number of blocks below the newest."""
         return self.stage.depth - 1
 
 
@@ -93,6 +95,7 @@ class Cycle(Phase):
     """Everything is trained, for a learning-rate cycle or the rest of one."""
 
     def enter(self, earlier):
+        """Goes one block deeper, stays as deep after `Settle`, or returns to the best weights of an earlier cycle."""
         if self.stage.depth > self._training.depth:
             self._deepen()
         elif isinstance(earlier, Cycle):
@@ -103,27 +106,34 @@ class Prune(Phase):
     """Channels fade to zero."""
 
     def enter(self, earlier):
+        """Takes the best weights of the depth that is pruned."""
         self._training.take_best_at(self.stage.depth)
 
     def begin(self, steps):
+        """Makes the pruner for the steps of the cycle."""
         assert self._context.pruning is not None
         self._pruner = self._context.pruning.pruner(self._training.network, steps)
 
     def after_step(self, done):
+        """Lets the pruner fade channels where it is due."""
         if self._pruner.due(done - 1):
             keras_backends.sync_variables(self._training.fitted)
             self._pruner.after_step(done - 1)
 
     def hold(self):
+        """Sets what is pruned to zero."""
         self._pruner.hold()
 
     def leave(self):
+        """Removes the channels that have faded."""
         self._training.compact()
 
     def state(self):
+        """What a snapshot holds of the pruner."""
         return self._pruner.state()
 
     def restore(self, state):
+        """Returns the pruner to a `state`."""
         self._pruner.restore(state)
 
 
@@ -131,6 +141,7 @@ class Recover(Phase):
     """The network without the channels that have gone is trained for the rest of the cycle."""
 
     def enter(self, earlier):
+        """Takes the best weights and lets the earlier phase make the network compact."""
         self._training.take_best_at(self.stage.depth)
         earlier.leave()
 
@@ -141,6 +152,7 @@ class Shrink(Phase):
     clipnorm = SHRINK_CLIPNORM
 
     def enter(self, earlier):
+        """Takes the best weights, lets the earlier phase leave and makes the widths elastic."""
         self._training.take_best_at(self.stage.depth)
         earlier.leave()
         self._training.make_elastic()

@@ -24,12 +24,14 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
         self._peak, self._steps, self._first_step = peak, steps, first_step
 
     def __call__(self, step):
+        """The learning rate of a step."""
         progress = (ops.cast(step, "float32") + self._first_step) / self._steps
         warming = 1 / 25 + (1 - 1 / 25) * ops.minimum(progress / WARMUP, 1.0)
         falling = ops.clip((progress - FALL_FROM) / (1 - FALL_FROM), 0.0, 1.0)
         return self._peak * warming * 0.5 * (1 + ops.cos(math.pi * falling))
 
     def get_config(self):
+        """The constructor's arguments."""
         return {"peak": self._peak, "steps": self._steps, "first_step": self._first_step}
 
 
@@ -41,12 +43,15 @@ class ContinuedSchedule(keras.optimizers.schedules.LearningRateSchedule):
         self._schedule, self._first_step, self._scale = schedule, first_step, scale
 
     def __call__(self, step):
+        """The learning rate of a step."""
         return self._schedule(step + self._first_step) * self._scale
 
     def get_config(self):
+        """The constructor's arguments, the schedule as Keras serializes it."""
         schedule = keras.optimizers.schedules.serialize(self._schedule)
         return {"schedule": schedule, "first_step": self._first_step, "scale": self._scale}
 
     @classmethod
     def from_config(cls, config):
+        """Makes a schedule of what `get_config` returns."""
         return cls(**{**config, "schedule": keras.optimizers.schedules.deserialize(config["schedule"])})

@@ -73,11 +73,13 @@ class StageWatch:
     # What `OneTraining` calls.
 
     def on_epoch_begin(self, epoch: int) -> None:
+        """Puts the raw weights back and moves the data to the step that the epoch begins or goes on with."""
         self._training.take_raw_weights()
         self.epoch, self._steps_done = epoch, self.first_step
         self._data.seek(epoch, self.first_step)
 
     def on_step_begin(self, step: int) -> None:
+        """Lets the phase prepare the step."""
         assert self.phase is not None
         self.phase.before_step(step)
 
@@ -110,9 +112,11 @@ class StageWatch:
             self._growth.add_check(self._step_of_run, self._check.accuracy(self._training.network))
 
     def on_epoch_measured(self, loss: float) -> None:
+        """Raises `TrainingDiverged` where the loss shows it."""
         self._check_loss(loss)
 
     def on_epoch_end(self, epoch: int) -> None:
+        """Counts the time, keeps a snapshot, and stops the training after a signal or where the growth is over."""
         self._count_seconds()
         self.first_step = 0
         self._snapshots.keep(self._snapshot(epoch + 1, 0))

@@ -133,6 +133,7 @@ class NetworkSpec:
 
     @property
     def blocks(self) -> tuple[BlockSpec, ...]:
+        """The residual blocks of the full backbone."""
         return BACKBONES[self.backbone]
 
     @property

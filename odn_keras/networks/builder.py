@@ -205,7 +205,7 @@ def with_dtype(network: keras.Model, dtype: str) -> keras.Model:
 
 
 def _block_index(layer_name: str) -> int:
-    place = layer_name.split("_")[0]
+    place = layer_name.split("_", maxsplit=1)[0]
     return int(place.removeprefix("block")) if place.startswith("block") else 0
 
 

@@ -32,6 +32,7 @@ class ElasticWidth(keras.layers.Layer):
     """
 
     def build(self, input_shape):
+        """Makes the variable."""
         self.active = self.add_weight(
             shape=(),
             initializer=keras.initializers.Constant(input_shape[-1]),
@@ -42,6 +43,7 @@ class ElasticWidth(keras.layers.Layer):
         )
 
     def call(self, inputs):
+        """Returns the input with zeros from channel `active` on."""
         kept = ops.arange(inputs.shape[-1], dtype="float32") < self.active
         return inputs * ops.cast(kept, inputs.dtype)
 

@@ -59,6 +59,7 @@ class Footprint:
         return len(self.sizes) - 1
 
     def weigh(self, kernel: int, channels: int, pixels: int = 1) -> None:
+        """Counts the weights, MACs and channels of a layer whose filters have `kernel` weights each."""
         self.macs += kernel * channels * pixels
         self.weights += kernel * channels + 4 * channels
         self.channels += channels

@@ -21,9 +21,11 @@ class Tensor:
 
     @property
     def aligned_size(self) -> int:
+        """Bytes in the arena, whose activations are aligned."""
         return -(-self.size // ALIGNMENT) * ALIGNMENT
 
     def lives_with(self, other: "Tensor") -> bool:
+        """Whether there is an operator during which both are kept."""
         return self.first <= other.last and other.first <= self.last
 
 
@@ -90,7 +92,8 @@ def lifetimes(
 
     Args:
         operators: the tensors each one reads and writes, by number; those that nothing writes are weights.
-        inputs, outputs: of the whole graph; the inputs are there from the start, the outputs kept to the end.
+        inputs: of the whole graph, which are there from the start.
+        outputs: of the whole graph, which are kept to the end.
 
     >>> lifetimes([([0, 9], [1]), ([1, 0], [2])], inputs=[0], outputs=[2])
     {0: (0, 1), 1: (0, 1), 2: (1, 1)}

@@ -11,6 +11,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """
 
     def call(self, inputs, training=None, mask=None):
+        """Normalizes the input, and updates the moving statistics in training."""
         if keras.backend.backend() != "tensorflow" or mask is not None or inputs.dtype == "float64":
             return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf

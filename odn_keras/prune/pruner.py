@@ -258,7 +258,8 @@ class Pruner:
         Args:
             lost: the saliency that is lost.
             excess: by how much the network is too large with `counts` channels.
-            counts, fewer: the channels of each group without and with the removal.
+            counts: the channels of each group without the removal.
+            fewer: the channels of each group with it.
             progress: how much of the way to the goal must be done.
         """
         nearer = excess - self._excess(fewer, progress)

@@ -108,7 +108,7 @@ def write_model(model) -> bytes:
     from ai_edge_litert import schema_py_generated as schema
 
     class Aligned(schema.BufferT):
-        def Pack(self, builder):
+        def Pack(self, builder):  # noqa: N802 (overrides the schema's)
             data = None
             if self.data is not None and len(self.data):
                 content = np.asarray(self.data, np.uint8).tobytes()
