@@ -34,18 +34,21 @@ class Moment:
     Attributes:
         dataset: trained on.
         progress: of the cycle.
-        odds: logit of the accuracy.
+        accuracy: at this point.
         trend: as `forecast.trend` has it.
-        slope: the same, not slackened.
         end: the accuracy that the cycle ended with.
     """
 
     dataset: str
     progress: float
-    odds: float
+    accuracy: float
     trend: float
-    slope: float
     end: float
+
+    @property
+    def slope(self) -> float:
+        """The trend of the odds' logarithm, not slackened."""
+        return self.trend / math.sqrt(max(1 - self.accuracy, forecast.SMALLEST))
 
     @property
     def left(self) -> float:
@@ -54,7 +57,7 @@ class Moment:
 
     def error(self, rate: float) -> float:
         """Of the forecast that the odds' logarithm grows at this rate, in points of accuracy."""
-        return 100 * (1 / (1 + math.exp(-(self.odds + rate * self.left))) - self.end)
+        return 100 * (forecast.accuracy_at(forecast.logit(self.accuracy) + rate * self.left) - self.end)
 
 
 def moments(folder: pathlib.Path) -> list[Moment]:
@@ -71,17 +74,14 @@ def moments(folder: pathlib.Path) -> list[Moment]:
             progress, accuracy = checks[number - 1]
             trend = forecast.trend(checks[:number])
             if trend is not None and RANGES[0][0] <= progress < RANGES[-1][1]:
-                slope = trend / math.sqrt(max(1 - accuracy, forecast.SMALLEST))
-                found.append(
-                    Moment(dataset, progress, forecast.logit(accuracy), trend, slope, stage["val_accuracy"][-1])
-                )
+                found.append(Moment(dataset, progress, accuracy, trend, stage["val_accuracy"][-1]))
     return found
 
 
 def fitted(some: list[Moment]) -> tuple[float, float]:
     """TREND and FALL by least squares of the rate at which the odds' logarithm grew, past its slow beginning."""
-    some = [moment for moment in some if 1 / (1 + math.exp(-moment.odds)) >= 0.1]
-    rates = [(forecast.logit(moment.end) - moment.odds) / moment.left for moment in some]
+    some = [moment for moment in some if moment.accuracy >= 0.1]
+    rates = [(forecast.logit(moment.end) - forecast.logit(moment.accuracy)) / moment.left for moment in some]
     (trend, fall), *_ = np.linalg.lstsq(np.array([(moment.trend, 1.0) for moment in some]), np.array(rates), rcond=None)
     return float(trend), float(fall)
 

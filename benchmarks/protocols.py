@@ -99,8 +99,7 @@ class _CheckedGrowth(DepthGrowth):
     """Measures the accuracy within epochs all along, although it decides nothing: for `benchmarks.forecast`."""
 
     def wants_check(self, before: int, step: int) -> bool:
-        stage = self.stages[-1]
-        return (step - stage.first_step) // self.check_steps > (before - stage.first_step) // self.check_steps
+        return self.plan.check_is_due(self.stages[-1], before, step)
 
 
 def with_exits(task: Task, seed: int, *, epochs: int, cycle_epochs: int, alpha: float, exit_weight: float) -> Outcome:

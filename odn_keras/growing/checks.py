@@ -3,12 +3,11 @@
 import keras
 import numpy as np
 
-from odn_keras.data.batches import EvaluationBatches, spread_rows
+from odn_keras.data.batches import EVALUATION_BATCH, EvaluationBatches, spread_rows
 from odn_keras.growing import distribution
 from odn_keras.utils import keras_backends
 
 IMAGES = 5000  # a share of 0.8 is then known to 0.6 points (one standard deviation)
-BATCH = 500
 
 
 class AccuracyCheck:
@@ -40,8 +39,8 @@ class AccuracyCheck:
         """The accuracy of the network's end, in [0, 1]."""
         right = 0
         with keras_backends.without_gradients():
-            for start in range(0, len(self._labels), BATCH):
-                part = slice(start, start + BATCH)
+            for start in range(0, len(self._labels), EVALUATION_BATCH):
+                part = slice(start, start + EVALUATION_BATCH)
                 *_, end = keras.tree.flatten(network(self._images[part], training=False))
                 right += int(np.sum(keras.ops.convert_to_numpy(end).argmax(axis=-1) == self._labels[part]))
         return right / len(self._labels)

@@ -93,11 +93,6 @@ class DepthGrowth(keras.callbacks.Callback):
         """The deepest network that the present `fit` may grow to."""
         return self.plan.deepest
 
-    @property
-    def check_steps(self) -> int:
-        """Training steps between two checks of the accuracy."""
-        return self.plan.check_steps
-
     def begin(self, conditions: FitConditions) -> Stage:
         """Forgets an earlier `fit`, and plans the first stage of one under these conditions.
 

@@ -45,8 +45,7 @@ def forecast(points: Sequence[tuple[float, float]], deviations: float = 0.0) -> 
     if growth is None:
         return None
     on_trend, by_fall = TREND + deviations * TREND_DEVIATION, FALL + deviations * FALL_DEVIATION
-    end = logit(accuracy) + (on_trend * growth + by_fall) * math.log(1 / progress)
-    return 1 / (1 + math.exp(-end))
+    return accuracy_at(logit(accuracy) + (on_trend * growth + by_fall) * math.log(1 / progress))
 
 
 def trend(points: Sequence[tuple[float, float]]) -> float | None:
@@ -63,3 +62,8 @@ def trend(points: Sequence[tuple[float, float]]) -> float | None:
 def logit(accuracy: float) -> float:
     """The logarithm of the odds of right to wrong, finite for accuracies of 0 and 1 too."""
     return math.log(max(accuracy, SMALLEST) / max(1 - accuracy, SMALLEST))
+
+
+def accuracy_at(odds: float) -> float:
+    """The accuracy whose `logit` is `odds`."""
+    return 1 / (1 + math.exp(-odds))

@@ -265,9 +265,11 @@ class GrowthPlan:
 
     def wants_check(self, stages: Sequence[Stage], before: int, step: int) -> bool:
         """Whether the accuracy at a step of the run, or since the step before, may decide something."""
-        first = stages[-1].first_step
-        checks, checks_before = ((at - first) // self.check_steps for at in (step, before))
-        return checks > checks_before and self._may_be_left(stages, step)
+        return self.check_is_due(stages[-1], before, step) and self._may_be_left(stages, step)
+
+    def check_is_due(self, stage: Stage, before: int, step: int) -> bool:
+        """Whether the time between two checks ends at a step of the run, or has since the step before."""
+        return (step - stage.first_step) // self.check_steps > (before - stage.first_step) // self.check_steps
 
     def best(self, stages: Sequence[Stage]) -> Best:
         """The best value at a depth that may be the result; while channels go or widths shrink, the last one."""

@@ -109,6 +109,7 @@ class StageWatch:
             self._data.check_length(self._steps_done)
         self._take_averages()
         if self._check and self._growth.stages[-1].phase == CYCLE:
+            # Even on all validation images: val_accuracy may be a metric of the user's own, and differ from the checks.
             self._growth.add_check(self._step_of_run, self._check.accuracy(self._training.network))
 
     def on_epoch_measured(self, loss: float) -> None:

@@ -14,7 +14,7 @@ def training(folder, dataset, trend, fall):
     (trainings / "settings.json").write_text(json.dumps({"dataset": dataset}))
     points = [(step / 40, 0.2 + 0.6 * (step / 40) ** 0.5) for step in range(5, 30)]
     progress, accuracy = points[-1]
-    moment = benchmark.Moment(dataset, progress, forecast.logit(accuracy), forecast.trend(points), slope=0.0, end=0.0)
+    moment = benchmark.Moment(dataset, progress, accuracy, forecast.trend(points), end=0.0)
     end = moment.error(trend * moment.trend + fall) / 100  # the error by an end of zero is the forecast itself
     log = {"checks": [*points, (1.0, end)], "val_accuracy": [end]}
     (trainings / "direct-depth=2-epochs=10-seed=0.json").write_text(json.dumps({"log": [log]}))

@@ -1,23 +1,8 @@
 import pytest
 
 from odn_keras import DepthGrowth
-from odn_keras.growing.stage import CYCLE, SETTLE, Stage
+from odn_keras.growing.stage import CYCLE
 from odn_keras.runs.growth_picture import plot_growth
-
-
-@pytest.fixture
-def stages():
-    return [
-        stage(1, CYCLE, 0, 36, [(4, 0.5), (6, 0.55), (8, 0.6)], steps=8, seconds=3.0, training_macs_per_image=10),
-        stage(2, SETTLE, 8, 10, [], steps=2, training_macs_per_image=10, fresh_layers=["head"]),
-        stage(2, CYCLE, 10, 20, [(12, 0.65), (16, 0.8), (20, 0.9)], seconds=4.0, training_macs_per_image=25),
-    ]
-
-
-def stage(depth, phase, first, end, checks, steps=None, **more):
-    """A stage of epochs of four steps."""
-    values = [accuracy for step, accuracy in checks if step % 4 == 0]
-    return Stage(depth, phase, first, end, 4, steps=steps or end - first, checks=checks, values=values, **more)
 
 
 @pytest.fixture
@@ -64,7 +49,7 @@ def test_the_legend_names_only_what_is_there(stages, picture):
 
 
 @pytest.mark.parametrize("values", [[1.0, 1.0], [0.0, 0.2], [0.5], [0.9993, 0.99935]])
-def test_any_accuracies_can_be_plotted(picture, values):
+def test_any_accuracies_can_be_plotted(stage, picture, values):
     axes, _ = picture(
         [stage(1, CYCLE, 0, 12, [(4 * epoch, value) for epoch, value in enumerate(values, 1)])], target=1.0
     )

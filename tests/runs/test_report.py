@@ -1,25 +1,8 @@
 import csv
 
-import pytest
-
 from odn_keras import DepthGrowth
-from odn_keras.growing.stage import CYCLE, SETTLE, Stage
+from odn_keras.growing.stage import CYCLE
 from odn_keras.runs import report
-
-
-@pytest.fixture
-def stages():
-    return [
-        stage(1, CYCLE, 0, 36, [(4, 0.5), (6, 0.55), (8, 0.6)], steps=8, seconds=3.0, training_macs_per_image=10),
-        stage(2, SETTLE, 8, 10, [], steps=2, training_macs_per_image=10, fresh_layers=["head"]),
-        stage(2, CYCLE, 10, 20, [(12, 0.65), (16, 0.8), (20, 0.9)], seconds=4.0, training_macs_per_image=25),
-    ]
-
-
-def stage(depth, phase, first, end, checks, steps=None, **more):
-    """A stage of epochs of four steps."""
-    values = [accuracy for step, accuracy in checks if step % 4 == 0]
-    return Stage(depth, phase, first, end, 4, steps=steps or end - first, checks=checks, values=values, **more)
 
 
 def test_stage_rows_count_the_macs_of_all_epochs(stages):
