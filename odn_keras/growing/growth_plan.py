@@ -6,7 +6,7 @@ as soon as the forecast of a depth misses the target; then the rate falls, and t
     depth 1 -> forecast too low -> depth 2 -> forecast too low -> depth 3 -> rate falls -> target met: done
 
 The clock of the cycle counts computation: of what the training at a shallower depth has cost most counts for the next
-one. So the search costs little more than training the depth that is found directly.
+one. So a search that is right at once costs what direct training does.
 
 Nothing here changes, and nothing depends on Keras: `DepthGrowth` keeps the stages and asks a `GrowthPlan`.
 """
