@@ -29,8 +29,8 @@ namespace odn_{name} {{
 {facts}constexpr std::size_t kModelBytes = {model_bytes};
 extern const unsigned char kModel[kModelBytes];
 
-{declarations}// The operators of the model, for TFLite Micro's MicroMutableOpResolver: ANY(Method) those whose kernels take
-// every type, INT8(Method, NAME) those that have kernels for int8 alone too, in less flash.
+{declarations}// The operators of the model, for TFLite Micro's MicroMutableOpResolver: ANY(Method) those whose kernels
+// take every type, INT8(Method, NAME) those that have kernels for int8 alone too, in less flash.
 constexpr unsigned kNumOperators = {num_operators};
 #define ODN_{guard}_OPERATORS(ANY, INT8) \\
 {operators}
