@@ -42,7 +42,10 @@ def _library(folder: pathlib.Path) -> str:
     commands = [path for path in modules if folder == PACKAGE and path.stem in COMMANDS]
     libraries = [path for path in modules if path not in commands and path.stem != "__main__"]
     within = sorted(_label(path) for path in _folders(folder) if path.parent == folder)
-    rules = [_rule("py_library", path.stem, srcs=[path.name], deps=_imported(path)) for path in libraries]
+    rules = [
+        _rule("py_library", path.stem, srcs=[path.name], data=_data_of(path), deps=_imported(path))
+        for path in libraries
+    ]
     everything = [*(f":{path.stem}" for path in libraries), *within]
     rules.append(_rule("py_library", folder.name, srcs=["__init__.py"], deps=everything))
     for path in commands:
@@ -52,9 +55,14 @@ def _library(folder: pathlib.Path) -> str:
         names = [path.name for path in commands]
         rules.append(_rule("py_library", "commands", srcs=["__main__.py", *names], deps=[f":{folder.name}"]))
         rules.append(_rule("py_binary", "odn", main="__main__.py", srcs=["__main__.py"], deps=[":commands"]))
-    markers = ["py.typed"] if folder == PACKAGE else []
+    markers = ["py.typed"] if folder == PACKAGE else sorted(path.name for path in folder.glob("*.toml"))
     rules.append(_rule("filegroup", "sources", srcs=["BUILD", *markers]))
     return "".join(rules)
+
+
+def _data_of(module: pathlib.Path) -> list[str]:
+    """The file of data beside a module, of its name."""
+    return [path.name for path in [module.with_suffix(".toml")] if path.exists()]
 
 
 def _tests(folder: pathlib.Path) -> str:

@@ -7,7 +7,9 @@ from odn_keras import InputError, NetworkSpec
 from odn_keras.devices.choices import Choice, Choices
 from odn_keras.devices.latency_table import LatencyTable, parts
 from odn_keras.networks.architectures import BACKBONES
+from odn_keras.networks.budget import Budget
 from odn_keras.networks.elastic import FRACTIONS
+from odn_keras.networks.kernels import KERNELS
 
 
 @st.composite
@@ -38,7 +40,8 @@ def test_costs_of_the_blocks_come_to_the_sizes_of_the_network(case):
         part for n in range(1, choice.depth + 1) for one in plain.varied(n) for part in parts(plain.spec_of(one), n)
     ]
     milliseconds = {part: rng.uniform(0, 9) for part in (*varied, *parts(spec, choice.depth))}
-    networks = Choices(spec, FRACTIONS, LatencyTable("r", "m", None, rng.uniform(), rng.uniform(0.5, 2), milliseconds))
+    latencies = LatencyTable("r", "m", None, rng.uniform(), rng.uniform(0.5, 2), milliseconds)
+    networks = Choices(spec, FRACTIONS, latencies, Budget(kernels=KERNELS[seed % 2]))
     per_block = len(choice.fractions) // choice.depth
     taken = [
         networks.options(number).index(choice.fractions[(number - 1) * per_block : number * per_block])
