@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from odn_keras.errors import InputError
-from odn_keras.networks import kernels, memory_plan
+from odn_keras.networks import memory_plan
 from odn_keras.networks.architectures import NetworkSpec
-from odn_keras.networks.kernels import REFERENCE, Filters
+from odn_keras.networks.kernels import REFERENCE, Filters, arena_difference, count_instructions, scratch_bytes
 
 if TYPE_CHECKING:
     import keras
@@ -106,7 +106,7 @@ class Footprint:
     def arena_overhead(self) -> int:
         """Bytes of the arena besides activations, which add up over the operators."""
         overhead = ARENA + ARENA_CONVOLUTION * self.convolutions + ARENA_ADDITION * self.additions
-        overhead += kernels.arena_difference(self.kernels, self.convolutions, self.additions)
+        overhead += arena_difference(self.kernels, self.convolutions, self.additions)
         return overhead + ARENA_CHANNEL * self.channels
 
     @property
@@ -114,7 +114,7 @@ class Footprint:
         """Predicted instructions of an image on a Cortex-M, which add up over the operators."""
         written = sum(self.sizes[self.operators[operator][1][0]] for operator in self.filters)
         others = (read[0] for operator, (read, _) in enumerate(self.operators) if operator not in self.filters)
-        return kernels.instructions(self.kernels, self.macs, written, sum(self.sizes[number] for number in others))
+        return count_instructions(self.kernels, self.macs, written, sum(self.sizes[number] for number in others))
 
     @property
     def planning_bytes(self) -> int:
@@ -133,7 +133,7 @@ class Footprint:
         ]
 
     def _scratch(self, operator: int) -> int:
-        return kernels.scratch_bytes(self.filters[operator], self.kernels) if operator in self.filters else 0
+        return scratch_bytes(self.filters[operator], self.kernels) if operator in self.filters else 0
 
     def _tensors(self) -> list[memory_plan.Tensor]:
         when = memory_plan.lifetimes(self.operators, [0], [len(self.sizes) - 1])

@@ -68,7 +68,7 @@ def arena_difference(kernels: str, convolutions: int, additions: int) -> int:
     return HANDLES + HANDLE * convolutions - saved
 
 
-def instructions(kernels: str, macs: int, outputs: int, others: int) -> float:
+def count_instructions(kernels: str, macs: int, outputs: int, others: int) -> float:
     """Instructions of an image on a Cortex-M4F; additive.
 
     Args:
@@ -77,7 +77,7 @@ def instructions(kernels: str, macs: int, outputs: int, others: int) -> float:
         outputs: numbers that the convolutions write.
         others: numbers that the other operators read, of an addition those of one side.
 
-    >>> round(instructions("cmsis_nn", macs=4755456, outputs=12288, others=8192) / 1e6, 2)
+    >>> round(count_instructions("cmsis_nn", macs=4755456, outputs=12288, others=8192) / 1e6, 2)
     9.44
     """
     of_mac, of_output, of_other = INSTRUCTIONS[kernels]

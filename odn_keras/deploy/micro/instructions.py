@@ -5,7 +5,7 @@ import os
 
 from odn_keras.deploy.runtimes import read_file
 from odn_keras.deploy.tflite_file.graph import Graph
-from odn_keras.networks import kernels as of_kernels
+from odn_keras.networks.kernels import count_instructions
 
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 
@@ -30,4 +30,4 @@ def instructions_of(path: str | os.PathLike, kernels: str) -> float:
             others += math.prod(graph.shape(source))
             if kind == "FULLY_CONNECTED":
                 macs += math.prod(graph.shape(more[0]))
-    return of_kernels.instructions(kernels, macs, outputs, others)
+    return count_instructions(kernels, macs, outputs, others)
