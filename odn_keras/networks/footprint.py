@@ -98,7 +98,7 @@ class Footprint:
     def arena_bytes(self) -> int:
         """Predicted size of the arena in TFLite Micro, with the memory plan."""
         tensors = self._tensors()
-        scratch = {operator: self._scratch(operator) for operator in self.filters}
+        scratch = {operator: size for operator in self.filters if (size := self._scratch(operator))}
         activations = memory_plan.arena_bytes(tensors, memory_plan.plan(tensors), scratch)
         return max(activations, self.planning_bytes) + self.arena_overhead
 
