@@ -171,9 +171,12 @@ def _estimated(paths: dict[str, pathlib.Path], vela: str, progress: Callable[[st
 
 
 def _combinations(spec: NetworkSpec, depth: int) -> Iterator[NetworkSpec]:
-    """The network with each combination of fractions in the inner layers of a block, the same in all blocks."""
+    """The network with each combination of fractions in the inner layers of a block, the same in all blocks.
+
+    A block of fewer inner layers than others takes the first of the fractions.
+    """
     whole = [spec.inner_channels(number) for number in range(1, depth + 1)]
-    for fractions in itertools.product(elastic.FRACTIONS, repeat=len(whole[0])):
+    for fractions in itertools.product(elastic.FRACTIONS, repeat=max(map(len, whole))):
         inner = tuple(tuple(map(elastic.active_channels, channels, fractions)) for channels in whole)
         yield replace(spec, exits=tuple(range(1, depth)), inner=inner)
 
@@ -182,10 +185,10 @@ def _quantized(spec: NetworkSpec, depth: int) -> bytes:
     network = builder.build(spec, depth, "float32")
     rng = np.random.default_rng(0)
     for layer in network.layers:
-        if isinstance(layer, keras.layers.Conv2D):
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
             # Means of what they read: no layer is silent, and none drowns another.
             kernel = rng.uniform(0.5, 1.5, layer.kernel.shape)
-            layer.set_weights([kernel / np.prod(kernel.shape[:3])])
+            layer.set_weights([kernel / np.prod(kernel.shape[: 3 if isinstance(layer, keras.layers.Conv2D) else 2])])
     return int8_with_exits(network, rng.integers(0, 256, (MIN_CALIBRATION_IMAGES, *spec.input_shape), np.uint8))
 
 

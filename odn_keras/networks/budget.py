@@ -134,7 +134,7 @@ class Budget:
         flash, arena = footprint.flash_bytes(candidate, depth), footprint.arena_bytes(candidate, depth)
         blocks = "one block" if depth == 1 else f"{depth} blocks"
         raise InputError(
-            f"no network of {spec.backbone} for images of {spec.input_shape} fits {self}: the smallest tried, "
+            f"no network of {spec.name} for images of {spec.input_shape} fits {self}: the smallest tried, "
             f"{blocks} of width {candidate.width} behind a stem of stride {candidate.stem_stride}, needs {flash:,} "
             f"bytes of flash and an arena of {arena:,}"
         )

@@ -93,9 +93,11 @@ class ChannelPruning(keras.callbacks.Callback):
         Raises:
             InputError: where there is none; it says what the deepest network would still have.
         """
-        smallest = _smallest(spec, streams=self.plan.streams)
-        depths = range(first, deepest + 1)
-        sizes = {depth: (self._sizes(smallest, depth), self._sizes(spec, depth)) for depth in depths}
+        streams, depths = self.plan.streams, range(first, deepest + 1)
+        sizes = {
+            depth: (self._sizes(_smallest(spec, depth, streams=streams), depth), self._sizes(spec, depth))
+            for depth in depths
+        }
         within = [depth for depth in depths if self.plan.excess(*sizes[depth]) == 0]
         if not within:
             raise InputError(f"at depth {deepest}: {self.plan.refusal(*sizes[deepest])}")
@@ -150,12 +152,15 @@ class ChannelPruning(keras.callbacks.Callback):
             self._pruner.hold()
 
 
-def _smallest(spec: NetworkSpec, *, streams: bool) -> NetworkSpec:
-    """The networks with one channel in every group that may be pruned."""
+def _smallest(spec: NetworkSpec, depth: int, *, streams: bool) -> NetworkSpec:
+    """The network of that depth with one channel in every group that may be pruned."""
     inner = tuple((1,) * len(spec.inner_channels(number)) for number in range(1, spec.max_depth + 1))
-    projections = sum(map(spec.projects, range(1, spec.max_depth + 1)))
-    if streams:
-        return dataclasses.replace(spec, inner=inner, stream=(1,) * (1 + projections))
-    # Nothing is added to the stem's channels where the first block projects: they are a group like inner ones.
-    stem = (1, *spec.stream[1:]) if spec.projects(1) else spec.stream
-    return dataclasses.replace(spec, inner=inner, stream=stem)
+    begins = [number for number in spec.streams if number <= depth]
+    ends = [*begins[1:], depth + 1]
+    # A stream that a single convolution writes to, as where nothing is added, is a group like inner ones.
+    writers = [sum(map(spec.writers, range(begin, end))) for begin, end in zip(begins, ends, strict=True)]
+    stream = tuple(
+        spec.out_channels(begin) if count > 1 and not streams else 1
+        for begin, count in zip(begins, writers, strict=True)
+    )
+    return dataclasses.replace(spec, inner=inner, stream=stream)

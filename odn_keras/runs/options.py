@@ -12,7 +12,8 @@ from odn_keras.data.presets import PRESETS
 from odn_keras.data.resizing import RESIZES, STRETCH, write_size
 from odn_keras.errors import InputError
 from odn_keras.growing.cycle_length import default_cycle, leaves_second_cycle
-from odn_keras.networks.architectures import BACKBONES, NetworkSpec
+from odn_keras.networks import backbones
+from odn_keras.networks.backbones import BACKBONES
 from odn_keras.networks.footprint import parse_bytes
 
 FREE_TO_CHANGE = ("data_dir", "in_memory")  # they say where data are, not what the run does
@@ -115,8 +116,16 @@ class RunOptions(DataOptions):
         InputError: for a value out of range.
     """
 
-    backbone: str = _option("resnet18", "The network that is grown towards.", choices=tuple(BACKBONES))
-    width: int = _option(64, "Channels of the stem; the stages have 1, 2, 4 and 8 times as many.", least=1, most=1024)
+    backbone: str = _option(
+        "resnet18", f"The network that is grown towards: {', '.join(BACKBONES)}, or a .json file that describes one."
+    )
+    width: int = _option(
+        None,
+        "Channels of the stem, which those of the blocks are multiples of; default: the backbone's own, 64 for "
+        "resnet18.",
+        least=1,
+        most=1024,
+    )
     stem_stride: int = _option(1, "Stride of the stem; 2 quarters the activation memory.", choices=(1, 2))
 
     target_accuracy: float | None = _option(
@@ -201,12 +210,14 @@ class RunOptions(DataOptions):
 
     def __post_init__(self):
         super().__post_init__()
+        object.__setattr__(self, "backbone", backbones.canonical(self.backbone))
+        if self.width is None:
+            object.__setattr__(self, "width", self._structure.width)
         for limit in (self.max_flash, self.max_arena):
             if limit is not None:
                 parse_bytes(limit)
         for depth in (self.depth, self.max_depth):
-            if depth is not None:
-                NetworkSpec(self.backbone, (1, 1, 1), num_classes=2).check_depth(depth)
+            self._structure.check_depth(depth)
         if self.depth is not None and self.max_depth not in (None, self.depth):
             raise InputError(f"depth is the only one that is trained, so leave max_depth ({self.max_depth}) out")
         if self.target_accuracy is None and self.depth is None:
@@ -248,5 +259,14 @@ class RunOptions(DataOptions):
         return self.cycle_epochs or default
 
     @property
+    def _structure(self) -> backbones.Backbone:
+        return backbones.find(self.backbone)
+
+    @property
+    def backbone_name(self) -> str:
+        """The name of the backbone, which `backbone` may describe instead."""
+        return self._structure.name
+
+    @property
     def _deepest(self) -> int:
-        return self.depth or self.max_depth or len(BACKBONES[self.backbone])
+        return self.depth or self.max_depth or self._structure.max_depth

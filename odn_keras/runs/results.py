@@ -63,7 +63,7 @@ def describe(run: TrainedRun, file: ExportedFile) -> dict[str, Any]:
     deepest = run.fitted.depth or run.fitted.max_depth or run.spec.max_depth
     return {
         "dataset": options.dataset,
-        "backbone": options.backbone,
+        "backbone": options.backbone_name,
         "width": run.spec.width,
         "stem_stride": run.spec.stem_stride,
         "depth": run.depth,

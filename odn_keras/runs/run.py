@@ -282,7 +282,7 @@ def _deploy(model: OptimallyDeepNetwork, growth: DepthGrowth, setup: _Setup) -> 
     supernet = None
     if len(model.network.outputs) > 1 or setup.options.shrink_epochs:
         supernet = _save(model.network, out / SUPERNET)
-    title = f"{pathlib.Path(fitted.dataset).name}, {fitted.backbone}, width {fitted.width}"
+    title = f"{pathlib.Path(fitted.dataset).name}, {fitted.backbone_name}, width {fitted.width}"
     plot_growth(growth, title, out / "growth.png")
     print("\nmeasuring the test accuracy of the float network and, in LiteRT, of the int8 file ...", flush=True)
     file = export_measured(network, setup.dataset, out / "model.tflite")

@@ -185,7 +185,7 @@ def test_a_growing_run_is_told_of_the_depth_between_at_which_too_little_can_go()
 
 
 @pytest.mark.one_backend
-@pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet50", "ds_cnn", "mobilenetv2"])
 @pytest.mark.parametrize("streams", [False, True])
 def test_what_can_be_reached_is_counted_as_a_pruner_counts_it(backbone, streams):
     spec = NetworkSpec(backbone, (8, 8, 3), 10, width=4, exits=(2,))
