@@ -165,10 +165,16 @@ def register_backbone(
     1014080
     """
     backbone = _parse({"name": name, "blocks": list(blocks), "stem": stem, "width": width}, "backbone")
-    if name in BACKBONES:
-        raise InputError(f"{name!r} is a backbone of the package: give yours another name")
     _registered[name] = backbone
     return backbone
+
+
+def difference(one: str, other: str) -> str:
+    """Says how two backbones differ that `canonical` returned, by their names where that is enough."""
+    names = find(one).name, find(other).name
+    if names[0] != names[1]:
+        return f"{names[0]}, not {names[1]}"
+    return f"{names[0]} as it was, not as it is described now"
 
 
 def canonical(backbone: Any) -> str:
@@ -219,8 +225,6 @@ def _from_json(text: str, place: str) -> Backbone:
         described = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{place} is no JSON ({error})") from error
-    if isinstance(described, dict) and described.get("name") in BACKBONES:
-        raise InputError(f"{place}: {described['name']!r} is a backbone of the package: give yours another name")
     return _parse(described, place)
 
 
@@ -233,7 +237,10 @@ def _parse(described: Any, place: str) -> Backbone:
             blocks.parse_block(one, f"{place}[{number}]") for number, one in enumerate(blocks.as_list(given, place))
         )
 
-    return blocks.parse(Backbone, described, place, {"blocks": parse_blocks, "stem": blocks.parse_convolution})
+    backbone = blocks.parse(Backbone, described, place, {"blocks": parse_blocks, "stem": blocks.parse_convolution})
+    if backbone.name in BACKBONES:
+        raise InputError(f"{place}: {backbone.name!r} is a backbone of the package: give yours another name")
+    return backbone
 
 
 def _without_defaults(value: Any) -> Any:

@@ -256,7 +256,7 @@ def parse(kind: type[Kind], value: Any, place: str, parts: Mapping[str, Callable
     try:
         return kind(**read)
     except TypeError:
-        raise InputError(f"{place} must have {' and '.join(parts)}") from None
+        raise InputError(f"{place} must have {next(iter(parts))}") from None
     except InputError as error:
         raise InputError(f"{place}: {error}") from None
 

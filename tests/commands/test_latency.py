@@ -58,7 +58,7 @@ def test_a_table_has_all_parts_and_wider_ones_take_longer():
 def test_a_block_with_a_shortcut_of_its_own_is_another_part():
     spec = NetworkSpec("resnet50", (8, 8, 1), 2, width=4, stream=(16, 16, 16, 16, 16))
     first, second = parts(spec, 2)[1:3]
-    assert spec.projects(1) and not spec.projects(2) and first == f"{second}, projected"
+    assert spec.projection(1) and not spec.projection(2) and first == f"{second}, projected"
 
 
 def test_a_table_of_an_npu_is_velas(tmp_path):
