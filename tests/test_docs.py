@@ -57,3 +57,15 @@ def anchors(document: pathlib.Path) -> set[str]:
     """What GitHub makes of the headings of a document."""
     headings = HEADING.findall(document.read_text())
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_backbone_that_is_described_is_the_one_that_python_makes(tmp_path, monkeypatch):
+    from odn_keras.networks import backbones
+
+    monkeypatch.setattr(backbones, "_registered", {})
+    chapter = (ROOT / "docs" / "BACKBONES.md").read_text()
+    (described,) = re.findall(r"```json\n(.*?)```", chapter, re.DOTALL)
+    (tmp_path / "mine.json").write_text(described)
+    made = next(code for code in re.findall(r"```python\n(.*?)```", chapter, re.DOTALL) if "register_backbone" in code)
+    exec(made.split("\ndata =")[0], {})
+    assert backbones.canonical("mine") == backbones.canonical(tmp_path / "mine.json")

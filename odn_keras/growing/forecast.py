@@ -23,8 +23,8 @@ def forecast(points: Sequence[tuple[float, float]], deviations: float = 0.0) -> 
 
         logit(end) = logit(a) + ln(1 / p) * (TREND * b * sqrt(1 - a) + FALL),   b = d logit(a) / d ln(p)
 
-    where b is fitted by least squares to the points of the second half of what is done. Above an accuracy of NEARLY_RIGHT
-    the factor sqrt(1 - a) is doubted as well: with many training images odds may grow as b says.
+    where b is fitted by least squares to the points of the second half of what is done. Above an accuracy of
+    NEARLY_RIGHT the factor sqrt(1 - a) is doubted as well: with many training images odds may grow as b says.
 
     Args:
         points: (progress, accuracy) in the order of progress, which is the part of the cycle that is done, in (0, 1].
