@@ -1,10 +1,10 @@
-"""Kills a run again and again and compares what comes out with the run that was left in peace.
+"""Kills a run again and again and compares its result with that of an uninterrupted run.
 
     python -m benchmarks.crash_test --kills=20
 
-A run on the embedded digits is trained to its end; then the same run is begun in another folder, killed with SIGKILL
-after a random time, gone on with by --resume, and so on; once finished it begins anew, until there were so many kills.
-Printed at the end: how many kills, after how many of them a complete epoch was lost or the run would not go on, and
+A run on the embedded digits is trained to its end; then the same run starts in another folder, is killed with SIGKILL
+after a random time, resumed, and so on; once finished it starts again, until there were so many kills.
+Printed at the end: how many kills, after how many of them a complete epoch was lost or the run did not resume, and
 whether weights, history, report and .tflite file are the same, bit for bit.
 """
 

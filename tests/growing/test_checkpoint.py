@@ -1,4 +1,4 @@
-"""A training that is cut off anywhere and goes on must end with the same bits as one that never was."""
+"""A training that is cut off anywhere and resumed must end with the same bits as one that never was."""
 
 import json
 import os
@@ -166,7 +166,7 @@ def slow(*arguments):
     ],
     ids=str,
 )
-def test_a_training_cut_off_anywhere_goes_on_to_the_same_bits(train, whole, tmp_path, moments):
+def test_a_training_cut_off_anywhere_resumes_to_the_same_bits(train, whole, tmp_path, moments):
     for epoch, step in moments:
         with pytest.raises(Cut):
             train(tmp_path, CutAt(epoch, step, cut))
@@ -175,7 +175,7 @@ def test_a_training_cut_off_anywhere_goes_on_to_the_same_bits(train, whole, tmp_
 
 
 @pytest.mark.parametrize("moments", [[(8, 3)], slow([(9, 3), (12, 3)])], ids=str)
-def test_with_exits_pruning_and_shrinking_widths_it_goes_on_to_the_same_bits_too(train, tmp_path, moments):
+def test_with_exits_pruning_and_shrinking_widths_it_resumes_to_the_same_bits_too(train, tmp_path, moments):
     many = {"depth": 2, "max_depth": 2, "exits": "all", "cycle": 8, "epochs": 17, "shrink": 1, "prune": 0.5}
     whole = train(**many)
     assert [stage.phase for stage in whole[2].stages] == [CYCLE, PRUNE, RECOVER, SHRINK]
@@ -263,7 +263,7 @@ def test_a_signal_after_the_last_step_is_heeded_and_not_kept_for_the_next_traini
 
 
 @pytest.mark.one_backend
-def test_data_without_seek_goes_on_at_the_epoch(train, tmp_path):
+def test_data_without_seek_resumes_at_the_epoch(train, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, CutAt(3, 2, lambda: signal.raise_signal(signal.SIGINT)), seekable=False)
     assert any("epoch000003-step00000000" in name for name in os.listdir(tmp_path))

@@ -41,7 +41,7 @@ def wait_for(path, pattern, process):
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_keeps_what_was_trained_and_says_how_to_go_on(tmp_path, number, status):
+def test_a_signal_keeps_what_was_trained_and_says_how_to_resume(tmp_path, number, status):
     out = tmp_path / "my run"
     process = start(out, *RUN, "--epochs=200")
     wait_for(out, "checkpoint/epoch000002*", process)
@@ -167,12 +167,12 @@ def test_several_devices_train_what_one_does(tmp_path, jax_alone):
 
 
 @pytest.mark.slow
-def test_several_processes_train_what_one_does_and_are_gone_on_with(tmp_path, jax_alone):
+def test_several_processes_train_what_one_does_and_resume(tmp_path, jax_alone):
     jax, alone = jax_alone
     out, none = tmp_path / "run", tmp_path / "none"
 
     def pair(*arguments):
-        """Two processes over loopback, the second told by environment variables; process 1 has a folder of its own."""
+        """Two processes over loopback, the second set up by environment variables, with a folder of its own."""
         address = f"127.0.0.1:{free_port()}"
         parallel = [*DISTRIBUTED, "--distribution=data_parallel", *arguments]
         flags = [f"--coordinator={address}", "--num_processes=2", "--process_id=0"]
