@@ -91,7 +91,7 @@ class NetworkSpec:
     inner: tuple[tuple[int, ...], ...] = ()
     stream: tuple[int, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         shape = tuple(int(number) for number in self.input_shape)
         if self.backbone not in BACKBONES:
             raise InputError(f"unknown backbone {self.backbone!r}: choose one of {', '.join(BACKBONES)}")

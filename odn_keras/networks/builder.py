@@ -7,6 +7,7 @@ these names.
 import dataclasses
 import os
 import warnings
+from typing import Any
 
 import keras
 from keras import layers
@@ -58,7 +59,7 @@ def build(spec: NetworkSpec, depth: int, dtype: str | None = None, *, elastic: b
     return keras.Model(inputs, [*exits, end] if exits else end, name=f"{spec.backbone}_depth{depth}")
 
 
-def load(path: str | os.PathLike) -> keras.Model:
+def load(path: str | os.PathLike[str]) -> keras.Model:
     """Loads the network of a `.keras` file, whichever backend saved it, without optimizer.
 
     Keras's safe mode: no code that the file may hold is run.
@@ -209,7 +210,7 @@ def _block_index(layer_name: str) -> int:
     return int(place.removeprefix("block")) if place.startswith("block") else 0
 
 
-def _conv_bn(x, filters: int, kernel: int, *, stride: int, place: str, which: str = "", dtype: str):
+def _conv_bn(x: Any, filters: int, kernel: int, *, stride: int, place: str, which: str = "", dtype: str) -> Any:
     x = layers.Conv2D(
         filters,
         kernel,
@@ -224,12 +225,12 @@ def _conv_bn(x, filters: int, kernel: int, *, stride: int, place: str, which: st
     return BatchNormalization(axis=-1, momentum=0.9, epsilon=1e-5, name=f"{place}_bn{which}", dtype=dtype)(x)
 
 
-def _classify(x, classes: int, *, pool: str, head: str, dtype: str):
+def _classify(x: Any, classes: int, *, pool: str, head: str, dtype: str) -> Any:
     x = layers.GlobalAveragePooling2D(data_format="channels_last", name=pool, dtype=dtype)(x)
     return layers.Dense(classes, activation="softmax", name=head, dtype="float32")(x)
 
 
-def _residual_block(x, spec: NetworkSpec, number: int, *, dtype: str, elastic: bool):
+def _residual_block(x: Any, spec: NetworkSpec, number: int, *, dtype: str, elastic: bool) -> Any:
     place, stride, convolutions = f"block{number}", spec.blocks[number - 1].stride, spec.convolutions(number)
     shortcut = x
     if spec.projects(number):

@@ -209,7 +209,9 @@ def of_spec(spec: NetworkSpec, depth: int) -> Footprint:
     height, width, channels = spec.input_shape
     graph = Footprint([height * width * channels])
 
-    def convolve(source: int, shape: tuple[int, int, int], kernel: int, filters: int, stride: int):
+    def convolve(
+        source: int, shape: tuple[int, int, int], kernel: int, filters: int, stride: int
+    ) -> tuple[int, tuple[int, int, int]]:
         height, width, channels = -(-shape[0] // stride), -(-shape[1] // stride), shape[2]
         return graph.convolve(source, kernel * kernel * channels, filters, height * width), (height, width, filters)
 

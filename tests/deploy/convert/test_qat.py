@@ -10,7 +10,8 @@ from keras import layers
 from odn_keras import InputError, NetworkSpec, build, export_tflite, prune
 from odn_keras.deploy.convert.keras2_twin import build_twin
 from odn_keras.deploy.convert.qat import export_qat
-from odn_keras.deploy.runtimes import LiteRTClassifier, Quantization
+from odn_keras.deploy.feeding import Quantization
+from odn_keras.deploy.runtimes import LiteRTClassifier
 from odn_keras.networks.builder import with_dtype
 
 for needed in ("tensorflow", "tensorflow_model_optimization", "tf_keras", "ai_edge_litert"):
