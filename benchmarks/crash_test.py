@@ -24,12 +24,14 @@ from absl import flags
 from odn_keras import cli
 from odn_keras.runs.run_folder import RunFolder
 
-flags.DEFINE_integer("kills", 20, "How often to kill.", lower_bound=1)
-flags.DEFINE_integer("seed", 0, "Of the moments.")
-flags.DEFINE_string("epochs", "14", "Epochs of the run.")
-
 RUN = ["--dataset=digits", "--width=8", "--target_accuracy=0.99", "--shift=1"]
 OVER = (0, 3)  # exit statuses of a run that has come to its end
+
+
+def define_flags() -> None:
+    flags.DEFINE_integer("kills", 20, "How often to kill.", lower_bound=1)
+    flags.DEFINE_integer("seed", 0, "Of the moments.")
+    flags.DEFINE_string("epochs", "14", "Epochs of the run.")
 
 
 def start(out: pathlib.Path, *more: str) -> subprocess.Popen:
@@ -114,4 +116,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)
