@@ -87,7 +87,9 @@ def trained(one: Candidate, seeds: int, folder: pathlib.Path) -> dict[str, Any]:
     reports = []
     for seed in range(seeds):
         place = folder / one.name.replace(":", "-") / str(seed)
-        reports.append(run(dataclasses.replace(one.options, seed=seed), place, resume=True))
+        report = run(dataclasses.replace(one.options, seed=seed), place, resume=True)
+        assert report is not None  # one process
+        reports.append(report)
     return {
         "network": one.name,
         "family": one.family,

@@ -10,7 +10,9 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-COMMAND = re.compile(r"(?:python -m odn_keras\.|\bodn )(train|export|evaluate|specialize|route|latency)\b([^`\n#;]*)")
+COMMAND = re.compile(
+    r"(?:python -m odn_keras\.|\bodn )(train|export|evaluate|classify|specialize|route|latency)\b([^`\n#;]*)"
+)
 
 LINK = re.compile(r"\[[^\]]*\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)")
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)

@@ -13,9 +13,10 @@ from odn_keras.deploy.convert import fidelity
 from odn_keras.deploy.convert.exportable import unwrapped
 from odn_keras.deploy.convert.qat import export_qat
 from odn_keras.deploy.convert.tflite import CALIBRATION_IMAGES, export_tflite, input_range
+from odn_keras.deploy.feeding import Quantization
 from odn_keras.deploy.latency_measurement import measure_latencies
 from odn_keras.deploy.micro.tflite_micro import measure_arena
-from odn_keras.deploy.runtimes import LiteRTClassifier, Measurement, Quantization, measure
+from odn_keras.deploy.runtimes import LiteRTClassifier, Measurement, measure
 from odn_keras.deploy.tflite_file.resize_metadata import write_resize
 from odn_keras.networks.budget import Budget
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-TREND = 0.75  # of the growth so far that goes on to the end where most answers are still wrong
+TREND = 0.75  # of the growth so far that continues to the end where most answers are still wrong
 FALL = 0.15  # gained besides, for the learning rate falls
 TREND_DEVIATION, FALL_DEVIATION = 0.2, 0.1  # how far these differ from one dataset to another, and from run to run
 NEARLY_RIGHT = 0.9  # accuracy above which the growth has been seen to go on as if nothing slowed it

@@ -40,7 +40,7 @@ class NetworkSpec:
     inner: tuple[tuple[int, ...], ...] = ()
     stream: tuple[int, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         shape = tuple(int(number) for number in self.input_shape)
         backbone = backbones.canonical(self.backbone)
         width = backbones.find(backbone).width if self.width is None else int(self.width)

@@ -81,11 +81,11 @@ class Budget:
         return {**limits, **{SIZES[name]: size for name, size in sizes.items()}, "exceeded": exceeded}
 
     @staticmethod
-    def told(measured: dict[str, Any]) -> str:
+    def summary(measured: dict[str, Any]) -> str:
         """What `measured` returned, in one line for a person.
 
         >>> budget = Budget(max_flash=1000, max_arena=500)
-        >>> Budget.told(budget.measured(flash=1200, arena=None))
+        >>> Budget.summary(budget.measured(flash=1200, arena=None))
         'budget exceeded: file of 1,200 bytes (max_flash 1,000), arena not measured (max_arena 500)'
         """
         parts = []

@@ -8,6 +8,7 @@ import dataclasses
 import os
 import re
 import warnings
+from typing import Any
 
 import keras
 from keras import layers
@@ -60,7 +61,7 @@ def build(spec: NetworkSpec, depth: int, dtype: str | None = None, *, elastic: b
     return keras.Model(inputs, [*exits, end] if exits else end, name=f"{_layer_name(spec.name)}_depth{depth}")
 
 
-def load(path: str | os.PathLike) -> keras.Model:
+def load(path: str | os.PathLike[str]) -> keras.Model:
     """Loads the network of a `.keras` file, whichever backend saved it, without optimizer.
 
     Keras's safe mode: no code that the file may hold is run.
@@ -229,9 +230,9 @@ def _layer_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9.-]", "_", text)
 
 
-def _convolve(x, layer: Layer, *, place: str, which: str = "", dtype: str):
+def _convolve(x: Any, layer: Layer, *, place: str, which: str = "", dtype: str) -> Any:
     """A convolution and its normalization."""
-    common = {
+    common: dict[str, Any] = {
         "kernel_size": layer.kernel,
         "strides": layer.stride,
         "padding": "same",
@@ -249,18 +250,18 @@ def _convolve(x, layer: Layer, *, place: str, which: str = "", dtype: str):
     return BatchNormalization(axis=-1, momentum=0.9, epsilon=1e-5, name=f"{place}_bn{which}", dtype=dtype)(x)
 
 
-def _activate(x, activation: str | None, name: str, dtype: str):
+def _activate(x: Any, activation: str | None, name: str, dtype: str) -> Any:
     if activation is None:
         return x
     return layers.ReLU(max_value=6.0 if activation == "relu6" else None, name=name, dtype=dtype)(x)
 
 
-def _classify(x, classes: int, *, pool: str, head: str, dtype: str):
+def _classify(x: Any, classes: int, *, pool: str, head: str, dtype: str) -> Any:
     x = layers.GlobalAveragePooling2D(data_format="channels_last", name=pool, dtype=dtype)(x)
     return layers.Dense(classes, activation="softmax", name=head, dtype="float32")(x)
 
 
-def _block(x, spec: NetworkSpec, number: int, *, dtype: str, elastic: bool):
+def _block(x: Any, spec: NetworkSpec, number: int, *, dtype: str, elastic: bool) -> Any:
     place, shortcut = f"block{number}", x
     if projection := spec.projection(number):
         shortcut = _convolve(x, projection, place=f"{place}_shortcut", dtype=dtype)

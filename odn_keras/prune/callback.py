@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+from typing import Any
 
 import keras
 
@@ -109,36 +110,36 @@ class ChannelPruning(keras.callbacks.Callback):
         sizes = {"flash_bytes": footprint.flash_bytes, "macs": footprint.macs, "arena_bytes": footprint.arena_bytes}
         return {name: sizes[name](spec, depth) for name in self.plan.budget.limits}
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Checks that the network can be pruned to the goal, before the first step."""
         if not self.params.get("steps"):
             raise InputError("ChannelPruning must know how many batches an epoch has: give fit steps_per_epoch")
         self._pruner, self._steps = None, self.params["steps"]
         self.pruner(self._network(), steps=1)  # raises where it cannot be done
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Makes the pruner, for the epochs that are left, at the first of them."""
         if self._pruner is None:
             self._first_epoch = epoch
             self._pruner = self.pruner(self._network(), self._steps * (self.params["epochs"] - epoch))
         self._epoch = epoch - self._first_epoch
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Lets the pruner fade channels where it is due."""
         step = self._epoch * self._steps + min(batch, self._steps - 1)
         if self._pruner and self._pruner.due(step):
             keras_backends.sync_variables(self.model)
             self._pruner.after_step(step)
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Sets what is pruned to zero before the network is validated."""
         self._hold()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Sets what is pruned to zero before the network is saved."""
         self._hold()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Sets what is pruned to zero in the trained network."""
         self._hold()
 

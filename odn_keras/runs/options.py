@@ -3,8 +3,10 @@
 import dataclasses
 import math
 import numbers
+import operator
 import os
 import types
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -21,16 +23,25 @@ PATHS = ("dataset", "data_dir", "teacher")  # in which ~ is the home folder
 TARGET_ACCURACY = 0.98
 
 
-def _option(default: Any, text: str, *, choices=None, least=None, above=None, most=None, below=None) -> Any:
+def _option(
+    default: Any,
+    text: str,
+    *,
+    choices: Sequence[str | int] | None = None,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
+) -> Any:
     bounds = {"least": least, "above": above, "most": most, "below": below}
     return dataclasses.field(default=default, metadata={"help": text, "choices": choices, **bounds})
 
 
-_BOUNDS = {
-    "least": (lambda value, bound: value >= bound, "at least"),
-    "above": (lambda value, bound: value > bound, "above"),
-    "most": (lambda value, bound: value <= bound, "at most"),
-    "below": (lambda value, bound: value < bound, "below"),
+_BOUNDS: dict[str, tuple[Callable[[float, float], bool], str]] = {
+    "least": (operator.ge, "at least"),
+    "above": (operator.gt, "above"),
+    "most": (operator.le, "at most"),
+    "below": (operator.lt, "below"),
 }
 
 
@@ -42,7 +53,7 @@ _TYPES: dict[type, tuple[Any, str]] = {
 }
 
 
-def kind_of(option: dataclasses.Field) -> type:
+def kind_of(option: dataclasses.Field[Any]) -> type:
     """The type of an option's values, besides `None`: str, bool, int or float."""
     return next(kind for kind in get_args(option.type) or (option.type,) if kind is not types.NoneType)
 
@@ -76,7 +87,7 @@ class DataOptions:
         "to disk: beside the run while it is trained, else in the system's temporary folder (TMPDIR).",
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.name == "image_size":
@@ -89,7 +100,7 @@ class DataOptions:
             object.__setattr__(self, field.name, value if value is None else kind_of(field)(value))
 
     @staticmethod
-    def _check(field: dataclasses.Field, value: Any) -> None:
+    def _check(field: dataclasses.Field[Any], value: Any) -> None:
         if value is None and (field.default is None or type(None) in get_args(field.type)):
             return
         kind, words = _TYPES[kind_of(field)]
@@ -208,7 +219,7 @@ class RunOptions(DataOptions):
         choices=("auto", "float32", "mixed_bfloat16"),
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "backbone", backbones.canonical(self.backbone))
         if self.width is None:

@@ -49,7 +49,7 @@ from odn_keras.utils import keras_config
 
 
 def run(
-    options: RunOptions, out: str | os.PathLike, *, overwrite: bool = False, resume: bool = False
+    options: RunOptions, out: str | os.PathLike[str], *, overwrite: bool = False, resume: bool = False
 ) -> dict[str, Any] | None:
     """Trains by progressive depth expansion, exports, measures, and leaves everything in a folder.
 
@@ -248,12 +248,12 @@ class _Recorder(keras.callbacks.Callback):
         self._growth, self._spec, self._class_names, self._out = growth, spec, class_names, out
         self._is_chief = distribution.current().is_chief
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         with distribution.together():
             if self._is_chief:
                 write_lines(self._class_names, self._out / "labels.txt")
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         with distribution.together(), distribution.local():
             if self._is_chief:
                 report.write_history(self.model.history.history, self._growth.stages, self._out / "history.csv")

@@ -137,7 +137,7 @@ class RunFolder:
             )
         return (
             f"the run in {self.path} is finished, with these options: its report is {self.path / 'report.json'}, "
-            "--resume shows it, --overwrite trains anew"
+            "--resume shows it, --overwrite trains again"
         )
 
     def _differing(self, before: RunOptions, options: RunOptions) -> str:

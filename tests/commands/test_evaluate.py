@@ -15,7 +15,7 @@ from odn_keras import NetworkSpec, build, evaluate, export_tflite
 MODELS = pathlib.Path(__file__).parents[2] / "tflite_models"
 
 
-def test_accuracy_latency_and_size_are_told_and_written(run_command, tmp_path):
+def test_accuracy_latency_and_size_are_reported_and_written(run_command, tmp_path):
     report = tmp_path / "report.json"
     status, printed, _ = run_command(evaluate, f"--tflite={MODELS / 'digits.tflite'}", f"--report={report}")
     assert status == 0
@@ -27,7 +27,7 @@ def test_accuracy_latency_and_size_are_told_and_written(run_command, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ([], "give --tflite"),
         (["--tflite=nowhere.tflite"], "no such file"),
@@ -40,11 +40,11 @@ def test_accuracy_latency_and_size_are_told_and_written(run_command, tmp_path):
         ([f"--tflite={MODELS / 'digits.tflite'}", "--images=0"], "images"),
     ],
 )
-def test_what_does_not_fit_is_refused_in_one_line(run_command, image_folder, monkeypatch, arguments, told):
+def test_what_does_not_fit_is_refused_in_one_line(run_command, image_folder, monkeypatch, arguments, message):
     monkeypatch.chdir(image_folder.parent)
     status, _, error = run_command(evaluate, *arguments)
     assert status == 2
-    assert error.startswith("error: ") and error.count("\n") == 1 and told in error
+    assert error.startswith("error: ") and error.count("\n") == 1 and message in error
 
 
 def test_it_prints_the_measurement_and_nothing_else(real_data_dir):
@@ -105,14 +105,14 @@ NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 @pytest.mark.parametrize("where", ["beside", "embedded"])
 @pytest.mark.parametrize(
-    ("labels", "told"),
+    ("labels", "message"),
     [
         ("0123456789", None),
         (NAMES, None),  # the dataset's are bare numbers
         ("1023456789", "class 0 of model.tflite is '1', that of photos is '0'"),
     ],
 )
-def test_classes_in_another_order_are_refused(run_command, photos, where, labels, told):
+def test_classes_in_another_order_are_refused(run_command, photos, where, labels, message):
     lines = "".join(f"{label}\n" for label in labels)
     pathlib.Path("model.tflite").write_bytes((MODELS / "digits.tflite").read_bytes())
     if where == "beside":
@@ -121,7 +121,7 @@ def test_classes_in_another_order_are_refused(run_command, photos, where, labels
         with zipfile.ZipFile("model.tflite", "a") as files:
             files.writestr("labels.txt", lines)
     status, _, error = run_command(evaluate, "--tflite=model.tflite", "--dataset=photos")
-    assert status == (2 if told else 0) and (told or "") in error and error.count("\n") == bool(told)
+    assert status == (2 if message else 0) and (message or "") in error and error.count("\n") == bool(message)
 
 
 def test_home_is_where_a_tilde_says(run_command, tmp_path, monkeypatch):
@@ -131,7 +131,7 @@ def test_home_is_where_a_tilde_says(run_command, tmp_path, monkeypatch):
     assert json.loads((tmp_path / "report.json").read_text())["images"] == 270
 
 
-def test_a_float_file_that_says_nothing_is_told(run_command, tmp_path):
+def test_a_float_file_that_says_nothing_is_reported(run_command, tmp_path):
     export_tflite(
         build(NetworkSpec("resnet18", (8, 8, 1), 10, width=1), 1), None, tmp_path / "f.tflite", quantize="none"
     )

@@ -66,9 +66,9 @@ def test_a_table_of_an_npu_is_velas(tmp_path):
     spec = NetworkSpec("resnet18", (8, 8, 1), 10, width=8, exits=(1,))
     table, checks = measuring.measure_table(spec, 2, vela="ethos-u55-128")
     assert table.vela == "ethos-u55-128" and all(ms > 0 for ms in table.parts_ms.values())
-    told = [check.sum_ms * table.factor for check in checks]
-    assert table.milliseconds(spec, 2) == pytest.approx(told[-1])
-    ratios = [check.measured_ms / ms for check, ms in zip(checks, told, strict=True)]
+    predicted = [check.sum_ms * table.factor for check in checks]
+    assert table.milliseconds(spec, 2) == pytest.approx(predicted[-1])
+    ratios = [check.measured_ms / ms for check, ms in zip(checks, predicted, strict=True)]
     assert statistics.median(ratios) == pytest.approx(1)
 
 

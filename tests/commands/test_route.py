@@ -98,7 +98,7 @@ def _printed_by_a_program(folder):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ([], "give --run"),
         (["--run=RUN", "--model=RUN/supernet.keras"], "give --run"),
@@ -116,7 +116,7 @@ def _printed_by_a_program(folder):
         (["--model=PLAIN", "--dataset=digits"], "no exit before its end: train with --exits=all"),
     ],
 )
-def test_bad_input_is_one_line_and_writes_nothing(run_command, run, npz, tmp_path, arguments, told):
+def test_bad_input_is_one_line_and_writes_nothing(run_command, run, npz, tmp_path, arguments, message):
     build(NetworkSpec("resnet18", (8, 8, 1), 10, width=4), 1).save(tmp_path / "plain.keras")
     names = {"RUN": run, "DATA": npz(), "PLAIN": tmp_path / "plain.keras"}
     for name, path in names.items():
@@ -124,11 +124,11 @@ def test_bad_input_is_one_line_and_writes_nothing(run_command, run, npz, tmp_pat
     before = sorted((*run.iterdir(), *tmp_path.iterdir()))
     status, _, error = run_command(route, *arguments)
     assert status == 2
-    assert error.startswith("error: ") and error.count("\n") == 1 and told in error
+    assert error.startswith("error: ") and error.count("\n") == 1 and message in error
     assert sorted((*run.iterdir(), *tmp_path.iterdir())) == before
 
 
-def test_a_run_without_exits_is_told_how_to_get_them(run_command, run, tmp_path):
+def test_a_run_without_exits_is_reported_how_to_get_them(run_command, run, tmp_path):
     (tmp_path / "report.json").write_text((run / "report.json").read_text())
     status, _, error = run_command(route, f"--run={tmp_path}")
     assert status == 2 and "no exit before its end: train with --exits=all" in error

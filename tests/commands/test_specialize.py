@@ -69,7 +69,7 @@ def test_the_network_for_a_device_keeps_its_budget(command, finished, tmp_path, 
     assert printed.rstrip().splitlines()[-1] == evaluation
 
 
-def test_a_network_trained_on_alone_is_the_one_that_is_exported_and_goes_on_where_it_was_cut_off(
+def test_a_network_trained_on_alone_is_the_one_that_is_exported_and_resumes_where_it_was_cut_off(
     command, finished, tmp_path, monkeypatch
 ):
     arguments = f"--run={finished}", "--max_flash=6KB", "--targets=android", f"--out={tmp_path / 'device'}"
@@ -200,7 +200,7 @@ def test_the_table_that_lies_in_the_run_is_found(command, finished, table, tmp_p
     assert status == 2 and f"{run / 'latency.json'} is no latency table" in error
 
 
-def test_a_real_file_that_takes_longer_is_told(command, finished, table, tmp_path):
+def test_a_real_file_that_takes_longer_is_reported(command, finished, table, tmp_path):
     out = tmp_path / "slow"
     arguments = ["--max_latency_ms=0.000001", "--max_flash=1MB", f"--out={out}"]
     status, printed, _ = command(f"--run={finished}", table(1e-9), *arguments)

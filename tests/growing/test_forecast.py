@@ -20,7 +20,7 @@ def test_of_too_few_points_nothing_is_forecast():
     assert forecast([(0.50, 0.60), (0.55, 0.65), (0.60, 0.67)]) is None  # nor of what is still close together
 
 
-def test_a_trend_goes_on_the_slower_the_less_there_is_to_gain():
+def test_a_trend_continues_the_slower_the_less_there_is_to_gain():
     def gain(end):
         points = [(progress, power_law(end, 0.8, progress)) for progress in (0.1, 0.2, 0.3, 0.4)]
         return logit(forecast(points)) - logit(points[-1][1])

@@ -65,7 +65,7 @@ def test_early_stopping_ends_the_whole_run(arrays, small_model):
     (images, labels), validation = arrays
     model, recorder = small_model(), Recorder()
     stop = keras.callbacks.EarlyStopping(monitor="loss", mode="max", patience=1)  # the loss falls: stops at once
-    growth = DepthGrowth(1.0, cycle_epochs=2, verbose=0)  # would go on with another stage at the same epoch
+    growth = DepthGrowth(1.0, cycle_epochs=2, verbose=0)  # another stage would begin at the same epoch
     model.fit(images, labels, validation_data=validation, epochs=12, callbacks=[stop, recorder, growth], verbose=0)
     assert recorder.events == ["begin", 0, 1, "end"]
     assert growth.is_over() and growth.stages[-1].depth == 1
@@ -101,7 +101,7 @@ def test_exits_answer_and_are_logged_while_the_network_deepens(arrays, small_mod
     logged = history["val_block1_exit_accuracy"]
     deeper = [stage.depth == 2 for stage in growth.stages for _ in stage.values]
     assert [not np.isnan(accuracy) for accuracy in logged] == deeper  # NaN while there is no exit
-    assert logged[deeper.index(True)] > 0.2  # the head of before is the exit now: it does not start anew
+    assert logged[deeper.index(True)] > 0.2  # the head of before is the exit now: it does not start from nothing
     assert model.depth == growth.best_depth == 2
     inner, end = model.predict(validation[0], verbose=0)
     accuracies = dict(zip(("loss", "end", "exit"), model.evaluate(*validation, verbose=0), strict=True))
@@ -115,14 +115,14 @@ def test_a_teacher_is_listened_to_and_left_alone(arrays, small_model):
     teacher.fit(images, labels, epochs=2, verbose=0)
     before = teacher.get_weights()
     losses = {}
-    for name, given in (("taught", teacher.network), ("alone", None)):
+    for name, given in (("teacher", teacher.network), ("alone", None)):
         keras.utils.set_random_seed(1)
         model = small_model(teacher=given)
         growth = DepthGrowth(1.0, max_depth=1, cycle_epochs=2, verbose=0)
         history = model.fit(images, labels, validation_data=validation, epochs=2, callbacks=[growth], verbose=0)
         losses[name] = history.history["loss"][0]
         assert len(model.network.outputs) == 1
-    assert losses["taught"] != losses["alone"]
+    assert losses["teacher"] != losses["alone"]
     for was, weight in zip(before, teacher.get_weights(), strict=True):
         np.testing.assert_array_equal(was, weight)
     with pytest.raises(InputError, match="4 classes"):

@@ -30,7 +30,7 @@ SPECS = [
 
 
 @pytest.mark.parametrize(("spec", "depth"), SPECS)
-def test_flash_and_arena_are_told_within_two_percent(tmp_path, spec, depth):
+def test_flash_and_arena_are_predicted_within_two_percent(tmp_path, spec, depth):
     pytest.importorskip("tflite_micro", reason="TFLite Micro is not installed: pip install 'odn_keras[micro]'")
     from odn_keras.deploy.micro.tflite_micro import measure_arena
 

@@ -100,7 +100,7 @@ def test_a_compact_network_saves_loads_and_grows(tmp_path):
 
 
 @pytest.mark.one_backend
-def test_flash_of_a_compact_network_is_told_and_its_int8_file_answers_as_it_does(tmp_path, digits):
+def test_flash_of_a_compact_network_is_predicted_and_its_int8_file_answers_as_it_does(tmp_path, digits):
     pytest.importorskip("tensorflow")
     from odn_keras import LiteRTClassifier, export_tflite, footprint
 
