@@ -42,7 +42,7 @@ class Backbone:
     stem: Convolution = STEM
     width: int = 64
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "blocks", tuple(self.blocks))
         if not isinstance(self.name, str) or not self.name.isprintable() or not 1 <= len(self.name) <= 80:
             raise InputError(f"name must be a text of 1 to 80 characters, got {self.name!r:.60}")

@@ -42,7 +42,7 @@ class Convolution:
     depthwise: bool = False
     activation: str | None = "relu"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.depthwise, bool):
             raise InputError(f"depthwise must be true or false, got {self.depthwise!r}")
         if self.depthwise:
@@ -80,7 +80,7 @@ class Block:
     shortcut: str | None = "identity"
     activation: str | None = "relu"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "convolutions", tuple(self.convolutions))
         if not self.convolutions:
             raise InputError("convolutions must name at least one convolution, got none")
