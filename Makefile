@@ -43,7 +43,7 @@ $(VENV)/.base: pyproject.toml | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.base
-	$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[tensorflow,jax,torch,qat,micro,vela,dev]"
+	$(RUN) -m pip install --quiet --disable-pip-version-check -e ".[tensorflow,jax,torch,qat,micro,serial,vela,dev]"
 	touch $@
 
 clean:

@@ -13,6 +13,8 @@ from typing import Any
 
 from absl import app, flags, logging
 
+from odn_keras.devices import boards
+from odn_keras.devices.boards import Wanted
 from odn_keras.errors import BAD_INPUT, InputError
 from odn_keras.quiet import command, quiet
 from odn_keras.runs import run_data
@@ -67,10 +69,36 @@ def define_path(name: str, default: str | None, text: str) -> None:
 def define_option_flags(options: type[DataOptions] = RunOptions, **defaults) -> None:
     """Defines a flag for every field of these options, with its own default unless another is given."""
     for option in dataclasses.fields(options):
-        choices = option.metadata["choices"]
-        text = option.metadata["help"] + (f" One of {', '.join(map(str, choices))}." if choices else "")
-        define = define_path if option.name in PATHS else _DEFINERS[kind_of(option)]
-        define(option.name, defaults.get(option.name, option.default), text)
+        define_option(option, defaults.get(option.name, option.default))
+
+
+def define_device_flags() -> None:
+    """Defines the flags of a device, without its limits, for commands that have not the options of a run."""
+    for option in dataclasses.fields(RunOptions):
+        if option.name in ("device", "device_file", "reserved_flash", "reserved_ram", "kernels"):
+            define_option(option)
+
+
+def define_option(option: dataclasses.Field, default: Any = None) -> None:
+    """Defines the flag of an option."""
+    choices = option.metadata["choices"]
+    text = option.metadata["help"] + (f" One of {', '.join(map(str, choices))}." if choices else "")
+    define = define_path if option.name in PATHS else _DEFINERS[kind_of(option)]
+    define(option.name, default, text)
+
+
+def wanted_device() -> Wanted:
+    """What the flags say of a device and its limits."""
+    names = (field.name for field in dataclasses.fields(Wanted) if field.name in flags.FLAGS)
+    return Wanted(**{name: flags.FLAGS[name].value for name in names})
+
+
+def lists_devices() -> bool:
+    """True where --device=list asks for the devices, which are printed."""
+    if flags.FLAGS.device != boards.LIST:
+        return False
+    print(boards.table(boards.boards(flags.FLAGS.device_file)))
+    return True
 
 
 def option_values(options: type[DataOptions] = RunOptions, *, given_only: bool = False) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
     python -m odn_keras.evaluate --tflite=runs/mnist/model.tflite --dataset=mnist
     python -m odn_keras.evaluate --tflite=runs/mnist/export/android.tflite --dataset=mnist --runtime=mediapipe
+    python -m odn_keras.evaluate --tflite=runs/mnist/export/model.tflite --dataset=mnist --runtime=serial \
+        --port=/dev/ttyACM0 --images=500
 
 The images of a folder or a TFDS set are made as large as the file takes them, and grey where it takes one channel,
 unless --image_size and --grayscale say otherwise.
@@ -30,6 +32,8 @@ def define_flags() -> None:
     flags.adopt_module_key_flags(cli)
     flags.DEFINE_string("tflite", None, "The file.")
     flags.DEFINE_enum("runtime", "litert", list(RUNTIMES), "What runs it.")
+    flags.DEFINE_string("port", None, "With --runtime=serial: the port of the device, such as /dev/ttyACM0.")
+    flags.DEFINE_integer("baud", None, "The same: its bits per second; default: 115200.", lower_bound=1)
     flags.DEFINE_integer("images", None, "Measure on the first so many test images; default: all.", lower_bound=1)
     flags.DEFINE_string("report", None, "A JSON file to write the measurement to.")
 
@@ -50,7 +54,12 @@ def main() -> None:
         raise InputError(f"--report cannot be written: there is no folder {report.parent}")
     if report and report.is_dir():
         raise InputError(f"--report must be a file, {report} is a folder")
-    with open_classifier(path, values.runtime) as classifier:
+    line = {name: values[name].value for name in ("port", "baud") if values[name].value is not None}
+    if values.runtime == "serial" and not values.port:
+        raise InputError("--runtime=serial needs --port, such as /dev/ttyACM0")
+    if values.runtime != "serial" and line:
+        raise InputError("--port and --baud are for --runtime=serial")
+    with open_classifier(path, values.runtime, **line) as classifier:
         assumption = classifier.assumption  # where the file takes no pixels this says so, before they are read
         dataset = _load(options, classifier.input_shape, resize_of(path))
         images, labels = dataset.test
@@ -62,16 +71,20 @@ def main() -> None:
             )
         check_classes(path, labels_of(path, classifier.classes), options.dataset, class_names=dataset.class_names)
         measured = measure(classifier, images[: values.images], labels[: values.images])
+        remarks, details = classifier.remarks, classifier.details
     print(
         f"{path} ({path.stat().st_size:,} bytes) in {values.runtime}\n"
         f"  accuracy  {measured.accuracy:.4f} of {measured.images:,} test images of {options.dataset}\n"
-        f"  latency   {measured.median_ms:.3f} ms median, {measured.p95_ms:.3f} ms at the 95th percentile, one thread"
+        f"  latency   {measured.median_ms:.3f} ms median, {measured.p95_ms:.3f} ms at the 95th percentile, "
+        f"{classifier.timing}"
     )
+    for remark in remarks:
+        print(f"  {remark}")
     if assumption:
         print(f"  assumed   {assumption}")
     if report:
         what = {"file": str(path), "bytes": path.stat().st_size, "runtime": values.runtime, "dataset": options.dataset}
-        write_json({**what, **dataclasses.asdict(measured), "assumption": assumption}, report)
+        write_json({**what, **dataclasses.asdict(measured), "assumption": assumption, **details}, report)
 
 
 def _load(options: DataOptions, shape: tuple[int, ...], resize: str):

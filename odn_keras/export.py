@@ -3,11 +3,13 @@
     python -m odn_keras.export --run=runs/mnist
     python -m odn_keras.export --run=runs/mnist --quantize=qat --vela=ethos-u55-128
     python -m odn_keras.export --run=runs/mnist --max_flash=256KB --max_arena=64KB
+    python -m odn_keras.export --run=runs/mnist --device=nucleo_f446re    (--device=list lists them)
     python -m odn_keras.export --model=my.keras --dataset=path/to/images --out=exported
 
 Writes model.tflite, labels.txt and export.json; for an integer file also model.cc and model.h for TFLite Micro, with
-the arena measured, and android.tflite for Android and the browser. Exit status: 0, 4 where model.tflite or its arena
-exceeds --max_flash or --max_arena (all files are written nevertheless), or 2 for bad input.
+the arena measured, and android.tflite for Android and the browser. Exit status: 0, 4 where model.tflite, its arena or
+its predicted time exceeds a limit of the device or of the --max_ options (all files are written nevertheless), or 2 for
+bad input.
 """
 
 import pathlib
@@ -17,7 +19,6 @@ from absl import flags
 
 from odn_keras import cli
 from odn_keras.errors import InputError
-from odn_keras.networks.budget import Budget
 from odn_keras.runs import next_step
 from odn_keras.runs.finished_run import finished_report, in_use
 from odn_keras.runs.options import DataOptions
@@ -36,14 +37,17 @@ def define_flags() -> None:
     flags.DEFINE_string("quantize", "int8", "int8, qat (quantisation-aware training), float16, dynamic or none.")
     flags.DEFINE_list("targets", None, "microcontroller, android or both; default: all that --quantize allows.")
     flags.DEFINE_string("vela", None, "Compile for an Ethos-U too, such as ethos-u55-128.")
-
+    cli.define_device_flags()
     flags.DEFINE_string("max_flash", None, "Bytes that model.tflite may have, as 256KB.")
     flags.DEFINE_string("max_arena", None, "Bytes of working memory it may need in TFLite Micro, as 64KB.")
+    flags.DEFINE_float("max_latency_ms", None, "Milliseconds an image may take on the --device, as predicted.")
 
 
 def main() -> int:
     """Exports a network; returns the exit status."""
     values = flags.FLAGS
+    if cli.lists_devices():
+        return 0
     if bool(values.run) == bool(values.model):
         raise InputError("give --run, the folder of a finished run, or --model, a .keras file")
     if not values.run:
@@ -57,7 +61,11 @@ def _export(model: pathlib.Path, report: dict[str, Any] | None) -> int:
     values = flags.FLAGS
     options = cli.data_options(report) if report else DataOptions(**cli.option_values(DataOptions))
     out = pathlib.Path(values.out) if values.out else model.parent / EXPORT
-    budget = Budget.parse(values.max_flash, values.max_arena)
+    wanted = cli.wanted_device()
+    budget = wanted.budget()
+    vela = values.vela or (wanted.board.vela if wanted.board else None)
+    if budget.max_latency_ms is not None and not vela:
+        budget = wanted.predicting_budget()
     check_output(out, options.dataset, "export.json")
 
     cli.import_keras()  # heavy: only once the flags are known to be good
@@ -67,7 +75,7 @@ def _export(model: pathlib.Path, report: dict[str, Any] | None) -> int:
     from odn_keras.runs.run_networks import load_model
 
     targets = None if values.targets is None else tuple(values.targets)
-    choices = ExportChoices(quantize=values.quantize, targets=targets, vela=values.vela, budget=budget)
+    choices = ExportChoices(quantize=values.quantize, targets=targets, vela=vela, budget=budget)
     choices.check()
     network = load_model(model.parent, report) if report else load(model)
     cli.wake_backend()

@@ -1,22 +1,23 @@
 """Cuts the network for a device out of a run that was trained with exits, or at smaller widths, and exports it.
 
     python -m odn_keras.specialize --run=runs/fashion --max_flash=256KB --max_arena=64KB --out=runs/fashion/sensor
+    python -m odn_keras.specialize --run=runs/fashion --device=nucleo_f446re --max_latency_ms=200 --out=board
     python -m odn_keras.specialize --run=runs/fashion --min_accuracy=0.88 --out=runs/fashion/small
     python -m odn_keras.specialize --run=runs/fashion --max_latency_ms=0.5 --out=runs/fashion/fast
     python -m odn_keras.specialize --run=runs/fashion --max_flash=64KB --finetune_epochs=4 --out=runs/fashion/watch
     python -m odn_keras.specialize --run=runs/fashion --frontier
 
 Within limits the command takes the network that is most accurate on validation images; with --min_accuracy the smallest
-one that is accurate enough. Latency is predicted from a table that `odn_keras.latency` makes: the one in the run's
-folder, or --latency. Only --finetune_epochs trains: it fine-tunes the chosen network, which may then be narrower than
-the run has trained it. If that is interrupted, the same command resumes it.
+one that is accurate enough. Latency is predicted for a --device whose processor is known (--device=list), else from a
+table that `odn_keras.latency` makes: the one in the run's folder, or --latency. Only --finetune_epochs trains: it
+fine-tunes the chosen network, which may then be narrower than the run has trained it. If that is interrupted, the same
+command resumes it.
 Writes model.keras, specialize.json and what `odn_keras.export` writes. With --frontier: frontier.json and frontier.png,
 and nothing is exported. Exit status: 0, 4 where the real file, its arena or its latency exceeds a limit (all files are
 written nevertheless), or 2 for bad input, such as limits that no network keeps.
 """
 
 import dataclasses
-import math
 import pathlib
 import sys
 import time
@@ -27,7 +28,6 @@ from odn_keras import cli
 from odn_keras.devices.latency_table import LatencyTable
 from odn_keras.errors import InputError
 from odn_keras.networks.budget import Budget
-from odn_keras.networks.footprint import parse_bytes
 from odn_keras.runs import next_step
 from odn_keras.runs.finished_run import finished_supernet, in_use
 from odn_keras.runs.options import DataOptions, RunOptions
@@ -48,7 +48,10 @@ def define_flags() -> None:
     flags.DEFINE_string("max_flash", None, "Bytes that the int8 file may have, as 256KB.")
     flags.DEFINE_string("max_arena", None, "Bytes of working memory it may need in TFLite Micro, as 64KB.")
     flags.DEFINE_integer("max_macs", None, "Multiply-accumulates of an image, at most.", lower_bound=1)
-    flags.DEFINE_float("max_latency_ms", None, "Milliseconds of an image, at most, on what --latency was measured on.")
+    flags.DEFINE_float(
+        "max_latency_ms", None, "Milliseconds of an image, at most: on what --latency was measured on, or on --device."
+    )
+    cli.define_device_flags()
     cli.define_path("latency", None, "The table of latencies; default: latency.json in the run's folder.")
     flags.DEFINE_float("min_accuracy", None, "Validation accuracy to reach, with as few bytes as possible.")
     flags.DEFINE_integer(
@@ -64,6 +67,8 @@ def define_flags() -> None:
 def main() -> int:
     """Finds and exports the network for a device, or writes the frontier; returns the exit status."""
     values = flags.FLAGS
+    if cli.lists_devices():
+        return 0
     if not values.run:
         raise InputError("give --run, the folder of a finished run with --exits or --shrink_epochs")
     run = pathlib.Path(values.run)
@@ -79,14 +84,12 @@ def _checked_limits() -> Budget:
     values = flags.FLAGS
     if values.min_accuracy is not None and not 0 < values.min_accuracy <= 1:
         raise InputError(f"--min_accuracy must be above 0 and at most 1, got {values.min_accuracy}")
-    flash, arena = (None if limit is None else parse_bytes(limit) for limit in (values.max_flash, values.max_arena))
-    limits = Budget(max_flash=flash, max_arena=arena, max_macs=values.max_macs, max_latency_ms=values.max_latency_ms)
+    limits = cli.wanted_device().budget()
     latency = limits.max_latency_ms
-    if latency is not None and not 0 < latency < math.inf:
-        raise InputError(f"--max_latency_ms must be above 0, got {latency}")
     if values.frontier == (bool(limits.limits) or values.min_accuracy is not None):
         raise InputError(
-            "give limits (--max_flash, --max_arena, --max_macs, --max_latency_ms, --min_accuracy), or --frontier alone"
+            "give limits (--device, --max_flash, --max_arena, --max_macs, --max_latency_ms, --min_accuracy), or "
+            "--frontier alone"
         )
     if values.latency is not None and latency is None and not values.frontier:
         raise InputError("--latency is for --max_latency_ms or --frontier: give one of them")
@@ -99,7 +102,7 @@ def _specialize(run: pathlib.Path, out: pathlib.Path, limits: Budget) -> int:
     """Searches the network of a run; exports what it finds, or writes the frontier. Returns the exit status."""
     values = flags.FLAGS
     report = finished_supernet(run, "precision")
-    latencies = _latencies(run)
+    latencies = _latencies(run, limits)
     options = cli.data_options(report)
     check_output(out, options.dataset, *(["frontier.json"] if values.frontier else ["specialize.json", "export.json"]))
     check_not_of_a_run(out, EXPORT, ROUTED, CHECKPOINT)
@@ -119,6 +122,7 @@ def _specialize(run: pathlib.Path, out: pathlib.Path, limits: Budget) -> int:
         dataset,
         narrow=run_options is not None,
         latencies=latencies,
+        runs_on=limits,
         progress=cli.show_step,
     )
     if values.frontier:
@@ -142,10 +146,11 @@ def _export_choices(limits: Budget, latencies: LatencyTable | None):
     """The checked choices of the export; a frontier exports nothing."""
     from odn_keras.deploy.export_choices import ExportChoices
 
+    board = cli.wanted_device().board
     targets = () if flags.FLAGS.frontier else flags.FLAGS.targets
     choices = ExportChoices(
         targets=None if targets is None else tuple(targets),
-        vela=latencies.vela if latencies else None,
+        vela=(latencies.vela if latencies else None) or (board.vela if board else None),
         # What the real file can be compared with.
         budget=limits if limits.max_flash or limits.max_arena or limits.max_latency_ms else None,
     )
@@ -153,12 +158,12 @@ def _export_choices(limits: Budget, latencies: LatencyTable | None):
     return choices
 
 
-def _latencies(run: pathlib.Path) -> LatencyTable | None:
-    """The table of --latency; for a limit of latency, by default that in the folder of the run."""
+def _latencies(run: pathlib.Path, limits: Budget) -> LatencyTable | None:
+    """The table of --latency; for a limit that no device predicts, by default that in the folder of the run."""
     values = flags.FLAGS
     if values.latency is not None:
         return LatencyTable.load(values.latency)
-    if values.max_latency_ms is None:
+    if limits.max_latency_ms is None or (limits.room and limits.room.instructions_per_ms):
         return None
     if not (run / LATENCY).exists():
         makes_one = next_step.command("latency", run=run)

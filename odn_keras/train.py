@@ -3,10 +3,11 @@
     python -m odn_keras.train --dataset=mnist --target_accuracy=0.993 --out=runs/mnist
     python -m odn_keras.train --flagfile=flags/mnist.txt
     python -m odn_keras.train --resume --out=runs/mnist
+    python -m odn_keras.train --dataset=mnist --device=nucleo_f446re --out=runs/board    (--device=list lists them)
 
 Exit status: 0 target met, or none given with --depth, 3 target not met (the best network is exported nevertheless), 4
-the exported file or its measured arena exceeds --max_flash or --max_arena (whether the target was met or not), 2 bad
-input, 130 and 143 stopped by SIGINT and SIGTERM (--resume resumes the run).
+the exported file, its arena or its predicted time exceeds a limit of the device or of the --max_ options (whether the
+target was met or not), 2 bad input, 130 and 143 stopped by SIGINT and SIGTERM (--resume resumes the run).
 """
 
 import atexit
@@ -50,6 +51,8 @@ def define_flags() -> None:
 def main() -> int:
     """Trains, or resumes a run; returns the exit status."""
     values = flags.FLAGS
+    if cli.lists_devices():
+        return 0
     options, out = _options_and_folder()
     several = {name: values[name].value for name in ("coordinator", "num_processes", "process_id")}
     if not values.distribution and any(value is not None for value in several.values()):

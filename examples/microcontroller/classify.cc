@@ -14,15 +14,29 @@ namespace micro {}  // where TFLite Micro has its classes since October 2026; be
 using namespace tflite;
 using namespace tflite::micro;
 
+// The size of the arena, unless the project sets another. CMSIS_NN is TFLite Micro's own macro: the project defines it
+// for these files where the library has these kernels, or the int8 registrations below bring in all the others too.
+#ifndef ODN_ARENA_BYTES
+#ifdef CMSIS_NN
+#define ODN_ARENA_BYTES odn_model::kArenaBytesCmsisNn
+#else
+#define ODN_ARENA_BYTES odn_model::kArenaBytes
+#endif
+#endif
+
 namespace {
 
-alignas(16) std::uint8_t arena[odn_model::kArenaBytes];
+alignas(16) std::uint8_t arena[ODN_ARENA_BYTES];
 
-using Resolver = MicroMutableOpResolver<5>;
+using Resolver = MicroMutableOpResolver<odn_model::kNumOperators>;
 
-bool AddOperators(Resolver& resolver) {
-  return resolver.AddConv2D() == kTfLiteOk && resolver.AddAdd() == kTfLiteOk && resolver.AddMean() == kTfLiteOk &&
-         resolver.AddFullyConnected() == kTfLiteOk && resolver.AddSoftmax() == kTfLiteOk;
+#define ADDED_FOR_ANY_TYPE(Method) && resolver.Add##Method() == kTfLiteOk
+#define ADDED_FOR_INT8(Method, NAME) && resolver.Add##Method(Register_##NAME##_INT8()) == kTfLiteOk
+
+bool AddOperators(Resolver& resolver) { return true ODN_MODEL_OPERATORS(ADDED_FOR_ANY_TYPE, ADDED_FOR_INT8); }
+
+bool IsInt8(const TfLiteTensor* tensor, std::size_t bytes) {
+  return tensor != nullptr && tensor->type == kTfLiteInt8 && tensor->bytes == bytes;
 }
 
 // The interpreter, ready to run; null where it cannot be.
@@ -38,13 +52,29 @@ MicroInterpreter* Prepare() {
                 static_cast<int>(sizeof(arena)));
     return nullptr;
   }
+  if (!IsInt8(interpreter.input(0), odn_model::kImageBytes) ||
+      !IsInt8(interpreter.output(0), odn_model::kNumClasses)) {
+    MicroPrintf("The tensors are not the model's: was TFLite Micro compiled %s TF_LITE_STATIC_MEMORY, unlike this?",
+#ifdef TF_LITE_STATIC_MEMORY
+                "without"
+#else
+                "with"
+#endif
+    );
+    return nullptr;
+  }
   return &interpreter;
+}
+
+MicroInterpreter* Interpreter() {
+  static MicroInterpreter* const interpreter = Prepare();
+  return interpreter;
 }
 
 }  // namespace
 
 int Classify(const std::uint8_t* pixels, std::int8_t* scores) {
-  static MicroInterpreter* const interpreter = Prepare();
+  MicroInterpreter* const interpreter = Interpreter();
   if (interpreter == nullptr) return -1;
   std::transform(pixels, pixels + odn_model::kImageBytes, interpreter->input(0)->data.int8,
                  [](std::uint8_t pixel) { return static_cast<std::int8_t>(pixel - 128); });
@@ -55,4 +85,9 @@ int Classify(const std::uint8_t* pixels, std::int8_t* scores) {
   const std::int8_t* output = interpreter->output(0)->data.int8;
   std::copy(output, output + odn_model::kNumClasses, scores);
   return static_cast<int>(std::max_element(scores, scores + odn_model::kNumClasses) - scores);
+}
+
+std::size_t ArenaBytesUsed() {
+  const MicroInterpreter* const interpreter = Interpreter();
+  return interpreter == nullptr ? 0 : interpreter->arena_used_bytes();
 }

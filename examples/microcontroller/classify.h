@@ -1,6 +1,7 @@
 #ifndef CLASSIFY_H_
 #define CLASSIFY_H_
 
+#include <cstddef>
 #include <cstdint>
 
 // Classifies one image.
@@ -9,5 +10,8 @@
 //           which are odn_model::kOutputScale * (score - odn_model::kOutputZeroPoint).
 // Returns the index of the highest score, or -1 where the model cannot run (the reason is printed).
 int Classify(const std::uint8_t* pixels, std::int8_t* scores);
+
+// Bytes of the arena that the model takes, known after the first image; 0 where it is not known.
+std::size_t ArenaBytesUsed();
 
 #endif  // CLASSIFY_H_

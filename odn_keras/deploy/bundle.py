@@ -16,6 +16,7 @@ from odn_keras.deploy.convert.qat import BATCH_SIZE
 from odn_keras.deploy.export_choices import ANDROID, MICROCONTROLLER, ExportChoices
 from odn_keras.deploy.measured_file import ExportedFile, answers_of_test, calibration_images, export_measured, measured
 from odn_keras.deploy.micro.c_array import RESIZED, write_c_array
+from odn_keras.deploy.micro.cmsis_nn import arena_with_cmsis_nn
 from odn_keras.deploy.micro.tflite_micro import MicroClassifier, measure_arena
 from odn_keras.deploy.micro.vela import compile_for_ethos_u
 from odn_keras.deploy.runtimes import LiteRTClassifier
@@ -135,7 +136,11 @@ def _microcontroller(path: pathlib.Path, dataset: Dataset, out: pathlib.Path) ->
     ours, theirs = (
         runtime(path).predict_quantized(images).astype(int) for runtime in (MicroClassifier, LiteRTClassifier)
     )
-    return {"arena_bytes": arena, "largest_difference_steps": int(np.abs(ours - theirs).max())}
+    return {
+        "arena_bytes": arena,
+        "arena_bytes_cmsis_nn": arena_with_cmsis_nn(path, arena),
+        "largest_difference_steps": int(np.abs(ours - theirs).max()),
+    }
 
 
 def _loss(file: dict[str, Any]) -> str:
@@ -168,8 +173,8 @@ def table(result: dict[str, Any]) -> str:
         )
     if micro := result.get("microcontroller"):
         lines.append(
-            f"TFLite Micro: arena of {micro['arena_bytes']:,} bytes; outputs within "
-            f"{micro['largest_difference_steps']} of LiteRT's, in steps of 1/256"
+            f"TFLite Micro: arena of {micro['arena_bytes']:,} bytes, with CMSIS-NN {micro['arena_bytes_cmsis_nn']:,} "
+            f"(predicted); outputs within {micro['largest_difference_steps']} of LiteRT's, in steps of 1/256"
         )
     if npu := result.get("ethos_u"):
         lines.append(

@@ -15,10 +15,13 @@ from odn_keras.deploy.convert.qat import export_qat
 from odn_keras.deploy.convert.tflite import CALIBRATION_IMAGES, export_tflite, input_range
 from odn_keras.deploy.feeding import Quantization
 from odn_keras.deploy.latency_measurement import measure_latencies
+from odn_keras.deploy.micro.cmsis_nn import arena_with_cmsis_nn
+from odn_keras.deploy.micro.instructions import instructions_of
 from odn_keras.deploy.micro.tflite_micro import measure_arena
 from odn_keras.deploy.runtimes import LiteRTClassifier, Measurement, measure
 from odn_keras.deploy.tflite_file.resize_metadata import write_resize
 from odn_keras.networks.budget import Budget
+from odn_keras.networks.kernels import CMSIS_NN
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,17 +60,21 @@ class ExportedFile:
 
         Args:
             budget: the limits.
-            arena: bytes of its arena, where that is measured already; otherwise it is measured where it is limited and
-                TFLite Micro is installed.
-            latency_ms: milliseconds of an image, where they are known already; otherwise they are measured in LiteRT
-                where they are limited.
+            arena: bytes of its arena with TFLite Micro's portable kernels, where that is measured already; otherwise it
+                is measured where it is limited and TFLite Micro is installed.
+            latency_ms: milliseconds of an image, where they are known already; otherwise they are predicted for the
+                device of the budget or, where it has none, measured in LiteRT where they are limited.
         """
-        if not budget:
+        if budget is None or not budget.limits:
             return None
         limited = budget.max_arena is not None
         if arena is None and limited and importlib.util.find_spec("tflite_micro") is not None:
             arena = measure_arena(self.path)
-        if latency_ms is None and budget.max_latency_ms is not None:
+        if arena is not None and budget.kernels == CMSIS_NN:
+            arena = arena_with_cmsis_nn(self.path, arena)
+        if latency_ms is None and budget.room:
+            latency_ms = budget.room.milliseconds(instructions_of(self.path, budget.kernels))
+        elif latency_ms is None and budget.max_latency_ms is not None:
             (latency_ms,) = measure_latencies([self.path])
         return budget.measured(self.bytes, arena, latency_ms)
 

@@ -46,6 +46,7 @@ class Classifier(abc.ABC):
 
     input_shape: tuple[int, ...]
     classes: int
+    timing = "one thread"  # what `timed_run` measures, for people
     _output_step = SOFTMAX_STEP
 
     def __init__(self) -> None:
@@ -58,10 +59,25 @@ class Classifier(abc.ABC):
         Where `gives_probabilities` is false they are whatever the file gives, such as logits.
         """
 
+    def timed_run(self, pixels: np.ndarray) -> tuple[np.ndarray, float]:
+        """As `run`, with the milliseconds it took."""
+        began = time.perf_counter()
+        return self.run(pixels), 1000 * (time.perf_counter() - began)
+
     @property
     def assumption(self) -> str | None:
         """What the file does not say and is assumed, for people; `None` where there is no such thing."""
         return None
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What else is known of the runtime, for a report."""
+        return {}
+
+    @property
+    def remarks(self) -> list[str]:
+        """The same for people, a line each."""
+        return []
 
     def gives_probabilities(self) -> bool:
         """True where the outputs for some test patterns are from 0 to 1 and sum to about 1."""
@@ -185,7 +201,10 @@ class TensorClassifier(Classifier):
         return self._stacked([self._run(pixels) for pixels in self.one_by_one(images)], self.dtypes[1])
 
     def _run(self, pixels: np.ndarray) -> np.ndarray:
-        tensor = self._feed(pixels)[np.newaxis]
+        return self.answer(self._feed(pixels)[np.newaxis])
+
+    def answer(self, tensor: np.ndarray) -> np.ndarray:
+        """Input of shape (1, height, width, channels), as the file takes it -> output of shape (classes,)."""
         with self._lock:
             return self._invoke(tensor)[0]
 
@@ -279,6 +298,7 @@ class LiteRTClassifier(TensorClassifier):
             raise InputError(f"{path} is no classifier: it has {len(inputs)} inputs and {len(outputs)} outputs")
         super().__init__(path, inputs[0], outputs[0])
         self._in, self._out = inputs[0]["index"], outputs[0]["index"]
+        self.tensor_details = inputs[0], outputs[0]
 
     def _invoke(self, tensor: np.ndarray) -> np.ndarray:
         self._interpreter.set_tensor(self._in, tensor)
@@ -303,12 +323,18 @@ RUNTIMES = {  # where each one's class is; none is imported before it is asked f
     "litert_reference": f"{__name__}:LiteRTReferenceClassifier",
     "tflite_runtime": f"{__name__}:TFLiteRuntimeClassifier",
     "tflite_micro": "odn_keras.deploy.micro.tflite_micro:MicroClassifier",
+    "serial": "odn_keras.deploy.micro.serial_device:SerialClassifier",
     "mediapipe": "odn_keras.deploy.android.mediapipe_tasks:MediaPipeClassifier",
 }
 
 
-def open_classifier(path: str | os.PathLike[str], runtime: str | None = None) -> Classifier:
+def open_classifier(path: str | os.PathLike[str], runtime: str | None = None, **options: Any) -> Classifier:
     """Opens a `.tflite` file in one of `RUNTIMES`; default: LiteRT or, where only that is installed, tflite-runtime.
+
+    Args:
+        path: of the file.
+        runtime: that is to run it.
+        **options: what some runtimes need besides, such as `port="/dev/ttyACM0"` for `"serial"`.
 
     Raises:
         InputError: where the runtime is none of them or not installed, or cannot run the file.
@@ -319,7 +345,7 @@ def open_classifier(path: str | os.PathLike[str], runtime: str | None = None) ->
     if runtime not in RUNTIMES:
         raise InputError(f"runtime must be one of {', '.join(RUNTIMES)}, got {runtime!r}")
     module, name = RUNTIMES[runtime].split(":")
-    return getattr(importlib.import_module(module), name)(path)
+    return getattr(importlib.import_module(module), name)(path, **options)
 
 
 @dataclass(frozen=True)
@@ -337,9 +363,9 @@ def timed(classifier: Classifier, images: Images) -> tuple[np.ndarray, np.ndarra
     """Classifies images one by one; returns class probabilities (n, classes) and milliseconds (n,)."""
     probabilities, milliseconds = [], []
     for pixels in classifier.one_by_one(images):
-        began = time.perf_counter()
-        probabilities.append(classifier.run(pixels))
-        milliseconds.append(1000 * (time.perf_counter() - began))
+        outputs, took = classifier.timed_run(pixels)
+        probabilities.append(outputs)
+        milliseconds.append(took)
     return np.stack(probabilities), np.array(milliseconds)
 
 

@@ -13,6 +13,9 @@ from odn_keras.devices.latency_table import LatencyTable, parts
 from odn_keras.errors import InputError
 from odn_keras.networks import elastic, footprint
 from odn_keras.networks.architectures import NetworkSpec
+from odn_keras.networks.budget import Budget
+
+SUMS = ("flash_bytes", "macs", "arena_overhead", "instructions")  # of a footprint, which add up over the blocks
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,19 @@ class Choices:
         spec: the large network's architecture.
         fractions: of the channels of an inner layer, rising to 1.
         latencies: of its parts, where latency is of interest.
+        runs_on: a budget that says which kernels run the networks, and on what device: without `latencies` it predicts
+            them where it can.
     """
 
-    def __init__(self, spec: NetworkSpec, fractions: Sequence[float], latencies: LatencyTable | None = None):
+    def __init__(
+        self,
+        spec: NetworkSpec,
+        fractions: Sequence[float],
+        latencies: LatencyTable | None = None,
+        runs_on: Budget | None = None,
+    ):
         self._spec, self._fractions, self._latencies = spec, tuple(fractions), latencies
+        self._runs_on = runs_on or Budget()
         self.sizes = lru_cache(maxsize=None)(self._sizes)
 
     def layers(self, depth: int) -> int:
@@ -73,7 +85,7 @@ class Choices:
 
     def check_latencies(self, depth: int) -> None:
         """Raises `InputError` where the latency table lacks a part of the networks up to that depth."""
-        self._latency(depth)
+        self._measured_latency(depth)
 
     def sums(self, depth: int, of_layer: Callable[[int, float], float]) -> list[np.ndarray]:
         """For each block up to that depth, for each of its options, the sum of a number over its inner layers.
@@ -90,12 +102,18 @@ class Choices:
         return found
 
     def _sizes(self, choice: Choice) -> dict[str, float]:
-        """`flash_bytes`, `arena_bytes` and `macs`, and with a latency table `latency_ms`, as predicted."""
+        """`flash_bytes`, `arena_bytes` and `macs`, and where it can be predicted `latency_ms`."""
         graph = self._graph(choice)
         sizes: dict[str, float] = {name: getattr(graph, name) for name in ("flash_bytes", "arena_bytes", "macs")}
-        if self._latencies is None:
-            return sizes
-        return {**sizes, "latency_ms": self._latencies.milliseconds(self.spec_of(choice), choice.depth)}
+        if self._latencies is not None:
+            sizes["latency_ms"] = self._latencies.milliseconds(self.spec_of(choice), choice.depth)
+        elif self._per_ms is not None:
+            sizes["latency_ms"] = graph.instructions / self._per_ms
+        return sizes
+
+    @property
+    def _per_ms(self) -> float | None:
+        return self._runs_on.room.instructions_per_ms if self._runs_on.room else None
 
     def costs(self, name: str, depth: int) -> list[Cost]:
         """The costs that add up to a size of the networks of a depth; for the latency, to `most` of it.
@@ -103,8 +121,9 @@ class Choices:
         Raises:
             InputError: where the latency table lacks a part, or there is none.
         """
-        if name == "latency_ms":
-            return [self._latency(depth)]
+        if name == "latency_ms" and (self._latencies is not None or self._per_ms is None):
+            return [self._measured_latency(depth)]
+        name = "instructions" if name == "latency_ms" else name
         whole = self._graph(self.full(depth))
         if name != "arena_bytes":
             return [Cost(getattr(whole, name), self._of_blocks[name][:depth])]
@@ -117,15 +136,17 @@ class Choices:
 
     def most(self, name: str, limit: float) -> float:
         """The limit on the sum of the costs that corresponds to a limit of the size."""
-        return limit / self._table.factor if name == "latency_ms" else limit
+        if name != "latency_ms":
+            return limit
+        return limit * self._per_ms if self._latencies is None and self._per_ms else limit / self._table.factor
 
     @cached_property
     def _of_blocks(self) -> dict[str, list[np.ndarray]]:
         """For each block of the backbone, what its options add to the sizes at full width, and their peaks."""
-        found: dict[str, list[np.ndarray]] = {name: [] for name in ("flash_bytes", "macs", "arena_overhead", "peak")}
+        found: dict[str, list[np.ndarray]] = {name: [] for name in (*SUMS, "peak")}
         for number in range(1, self._spec.max_depth + 1):
             whole, graphs = self._graph(self.full(number)), [self._graph(choice) for choice in self.varied(number)]
-            for name in ("flash_bytes", "macs", "arena_overhead"):
+            for name in SUMS:
                 found[name].append(np.array([getattr(graph, name) - getattr(whole, name) for graph in graphs]))
             kept = [graph.kept_bytes() for graph in graphs]
             found["peak"].append(np.array([max(each[operator] for operator in whole.blocks[-1]) for each in kept]))
@@ -135,7 +156,7 @@ class Choices:
         """For each option of a block, the network that ends with this block and is at full width before it."""
         return [Choice(number, self.full(number - 1).fractions + option) for option in self.options(number)]
 
-    def _latency(self, depth: int) -> Cost:
+    def _measured_latency(self, depth: int) -> Cost:
         names = (
             [parts(self.spec_of(choice), number)[number] for choice in self.varied(number)]
             for number in range(1, depth + 1)
@@ -150,4 +171,4 @@ class Choices:
         return self._latencies
 
     def _graph(self, choice: Choice) -> footprint.Footprint:
-        return footprint.of_spec(self.spec_of(choice), choice.depth)
+        return footprint.of_spec(self.spec_of(choice), choice.depth, self._runs_on.kernels)

@@ -73,6 +73,7 @@ class Specialization:
         widths: True where blocks may be narrowed: the network was trained at smaller widths too, or the one found will
             be fine-tuned.
         latencies: of its parts, for limits of latency.
+        runs_on: a budget that says which kernels run the networks, and on what device.
         progress: called with a line for each step of the search.
 
     Raises:
@@ -87,6 +88,7 @@ class Specialization:
         *,
         widths: bool,
         latencies: LatencyTable | None = None,
+        runs_on: Budget | None = None,
         progress: Callable[[str], None] = lambda line: None,
     ):
         self._network, self._spec, self._dataset, self._progress = network, spec, dataset, progress
@@ -94,7 +96,7 @@ class Specialization:
         if len(self.depths) == 1 and not widths:
             raise InputError("the network holds no smaller one: train with --exits=all, or --shrink_epochs, or both")
         self._ladder = elastic.FRACTIONS if widths else (1.0,)
-        self._choices = Choices(spec, self._ladder, latencies)
+        self._choices = Choices(spec, self._ladder, latencies, runs_on or Budget())
         self.sizes = self._choices.sizes
         self._measured: dict[Choice, Specialized] = {}
         if latencies:

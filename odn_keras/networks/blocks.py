@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from odn_keras.errors import InputError
+from odn_keras.networks.kernels import Filters
 
 ACTIVATIONS = ("relu", "relu6", None)
 SHORTCUTS = ("project", "identity", None)
@@ -133,9 +134,9 @@ class Layer:
     activation: str | None = None
 
     @property
-    def weights(self) -> int:
-        """Weights of each filter."""
-        return self.kernel**2 * (1 if self.depthwise else self.into)
+    def filters(self) -> Filters:
+        """Its filters, which its costs depend on."""
+        return Filters(self.kernel**2, self.into, self.stride, self.depthwise)
 
     def after(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
         """(height, width, channels) of its output, for such an input."""

@@ -36,7 +36,7 @@ def params_of_spec(spec: NetworkSpec, depth: int) -> int:
         projection = spec.projection(number)
         convolutions += [*spec.convolutions(number), *([projection] if projection else [])]
     heads = (*spec.exits_before(depth), depth)
-    return sum((layer.weights + 2) * layer.channels for layer in convolutions) + sum(  # 2: of the normalization
+    return sum((layer.filters.weights + 2) * layer.channels for layer in convolutions) + sum(  # 2: of the normalization
         (spec.out_channels(number) + 1) * spec.num_classes for number in heads
     )
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from odn_keras.errors import InputError
-from odn_keras.networks import memory_plan
+from odn_keras.networks import kernels, memory_plan
 from odn_keras.networks.architectures import NetworkSpec
 from odn_keras.networks.blocks import Layer
+from odn_keras.networks.kernels import REFERENCE, Filters
 
 if TYPE_CHECKING:
     import keras
@@ -45,6 +46,8 @@ class Footprint:
         macs: multiply-accumulates of all convolutions and of the head.
         convolutions, depthwise, additions: how many there are; depthwise convolutions are convolutions too.
         blocks: for each residual block its operators, by number; of a spec's network only.
+        filters: those of each convolution, by the number of its operator.
+        kernels: one of `odn_keras.networks.kernels.KERNELS`, which run it.
     """
 
     sizes: list[int]
@@ -56,6 +59,8 @@ class Footprint:
     depthwise: int = 0
     additions: int = 0
     blocks: list[range] = field(default_factory=list)
+    filters: dict[int, Filters] = field(default_factory=dict)
+    kernels: str = REFERENCE
 
     def add(self, inputs: list[int], size: int) -> int:
         """Appends an operator; returns the number of its output."""
@@ -69,12 +74,13 @@ class Footprint:
         self.weights += kernel * channels + 4 * channels
         self.channels += channels
 
-    def convolve(self, source: int, kernel: int, filters: int, pixels: int, *, depthwise: bool = False) -> int:
-        """Appends a convolution whose filters have so many weights each, with an output of so many pixels."""
-        self.weigh(kernel, filters, pixels)
+    def convolve(self, source: int, filters: Filters, channels: int, pixels: int) -> int:
+        """Appends a convolution with so many output channels, of so many pixels each."""
+        self.weigh(filters.weights, channels, pixels)
         self.convolutions += 1
-        self.depthwise += depthwise
-        return self.add([source], pixels * filters)
+        self.depthwise += filters.depthwise
+        self.filters[len(self.operators)] = filters
+        return self.add([source], pixels * channels)
 
     def join(self, sources: list[int]) -> int:
         """Appends an addition."""
@@ -98,16 +104,25 @@ class Footprint:
 
     @property
     def arena_bytes(self) -> int:
-        """Predicted size of the arena in TFLite Micro, with the memory plan and the portable kernels."""
+        """Predicted size of the arena in TFLite Micro, with the memory plan."""
         tensors = self._tensors()
-        activations = memory_plan.arena_bytes(tensors, memory_plan.plan(tensors))
+        scratch = {operator: self._scratch(operator) for operator in self.filters}
+        activations = memory_plan.arena_bytes(tensors, memory_plan.plan(tensors), scratch)
         return max(activations, self.planning_bytes) + self.arena_overhead
 
     @property
     def arena_overhead(self) -> int:
         """Bytes of the arena besides activations, which add up over the operators."""
         overhead = ARENA + ARENA_CONVOLUTION * self.convolutions + ARENA_ADDITION * self.additions
+        overhead += kernels.arena_difference(self.kernels, self.convolutions, self.additions)
         return overhead + ARENA_CHANNEL * self.channels
+
+    @property
+    def instructions(self) -> float:
+        """Predicted instructions of an image on a Cortex-M, which add up over the operators."""
+        written = sum(self.sizes[self.operators[operator][1][0]] for operator in self.filters)
+        others = (read[0] for operator, (read, _) in enumerate(self.operators) if operator not in self.filters)
+        return kernels.instructions(self.kernels, self.macs, written, sum(self.sizes[number] for number in others))
 
     @property
     def planning_bytes(self) -> int:
@@ -117,24 +132,34 @@ class Footprint:
         return PLANNING + PLANNING_TENSOR * (activations + constants) + PLANNING_ACTIVATION * activations
 
     def kept_bytes(self) -> list[int]:
-        """For each operator the bytes of the activations that are kept during it: no arena has less than the most."""
+        """For each operator the bytes of activations and scratch that it needs: no arena has less than the most."""
         tensors = self._tensors()
         return [
             sum(tensor.aligned_size for tensor in tensors if tensor.first <= operator <= tensor.last)
+            + memory_plan.aligned(self._scratch(operator))
             for operator in range(len(self.operators))
         ]
+
+    def _scratch(self, operator: int) -> int:
+        return kernels.scratch_bytes(self.filters[operator], self.kernels) if operator in self.filters else 0
 
     def _tensors(self) -> list[memory_plan.Tensor]:
         when = memory_plan.lifetimes(self.operators, [0], [len(self.sizes) - 1])
         return [memory_plan.Tensor(self.sizes[index], *when[index]) for index in sorted(when)]
 
     @classmethod
-    def of(cls, network: "keras.Model", channels: "Callable[[keras.KerasTensor], int] | None" = None) -> "Footprint":
+    def of(
+        cls,
+        network: "keras.Model",
+        channels: "Callable[[keras.KerasTensor], int] | None" = None,
+        kernels: str = REFERENCE,
+    ) -> "Footprint":
         """The footprint of a network of one output, made of the layers that `odn_keras.build` uses.
 
         Args:
             network: functional.
             channels: how many of a tensor's channels there are to be; default: as many as it has.
+            kernels: one of `odn_keras.networks.kernels.KERNELS`.
 
         >>> from odn_keras import build
         >>> Footprint.of(build(NetworkSpec("resnet18", (28, 28, 1), num_classes=10), depth=2)).flash_bytes
@@ -144,15 +169,15 @@ class Footprint:
 
         wide = channels or (lambda tensor: tensor.shape[-1])
         (image,) = network.inputs
-        graph = cls([math.prod(image.shape[1:])])
+        graph = cls([math.prod(image.shape[1:])], kernels=kernels)
         numbers = {id(image): 0}
         for layer in network.layers[1:]:
             sources = layer.input if isinstance(layer.input, list) else [layer.input]
             source, pixels = numbers[id(sources[0])], math.prod(layer.output.shape[1:-1])
             if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D):
                 depthwise = isinstance(layer, layers.DepthwiseConv2D)
-                kernel = math.prod(layer.kernel_size) * (1 if depthwise else wide(layer.input))
-                number = graph.convolve(source, kernel, wide(layer.output), pixels, depthwise=depthwise)
+                filters = Filters(math.prod(layer.kernel_size), wide(layer.input), max(layer.strides), depthwise)
+                number = graph.convolve(source, filters, wide(layer.output), pixels)
             elif isinstance(layer, layers.Add):
                 number = graph.join([numbers[id(tensor)] for tensor in sources])
             elif isinstance(layer, layers.GlobalAveragePooling2D):
@@ -174,13 +199,21 @@ def flash_bytes(spec: NetworkSpec, depth: int) -> int:
     return of_spec(spec, depth).flash_bytes
 
 
-def arena_bytes(spec: NetworkSpec, depth: int) -> int:
-    """Predicted size of the arena in TFLite Micro, with the memory plan and the portable kernels.
+def arena_bytes(spec: NetworkSpec, depth: int, kernels: str = REFERENCE) -> int:
+    """Predicted size of the arena in TFLite Micro, with the memory plan.
+
+    Args:
+        spec: the architecture.
+        depth: of the network.
+        kernels: `"reference"`, the portable ones on a 64-bit computer (a 32-bit processor takes about 1 KB less), or
+            `"cmsis_nn"`, those of CMSIS-NN on a 32-bit Cortex-M.
 
     >>> arena_bytes(NetworkSpec("resnet18", (28, 28, 1), num_classes=10), depth=2)
     156065
+    >>> arena_bytes(NetworkSpec("resnet18", (28, 28, 1), num_classes=10), depth=2, kernels="cmsis_nn")
+    157500
     """
-    return of_spec(spec, depth).arena_bytes
+    return of_spec(spec, depth, kernels).arena_bytes
 
 
 def macs(spec: NetworkSpec, depth: int) -> int:
@@ -208,19 +241,18 @@ def parse_bytes(text: str) -> int:
     return int(number)
 
 
-def of_spec(spec: NetworkSpec, depth: int) -> Footprint:
-    """The footprint of the network of that depth.
+def of_spec(spec: NetworkSpec, depth: int, kernels: str = REFERENCE) -> Footprint:
+    """The footprint of the network of that depth, run by those kernels.
 
     Raises:
         InputError: where the backbone has no such depth.
     """
     spec.check_depth(depth)
-    graph = Footprint([math.prod(spec.input_shape)])
+    graph = Footprint([math.prod(spec.input_shape)], kernels=kernels)
 
     def convolve(source: int, shape: tuple[int, int, int], layer: Layer) -> tuple[int, tuple[int, int, int]]:
         shape = layer.after(shape)
-        pixels = shape[0] * shape[1]
-        return graph.convolve(source, layer.weights, layer.channels, pixels, depthwise=layer.depthwise), shape
+        return graph.convolve(source, layer.filters, layer.channels, shape[0] * shape[1]), shape
 
     x, shape = convolve(0, spec.input_shape, spec.stem())
     for number in range(1, depth + 1):

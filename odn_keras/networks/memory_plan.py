@@ -5,10 +5,15 @@ brings a plan (`odn_keras.deploy.tflite_file.flatbuffer` writes it). Its own pla
 be for residual networks.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 ALIGNMENT = 16  # bytes, of TFLite Micro
+
+
+def aligned(size: int) -> int:
+    """The bytes that so many take in the arena."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class Tensor:
     @property
     def aligned_size(self) -> int:
         """Bytes in the arena, whose activations are aligned."""
-        return -(-self.size // ALIGNMENT) * ALIGNMENT
+        return aligned(self.size)
 
     def lives_with(self, other: "Tensor") -> bool:
         """Whether there is an operator during which both are kept."""
@@ -62,27 +67,46 @@ def plan(tensors: Sequence[Tensor]) -> list[int]:
     return min(map(placed, orders), key=lambda offsets: arena_bytes(tensors, offsets))
 
 
-def arena_bytes(tensors: Sequence[Tensor], offsets: Sequence[int]) -> int:
-    """The end of the last tensor."""
-    return max((offset + tensor.aligned_size for tensor, offset in zip(tensors, offsets, strict=True)), default=0)
+def arena_bytes(tensors: Sequence[Tensor], offsets: Sequence[int], scratch: Mapping[int, int] | None = None) -> int:
+    """The end of the last tensor, or of scratch memory that lies between and behind the tensors.
+
+    Args:
+        tensors: that are planned.
+        offsets: of each.
+        scratch: bytes that an operator, by number, takes while it runs, where TFLite Micro finds the lowest gap.
+
+    >>> tensors = [Tensor(32, 0, 1), Tensor(16, 1, 2)]
+    >>> arena_bytes(tensors, [0, 32]), arena_bytes(tensors, [0, 32], {1: 16}), arena_bytes(tensors, [0, 32], {2: 16})
+    (48, 64, 48)
+    """
+    ends = [offset + tensor.aligned_size for tensor, offset in zip(tensors, offsets, strict=True)]
+    for operator, size in (scratch or {}).items():
+        kept = [index for index, tensor in enumerate(tensors) if tensor.first <= operator <= tensor.last]
+        ends.append(_gap(((offsets[index], ends[index]) for index in kept), aligned(size)) + aligned(size))
+    return max(ends, default=0)
 
 
 def _place(tensors: Sequence[Tensor], order: list[int]) -> list[int]:
     offsets = [0] * len(tensors)
     for count, index in enumerate(order):
         tensor = tensors[index]
-        taken = sorted(
+        taken = (
             (offsets[other], offsets[other] + tensors[other].aligned_size)
             for other in order[:count]
             if tensors[other].lives_with(tensor)
         )
-        offset = 0
-        for begin, end in taken:
-            if offset + tensor.aligned_size <= begin:
-                break
-            offset = max(offset, end)
-        offsets[index] = offset
+        offsets[index] = _gap(taken, tensor.aligned_size)
     return offsets
+
+
+def _gap(taken: Iterable[tuple[int, int]], size: int) -> int:
+    """The lowest offset at which so many bytes are free, of a memory where those from begin to end are taken."""
+    offset = 0
+    for begin, end in sorted(taken):
+        if offset + size <= begin:
+            break
+        offset = max(offset, end)
+    return offset
 
 
 def lifetimes(

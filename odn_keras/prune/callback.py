@@ -107,8 +107,8 @@ class ChannelPruning(keras.callbacks.Callback):
     def _sizes(self, spec: NetworkSpec, depth: int) -> dict[str, float]:
         if self.plan.budget is None:
             return {"parameters": cost.params_of_spec(spec, depth)}
-        sizes = {"flash_bytes": footprint.flash_bytes, "macs": footprint.macs, "arena_bytes": footprint.arena_bytes}
-        return {name: sizes[name](spec, depth) for name in self.plan.budget.limits}
+        graph = footprint.of_spec(spec, depth, self.plan.budget.kernels)
+        return {name: getattr(graph, name) for name in self.plan.budget.limits}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Checks that the network can be pruned to the goal, before the first step."""

@@ -275,7 +275,7 @@ class Pruner:
     def _sizes(self, counts: Counts) -> dict[str, int]:
         if self._plan.budget is None:
             return {"parameters": self._params(counts)}
-        footprint = Footprint.of(self._end, lambda tensor: self._channels(tensor, counts))
+        footprint = Footprint.of(self._end, lambda tensor: self._channels(tensor, counts), self._plan.budget.kernels)
         sizes = {"flash_bytes": footprint.flash_bytes, "macs": footprint.macs}
         if self._plan.budget.max_arena is not None:  # takes its time
             sizes["arena_bytes"] = footprint.arena_bytes

@@ -18,6 +18,7 @@ from odn_keras.files import replacing, write_json
 from odn_keras.growing.divergence import TrainingDiverged
 from odn_keras.networks import extraction
 from odn_keras.networks.architectures import NetworkSpec
+from odn_keras.networks.budget import Budget
 from odn_keras.networks.builder import with_dtype
 from odn_keras.runs.options import RunOptions
 from odn_keras.runs.run_files import FINETUNING
@@ -31,6 +32,7 @@ def open_search(
     *,
     narrow: bool,
     latencies: LatencyTable | None,
+    runs_on: Budget,
     progress: Callable[[str], None],
 ) -> Specialization:
     """The search through the networks in that of a run.
@@ -42,13 +44,16 @@ def open_search(
         narrow: True where blocks may be narrowed although the run has not trained smaller widths, as before a
             fine-tuning.
         latencies: of the network's parts, for limits of latency.
+        runs_on: a budget that says which kernels run the networks, and on what device.
         progress: called with a line for each step.
     """
     spec, widths = NetworkSpec(**supernet["spec"]), supernet["widths"]
     if narrow and not widths:
         extraction.sort_channels(network, spec)
         widths = True
-    return Specialization(network, spec, dataset, widths=widths, latencies=latencies, progress=progress)
+    return Specialization(
+        network, spec, dataset, widths=widths, latencies=latencies, runs_on=runs_on, progress=progress
+    )
 
 
 def finetune(

@@ -12,14 +12,16 @@ from typing import Any, get_args
 
 from odn_keras.data.presets import PRESETS
 from odn_keras.data.resizing import RESIZES, STRETCH, write_size
+from odn_keras.devices.boards import LIST, Wanted
 from odn_keras.errors import InputError
 from odn_keras.growing.cycle_length import default_cycle, leaves_second_cycle
 from odn_keras.networks import backbones
 from odn_keras.networks.backbones import BACKBONES
-from odn_keras.networks.footprint import parse_bytes
+from odn_keras.networks.budget import Budget
+from odn_keras.networks.kernels import KERNELS
 
 FREE_TO_CHANGE = ("data_dir", "in_memory")  # they say where data are, not what the run does
-PATHS = ("dataset", "data_dir", "teacher")  # in which ~ is the home folder
+PATHS = ("dataset", "data_dir", "teacher", "device_file")  # in which ~ is the home folder
 TARGET_ACCURACY = 0.98
 
 
@@ -153,6 +155,20 @@ class RunOptions(DataOptions):
     max_arena: str | None = _option(
         None, "Bytes of working memory it may need in TFLite Micro, as 64KB; otherwise as --max_flash."
     )
+    max_latency_ms: float | None = _option(
+        None, "Milliseconds an image may take on the --device, as predicted; otherwise as --max_flash.", above=0
+    )
+    device: str | None = _option(None, f"What is to run the network, for its limits; {LIST} lists those known.")
+    device_file: str | None = _option(None, "A file of your own devices, in the form of odn_keras/devices/boards.toml.")
+    reserved_flash: str | None = _option(
+        None, "Bytes of the device's flash that are not for the model, as 96KB; default: as --device=list says."
+    )
+    reserved_ram: str | None = _option(None, "The same of its RAM.")
+    kernels: str | None = _option(
+        None,
+        "Kernels of TFLite Micro, on which arena and time depend; default: the device's, without one reference.",
+        choices=KERNELS,
+    )
     epochs: int = _option(60, "Epochs of the whole run, at most.", least=1)
     cycle_epochs: int | None = _option(
         None,
@@ -224,9 +240,7 @@ class RunOptions(DataOptions):
         object.__setattr__(self, "backbone", backbones.canonical(self.backbone))
         if self.width is None:
             object.__setattr__(self, "width", self._structure.width)
-        for limit in (self.max_flash, self.max_arena):
-            if limit is not None:
-                parse_bytes(limit)
+        _ = self.budget  # raises where the limits cannot be
         for depth in (self.depth, self.max_depth):
             self._structure.check_depth(depth)
         if self.depth is not None and self.max_depth not in (None, self.depth):
@@ -249,6 +263,11 @@ class RunOptions(DataOptions):
             )
         if self.prune_streams and not self.prune:
             raise InputError("prune_streams says what prune may remove: give prune as well")
+
+    @property
+    def budget(self) -> Budget:
+        """The limits of the network, and the kernels that run it."""
+        return Wanted.of(self).predicting_budget()
 
     @property
     def exit_depths(self) -> tuple[int, ...]:

@@ -50,10 +50,14 @@ def describe_network(asked: RunOptions, options: RunOptions, spec: NetworkSpec) 
     lines = [f"{spec.name} of width {spec.width}, stem stride {spec.stem_stride}, {depths} of {spec.max_depth}"]
     if changes := budget_changes(asked, options):
         lines.append(f"  the budget asks for a smaller network: {changes}")
-    lines.append(f"  {'predicted':<10}{'flash, bytes':>16}{'arena, bytes':>16}{'MACs an image':>18}")
+    budget = options.budget
+    on_device = f"{'ms on ' + budget.room.device:>24}" if budget.room and budget.room.instructions_per_ms else ""
+    lines.append(f"  {'predicted':<10}{'flash, bytes':>16}{'arena, bytes':>16}{'MACs an image':>18}{on_device}")
     for depth in dict.fromkeys((first, deepest)):
-        sizes = footprint.flash_bytes(spec, depth), footprint.arena_bytes(spec, depth), footprint.macs(spec, depth)
-        lines.append(f"  {f'depth {depth}':<10}{sizes[0]:>16,}{sizes[1]:>16,}{sizes[2]:>18,}")
+        graph = footprint.of_spec(spec, depth, budget.kernels)
+        time = f"{budget.milliseconds(spec, depth):>24.3g}" if on_device else ""
+        sizes = f"{graph.flash_bytes:>16,}{graph.arena_bytes:>16,}{graph.macs:>18,}{time}"
+        lines.append(f"  {f'depth {depth}':<10}{sizes}")
     return "\n".join(lines)
 
 

@@ -13,7 +13,6 @@ from odn_keras.growing.depth_growth import DepthGrowth
 from odn_keras.growing.stage import CYCLE
 from odn_keras.networks import builder, cost, footprint
 from odn_keras.networks.architectures import NetworkSpec
-from odn_keras.networks.budget import Budget
 from odn_keras.runs import overview, report, verdict
 from odn_keras.runs.options import RunOptions
 from odn_keras.runs.training_setup import network_spec
@@ -79,7 +78,7 @@ def describe(run: TrainedRun, file: ExportedFile) -> dict[str, Any]:
         "supernet": None if run.supernet is None else _describe_supernet(run.supernet, run),
         "test_accuracy": accuracies(run.network, dataset.test, dataset.num_classes)[0],
         "int8_test_accuracy": file.measurement.accuracy,
-        "budget": file.against(Budget.parse(options.max_flash, options.max_arena)),
+        "budget": file.against(options.budget),
         "input_quantization": dataclasses.asdict(file.input),
         "output_quantization": dataclasses.asdict(file.output),
         "input": {"feed": file.feed, "largest_error_steps": file.input_error},
@@ -105,6 +104,7 @@ def _sizes(run: TrainedRun, file: ExportedFile) -> dict[str, Any]:
     """Sizes of the network found beside those of the full network that the options ask for."""
     wanted = network_spec(run.options, run.dataset)
     full = builder.build(wanted, wanted.max_depth)
+    kernels = run.options.budget.kernels
     params, full_params = cost.params(run.network), cost.params(full)
     full_bytes = cost.float_bytes(full_params)
     return {
@@ -114,8 +114,8 @@ def _sizes(run: TrainedRun, file: ExportedFile) -> dict[str, Any]:
         "macs": cost.macs(run.network),
         "full_macs": cost.macs(full),
         "tflite_bytes": file.bytes,
-        "predicted_arena_bytes": footprint.arena_bytes(run.spec, run.depth),
-        "full_arena_bytes": footprint.arena_bytes(wanted, wanted.max_depth),
+        "predicted_arena_bytes": footprint.arena_bytes(run.spec, run.depth, kernels),
+        "full_arena_bytes": footprint.arena_bytes(wanted, wanted.max_depth, kernels),
         "float_full_bytes": full_bytes,
         "memory_reduction": 1 - file.bytes / full_bytes,
     }

@@ -104,7 +104,12 @@ def _is_budget(value: Any) -> bool:
     return (
         _is_object(value)
         and isinstance(value.get("exceeded"), list)
-        and all(number is None or _is_number(number) for name, number in value.items() if name != "exceeded")
+        and all(_is_text(value.get(name, "")) for name in ("kernels", "device"))
+        and all(
+            number is None or _is_number(number)
+            for name, number in value.items()
+            if name not in ("exceeded", "kernels", "device")
+        )
     )
 
 

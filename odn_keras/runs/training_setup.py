@@ -14,7 +14,6 @@ from odn_keras.growing.optimally_deep_network import OptimallyDeepNetwork
 from odn_keras.growing.optimizers import sgd
 from odn_keras.networks import builder
 from odn_keras.networks.architectures import NetworkSpec
-from odn_keras.networks.budget import Budget
 from odn_keras.prune import ChannelPruning
 from odn_keras.runs.options import RunOptions
 
@@ -31,13 +30,13 @@ def network_spec(options: RunOptions, dataset: Dataset) -> NetworkSpec:
 
 
 def within_budget(options: RunOptions, dataset: Dataset) -> RunOptions:
-    """The options with width, stem, deepest network and exits such that `max_flash` and `max_arena` are kept.
+    """The options with width, stem, deepest network and exits such that the limits are kept.
 
     Raises:
         InputError: where no network keeps them.
     """
-    budget = Budget.parse(options.max_flash, options.max_arena)
-    if not budget:
+    budget = options.budget
+    if not budget.limits:
         return options
     spec, deepest = budget.fit(network_spec(options, dataset), options.depth or 1)
     deepest = min(deepest, options.depth or options.max_depth or deepest)

@@ -35,7 +35,7 @@ def describe_ending(report: dict[str, Any]) -> list[str]:
     if ended is None or report["target_met"] is not False:  # of earlier versions
         return []
     missed = f"The target was not met: {report['val_accuracy']:.4f} of {report['target_accuracy']:.4f}."
-    budget = asked["max_flash"] or asked["max_arena"]
+    budget = any(asked.get(name) for name in ("max_flash", "max_arena", "max_latency_ms", "device"))
     deepest = ended["deepest"]
     helps = ["a lower --target_accuracy"]
     if asked.get("depth"):  # not in reports of earlier versions

@@ -16,8 +16,11 @@ struct Model;
 struct Operator;
 enum BuiltinOperator : std::int32_t {
   BuiltinOperator_ADD = 0,
+  BuiltinOperator_AVERAGE_POOL_2D = 1,
   BuiltinOperator_CONV_2D = 3,
+  BuiltinOperator_DEPTHWISE_CONV_2D = 4,
   BuiltinOperator_FULLY_CONNECTED = 9,
+  BuiltinOperator_RESHAPE = 22,
   BuiltinOperator_SOFTMAX = 25,
   BuiltinOperator_MEAN = 40,
 };
@@ -36,8 +39,13 @@ namespace micro {
 void InitializeTarget();
 
 enum TfLiteStatus { kTfLiteOk = 0, kTfLiteError = 1 };
+enum TfLiteType { kTfLiteFloat32 = 1, kTfLiteInt8 = 9 };
 
+// As with TF_LITE_STATIC_MEMORY, which the wheel is compiled with; with -DTFLM_OTHER_MEMORY the fields lie elsewhere.
 struct TfLiteTensor {
+#ifdef TFLM_OTHER_MEMORY
+  void* other;
+#endif
   struct {
     int type;
     void* params;
@@ -50,6 +58,9 @@ struct TfLiteTensor {
     std::int8_t* int8;
     std::uint8_t* uint8;
   } data;
+  void* dims;
+  std::size_t bytes;
+  TfLiteType type;
 };
 
 struct TFLMRegistration {
@@ -65,11 +76,24 @@ TfLiteStatus ParseConv2D(const Operator*, BuiltinDataAllocator*, void**);
 TfLiteStatus ParseFullyConnected(const Operator*, BuiltinDataAllocator*, void**);
 TfLiteStatus ParseReducer(const Operator*, BuiltinDataAllocator*, void**);
 TfLiteStatus ParseSoftmax(const Operator*, BuiltinDataAllocator*, void**);
+TfLiteStatus ParseDepthwiseConv2D(const Operator*, BuiltinDataAllocator*, void**);
+TfLiteStatus ParsePool(const Operator*, BuiltinDataAllocator*, void**);
+TfLiteStatus ParseReshape(const Operator*, BuiltinDataAllocator*, void**);
 TFLMRegistration Register_ADD();
+TFLMRegistration Register_AVERAGE_POOL_2D();
 TFLMRegistration Register_CONV_2D();
+TFLMRegistration Register_DEPTHWISE_CONV_2D();
 TFLMRegistration Register_FULLY_CONNECTED();
 TFLMRegistration Register_MEAN();
+TFLMRegistration Register_RESHAPE();
 TFLMRegistration Register_SOFTMAX();
+// Where the library has no kernels for int8 alone, as here, its headers take the others.
+inline TFLMRegistration Register_ADD_INT8() { return Register_ADD(); }
+inline TFLMRegistration Register_AVERAGE_POOL_2D_INT8() { return Register_AVERAGE_POOL_2D(); }
+inline TFLMRegistration Register_CONV_2D_INT8() { return Register_CONV_2D(); }
+inline TFLMRegistration Register_DEPTHWISE_CONV_2D_INT8() { return Register_DEPTHWISE_CONV_2D(); }
+inline TFLMRegistration Register_FULLY_CONNECTED_INT8() { return Register_FULLY_CONNECTED(); }
+inline TFLMRegistration Register_SOFTMAX_INT8() { return Register_SOFTMAX(); }
 
 class MicroOpResolver {
  public:
@@ -96,13 +120,21 @@ class MicroMutableOpResolver : public MicroOpResolver {
     return nullptr;
   }
 
-  TfLiteStatus AddAdd() { return Add(BuiltinOperator_ADD, Register_ADD(), ParseAdd); }
-  TfLiteStatus AddConv2D() { return Add(BuiltinOperator_CONV_2D, Register_CONV_2D(), ParseConv2D); }
-  TfLiteStatus AddFullyConnected() {
-    return Add(BuiltinOperator_FULLY_CONNECTED, Register_FULLY_CONNECTED(), ParseFullyConnected);
+  using R = TFLMRegistration;
+  TfLiteStatus AddAdd(const R& r = Register_ADD()) { return Add(BuiltinOperator_ADD, r, ParseAdd); }
+  TfLiteStatus AddAveragePool2D(const R& r = Register_AVERAGE_POOL_2D()) {
+    return Add(BuiltinOperator_AVERAGE_POOL_2D, r, ParsePool);
+  }
+  TfLiteStatus AddConv2D(const R& r = Register_CONV_2D()) { return Add(BuiltinOperator_CONV_2D, r, ParseConv2D); }
+  TfLiteStatus AddDepthwiseConv2D(const R& r = Register_DEPTHWISE_CONV_2D()) {
+    return Add(BuiltinOperator_DEPTHWISE_CONV_2D, r, ParseDepthwiseConv2D);
+  }
+  TfLiteStatus AddFullyConnected(const R& r = Register_FULLY_CONNECTED()) {
+    return Add(BuiltinOperator_FULLY_CONNECTED, r, ParseFullyConnected);
   }
   TfLiteStatus AddMean() { return Add(BuiltinOperator_MEAN, Register_MEAN(), ParseReducer); }
-  TfLiteStatus AddSoftmax() { return Add(BuiltinOperator_SOFTMAX, Register_SOFTMAX(), ParseSoftmax); }
+  TfLiteStatus AddReshape() { return Add(BuiltinOperator_RESHAPE, Register_RESHAPE(), ParseReshape); }
+  TfLiteStatus AddSoftmax(const R& r = Register_SOFTMAX()) { return Add(BuiltinOperator_SOFTMAX, r, ParseSoftmax); }
 
  private:
   TfLiteStatus Add(BuiltinOperator op, TFLMRegistration registration, ParseFunction parser) {
@@ -120,6 +152,11 @@ class MicroMutableOpResolver : public MicroOpResolver {
 class MicroResourceVariables;
 class MicroProfilerInterface;
 
+class MicroAllocator {
+ public:
+  std::size_t used_bytes() const;
+};
+
 class MicroInterpreter {
  public:
   MicroInterpreter(const Model*, const MicroOpResolver&, std::uint8_t* arena, std::size_t arena_bytes,
@@ -129,9 +166,12 @@ class MicroInterpreter {
   TfLiteStatus Invoke();
   TfLiteTensor* input(std::size_t index);
   TfLiteTensor* output(std::size_t index);
+  std::size_t arena_used_bytes() const { return allocator_->used_bytes(); }
 
  private:
-  alignas(16) char members_[4096];  // more than they take
+  const void* before_[3];
+  MicroAllocator* allocator_;
+  alignas(16) char members_[4096];  // more than the others take
 };
 
 #ifndef TFLM_BEFORE_OCTOBER_2026

@@ -55,3 +55,5 @@ int Classify(const std::uint8_t* pixels, std::int8_t* scores) {
   std::copy(output, output + odn_model::kNumClasses, scores);
   return static_cast<int>(std::max_element(scores, scores + odn_model::kNumClasses) - scores);
 }
+
+std::size_t ArenaBytesUsed() { return 0; }  // LiteRT has none

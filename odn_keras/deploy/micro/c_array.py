@@ -7,7 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from odn_keras.data.resizing import CROP, PAD, STRETCH
+from odn_keras.deploy.micro.cmsis_nn import arena_with_cmsis_nn
+from odn_keras.deploy.micro.operators import INT8_ALONE, method, operators_of
 from odn_keras.deploy.runtimes import LiteRTClassifier
+from odn_keras.deploy.tflite_file.graph import Graph
 from odn_keras.deploy.tflite_file.resize_metadata import resize_of
 from odn_keras.errors import InputError
 from odn_keras.files import replacing
@@ -26,7 +29,13 @@ namespace odn_{name} {{
 {facts}constexpr std::size_t kModelBytes = {model_bytes};
 extern const unsigned char kModel[kModelBytes];
 
-{declarations}}}  // namespace odn_{name}
+{declarations}// The operators of the model, for TFLite Micro's MicroMutableOpResolver: ANY(Method) those whose kernels
+// take every type, INT8(Method, NAME) those that have kernels for int8 alone too, in less flash.
+constexpr unsigned kNumOperators = {num_operators};
+#define ODN_{guard}_OPERATORS(ANY, INT8) \\
+{operators}
+
+}}  // namespace odn_{name}
 
 #endif  // ODN_{guard}_H_
 """
@@ -45,8 +54,10 @@ alignas(16) const unsigned char kModel[kModelBytes] = {{
 """
 
 ARENA = """\
-// What TFLite Micro needs of working memory.
+// What TFLite Micro needs of working memory: with its portable kernels, measured on a 64-bit computer (a 32-bit
+// processor needs about 1 KB less), and with those of CMSIS-NN on a Cortex-M, predicted.
 constexpr std::size_t kArenaBytes = {arena_bytes};
+constexpr std::size_t kArenaBytesCmsisNn = {cmsis_nn_bytes};
 
 """
 
@@ -157,7 +168,10 @@ def _write(
     tflite_path, folder = pathlib.Path(tflite_path).expanduser(), pathlib.Path(folder).expanduser()
     content = tflite_path.read_bytes()
     file = _ascii(tflite_path.name)
-    arena = "" if arena_bytes is None else ARENA.format(arena_bytes=arena_bytes)
+    operators = operators_of(Graph(content))
+    arena = ""
+    if arena_bytes is not None:
+        arena = ARENA.format(arena_bytes=arena_bytes, cmsis_nn_bytes=arena_with_cmsis_nn(tflite_path, arena_bytes))
     header = HEADER.format(
         file=file,
         guard=name.upper(),
@@ -165,12 +179,20 @@ def _write(
         facts=facts + arena,
         model_bytes=len(content),
         declarations=declarations,
+        num_operators=len(operators),
+        operators=" \\\n".join(f"  {_registered(operator)}" for operator in operators),
     )
     source = SOURCE.format(file=file, name=name, model=_array(content), definitions=definitions)
     folder.mkdir(parents=True, exist_ok=True)
     for suffix, text in ((".cc", source), (".h", header)):
         with replacing(folder / f"{name}{suffix}") as temporary:
             temporary.write_text(text, encoding="ascii", newline="\n")
+
+
+def _registered(operator: str) -> str:
+    if operator in INT8_ALONE:
+        return f"INT8({method(operator)}, {operator})"
+    return f"ANY({method(operator)})"
 
 
 def c_string(text: str) -> str:

@@ -57,6 +57,18 @@ def without_plan(content: bytes) -> bytes:
     return write_model(model)
 
 
+def plan_of(model) -> list[int] | None:
+    """The offset of each tensor in the memory plan that a model brings; `None` where it brings none for all."""
+    import numpy as np
+
+    for entry in model.metadata or []:
+        if entry.name == METADATA:
+            numbers = np.asarray(model.buffers[entry.buffer].data, np.uint8).view("<i4")[3:].tolist()
+            whole = len(numbers) == len(model.subgraphs[0].tensors)
+            return numbers if whole and all(numbers[index] >= 0 for index in activations_of(model)) else None
+    return None
+
+
 def _drop_metadata(model, is_dropped: Callable[[bytes], bool]) -> None:
     dropped = [entry for entry in model.metadata or [] if is_dropped(entry.name)]
     model.metadata = [entry for entry in model.metadata or [] if not is_dropped(entry.name)]

@@ -44,11 +44,28 @@ class Graph:
 
     def kind(self, operator: int) -> int:
         """The kind of an operator, a `BuiltinOperator` of the schema."""
-        return self.model.operatorCodes[self._operators[operator].opcodeIndex].builtinCode
+        code = self.model.operatorCodes[self._operators[operator].opcodeIndex]
+        return max(code.builtinCode, code.deprecatedBuiltinCode)  # files of old converters have only the second
+
+    def name(self, operator: int) -> str:
+        """The kind of an operator by its name in the schema, such as `CONV_2D`."""
+        from ai_edge_litert.schema_py_generated import BuiltinOperator
+
+        names = {number: name for name, number in vars(BuiltinOperator).items() if isinstance(number, int)}
+        return names[self.kind(operator)]
+
+    def options(self, operator: int):
+        """The options of an operator, an object of the schema; `None` where it has none."""
+        return self._operators[operator].builtinOptions
+
+    @property
+    def operators(self) -> range:
+        """The numbers of all operators."""
+        return range(len(self._operators))
 
     def of_kind(self, kind: int) -> list[int]:
         """The operators of a kind, in order."""
-        return [operator for operator in range(len(self._operators)) if self.kind(operator) == kind]
+        return [operator for operator in self.operators if self.kind(operator) == kind]
 
     def shape(self, tensor: int) -> tuple[int, ...]:
         """The shape of a tensor, batch included."""

@@ -64,6 +64,23 @@ def test_a_compiled_program_knows_the_file_and_all_of_it(tmp_path, standard):
 
 
 @needs_gcc
+def test_the_header_names_each_operator_of_the_model_once(tmp_path):
+    write_c_array(DIGITS, list("0123456789"), tmp_path, arena_bytes=16_160)
+    source = """
+#include "model.h"
+#include <cstdio>
+#define ANY(Method) std::puts(#Method);
+#define INT8(Method, NAME) std::puts(#Method " " #NAME);
+int main() {
+  ODN_MODEL_OPERATORS(ANY, INT8)
+  std::printf("%u %zu", odn_model::kNumOperators, odn_model::kArenaBytesCmsisNn);
+}
+"""
+    operators = ["Conv2D CONV_2D", "Add ADD", "Mean", "FullyConnected FULLY_CONNECTED", "Softmax SOFTMAX"]
+    assert run_cpp(tmp_path, source).decode().split("\n") == [*operators, "5 17744"]
+
+
+@needs_gcc
 def test_the_header_may_be_included_twice_and_in_several_files(tmp_path):
     write_c_array(DIGITS, list("0123456789"), tmp_path, arena_bytes=1)
     (tmp_path / "other.cc").write_text(
