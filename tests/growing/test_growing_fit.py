@@ -186,7 +186,7 @@ def test_of_a_generator_no_batch_is_lost_between_the_stages(arrays, small_model)
 
     def batches(count):
         for index in range(count):
-            start = 32 * (index % 16)
+            start = 32 * (index % 8)
             yield images[start : start + 32], labels[start : start + 32]
 
     def fit(count):
@@ -345,7 +345,7 @@ def test_a_learning_rate_schedule_of_the_user_runs_on(arrays):
             rates.append(float(self.model.optimizer.learning_rate))
 
     model = OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, width=4)
-    schedule = keras.optimizers.schedules.PolynomialDecay(0.1, decay_steps=6 * 16, end_learning_rate=0.0)
+    schedule = keras.optimizers.schedules.PolynomialDecay(0.1, decay_steps=6 * 8, end_learning_rate=0.0)
     model.compile(keras.optimizers.SGD(schedule))
     growth = DepthGrowth(1.0, max_depth=2, cycle_epochs=6, verbose=0)
     model.fit(images, labels, validation_data=validation, epochs=6, callbacks=[growth, Rates()], verbose=0)
