@@ -189,13 +189,14 @@ def inner_layers(spec: NetworkSpec, number: int) -> list[list[str]]:
     return groups[:-1]
 
 
-def at_exit(network: keras.Model, spec: NetworkSpec, depth: int) -> keras.Model:
+def at_exit(network: keras.Model, spec: NetworkSpec, depth: int, dtype: str | None = None) -> keras.Model:
     """The network up to one of its exits, or to its end, cut out: a copy with a single output.
 
     Args:
         network: a network made by `build` from the spec, left unchanged.
         spec: the architecture.
         depth: of the exit.
+        dtype: policy of the copy; default: that of the network.
 
     Raises:
         InputError: where it has no exit there.
@@ -203,7 +204,7 @@ def at_exit(network: keras.Model, spec: NetworkSpec, depth: int) -> keras.Model:
     exits = (*spec.exits_before(depth_of(network)), depth_of(network))
     if depth not in exits:
         raise InputError(f"the network has exits at {', '.join(map(str, exits))}, none at {depth}")
-    dtype = network.get_layer("stem_conv").dtype_policy.name
+    dtype = dtype or network.get_layer("stem_conv").dtype_policy.name
     shorter = build(dataclasses.replace(spec_of(network, spec), exits=()), depth, dtype)
     transfer_weights(network, shorter)
     if depth != exits[-1]:

@@ -35,6 +35,7 @@ from odn_keras.runs.options import DataOptions, RunOptions
 from odn_keras.runs.run_data import data_options, load_by_options, load_data, record_of, teacher_record
 from odn_keras.runs.run_files import REPORT, SUPERNET
 from odn_keras.runs.run_folder import RunFolder
+from odn_keras.runs.run_networks import MODEL
 from odn_keras.runs.run_record import SHOWN
 from odn_keras.runs.training_setup import (
     check_pruning,
@@ -235,7 +236,7 @@ def _grow(model: OptimallyDeepNetwork, setup: _Setup) -> DepthGrowth:
     except TrainingDiverged as error:
         if not growth.best_depth:
             raise
-        best = setup.folder.path / "model.keras"
+        best = setup.folder.path / MODEL
         raise TrainingDiverged(f"{error}; the best weights before that are in {best}") from error
     return growth
 
@@ -258,21 +259,27 @@ class _Recorder(keras.callbacks.Callback):
             if self._is_chief:
                 report.write_history(self.model.history.history, self._growth.stages, self._out / "history.csv")
             if self._is_chief and self._growth.improved:
-                _save_end(student(self.model), self._spec, self._out)
+                network = student(self.model)
+                end = builder.at_exit(network, self._spec, builder.depth_of(network), dtype="float32")
+                _write(end, self._out / MODEL)
 
 
 def _save_end(network: keras.Model, spec: NetworkSpec, out: pathlib.Path) -> keras.Model:
     """Saves the network without its exits, at its full width."""
-    return _save(builder.at_exit(network, spec, builder.depth_of(network)), out / "model.keras")
+    return _save(builder.at_exit(network, spec, builder.depth_of(network)), out / MODEL)
 
 
 def _save(network: keras.Model, path: pathlib.Path) -> keras.Model:
     """Saves the network in float32, thawed and without optimizer: any backend loads it."""
     network = builder.with_dtype(network, "float32")
+    _write(network, path)
+    return network
+
+
+def _write(network: keras.Model, path: pathlib.Path) -> None:
     builder.set_frozen(network, None)
     with replacing(path) as temporary:
         network.save(temporary)
-    return network
 
 
 def _deploy(model: OptimallyDeepNetwork, growth: DepthGrowth, setup: _Setup) -> dict[str, Any]:

@@ -162,7 +162,7 @@ def slow(*arguments):
         slow([(2, 0)]),
         [(2, 3), (3, 5)],
         slow([(EPOCHS - 1, None)]),
-        once([(epoch, 1) for epoch in range(EPOCHS)]),
+        slow([(epoch, 1) for epoch in range(EPOCHS)]),
     ],
     ids=str,
 )

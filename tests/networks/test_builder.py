@@ -106,10 +106,13 @@ def test_the_full_backbone_cannot_be_deepened():
         deepen(build(spec, 8), spec)
 
 
-def test_with_dtype_keeps_the_weights():
-    spec = NetworkSpec("resnet18", (8, 8, 1), 3, width=2)
-    network = build(spec, 2, dtype="mixed_bfloat16")
-    copy = with_dtype(network, "float32")
+SMALL = NetworkSpec("resnet18", (8, 8, 1), 3, width=2)
+
+
+@pytest.mark.parametrize("in_float32", [with_dtype, lambda network, dtype: at_exit(network, SMALL, 2, dtype=dtype)])
+def test_a_copy_of_another_dtype_keeps_the_weights(in_float32):
+    network = build(SMALL, 2, dtype="mixed_bfloat16")
+    copy = in_float32(network, "float32")
     assert copy.get_layer("stem_conv").compute_dtype == "float32"
     for old, new in zip(network.get_weights(), copy.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
