@@ -1,21 +1,24 @@
-// The page: ink from mouse, finger or pen -> 28x28 pixels -> probabilities as bars.
+// The page: ink from mouse, finger or pen, a photo or the camera -> the network's image -> probabilities as bars.
 
+import { pixelsOf, placement } from "./picture.js";
 import { likeMnist, SIDE } from "./preprocess.js";
 
 const INK_WIDTH = 0.06; // of the board's side: 0.05 to 0.07 are read equally well, be the digit large or small
-const PREDICT_EVERY_MS = 100; // while drawing
+const PREDICT_EVERY_MS = 100; // while drawing, and with the camera
 
 const element = (id) => document.getElementById(id);
 const board = element("board");
+const video = element("video");
 const ink = board.getContext("2d", { willReadFrequently: true });
 ink.strokeStyle = ink.fillStyle = "white";
 ink.lineWidth = INK_WIDTH * board.width;
 
 let classifier = null; // until the model is there, one can draw already
+let picture = null; // what is on the board instead of a drawing: { source, width, height }
 let pen = null; // the pointer that is drawing: its id, and where it was last
 let timer = null;
 
-/** 28 * 28 grey pixels, white on black -> `{ probabilities, milliseconds }`. */
+/** height * width grey pixels, or with all channels -> `{ probabilities, milliseconds }`. */
 export function classify(pixels) {
   return classifier.classify(pixels);
 }
@@ -24,14 +27,24 @@ export function classify(pixels) {
 export async function predict() {
   clearTimeout(timer);
   timer = null;
-  const pixels = likeMnist(inkOnBoard(), board.width, board.height);
-  showPixels(pixels ?? new Uint8ClampedArray(SIDE * SIDE));
+  const shape = classifier?.shape ?? { height: SIDE, width: SIDE, channels: 1 };
+  const pixels = picture ? pixelsOf(picture.source, picture, shape, classifier?.resize ?? "stretch") : drawn(shape);
+  showPixels(pixels ?? new Uint8ClampedArray(shape.height * shape.width), shape);
   if (!classifier) return;
   if (pixels) showPrediction(await classify(pixels));
   else showNothing();
 }
 
+/** The drawing as the network takes it; null where there is none. 28x28 pixels are taken to be those of MNIST. */
+function drawn(shape) {
+  const drawing = inkOnBoard();
+  if (shape.height === SIDE && shape.width === SIDE) return likeMnist(drawing, board.width, board.height);
+  return drawing.some((opacity) => opacity) ? pixelsOf(board, board, shape, classifier.resize) : null;
+}
+
 function clear() {
+  stopCamera();
+  picture = null;
   ink.clearRect(0, 0, board.width, board.height);
   predict();
 }
@@ -43,10 +56,16 @@ function inkOnBoard() {
   return opacity;
 }
 
-function showPixels(pixels) {
-  const image = new ImageData(SIDE, SIDE);
-  pixels.forEach((grey, i) => image.data.set([grey, grey, grey, 255], 4 * i));
-  element("seen").getContext("2d").putImageData(image, 0, 0);
+function showPixels(pixels, { height, width }) {
+  const seen = element("seen");
+  Object.assign(seen, { width, height });
+  const channels = pixels.length / (width * height);
+  const image = new ImageData(width, height);
+  for (let i = 0; i < width * height; i++) {
+    const color = [0, 1, 2].map((at) => pixels[i * channels + (channels === 3 ? at : 0)]);
+    image.data.set([...color, 255], 4 * i);
+  }
+  seen.getContext("2d").putImageData(image, 0, 0);
 }
 
 function showPrediction({ probabilities, milliseconds }) {
@@ -71,12 +90,69 @@ function showBars(probabilities, best) {
   });
 }
 
-function addBars(labels) {
+function showLabels(labels) {
+  element("classes").replaceChildren();
   for (const label of labels) {
     const row = element("bar").content.cloneNode(true);
     row.querySelector(".label").textContent = label;
     element("classes").append(row);
   }
+}
+
+/** Puts a picture on the board, all of it, in place of what was there. */
+function show(source, width, height) {
+  picture = { source, width, height };
+  const { to } = placement("pad", picture, board);
+  ink.clearRect(0, 0, board.width, board.height);
+  ink.drawImage(source, ...to);
+}
+
+/** An image whose transparent parts are white, as training has them. */
+function onWhite(image) {
+  const canvas = new OffscreenCanvas(image.width, image.height);
+  const context = canvas.getContext("2d");
+  context.fillStyle = "white";
+  context.fillRect(0, 0, image.width, image.height);
+  context.drawImage(image, 0, 0);
+  return canvas;
+}
+
+/** Shows and classifies a photo, a file; the browser turns it upright. */
+export async function takePhoto(file) {
+  stopCamera();
+  try {
+    const image = await createImageBitmap(file);
+    show(onWhite(image), image.width, image.height);
+  } catch (error) {
+    element("time").textContent = `${file.name} is no picture that this browser can read`;
+    return;
+  }
+  await predict();
+}
+
+async function startCamera() {
+  try {
+    video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+  } catch (error) {
+    element("time").textContent = `The camera cannot be used: ${error.message}`; // none, or not allowed
+    return;
+  }
+  await video.play();
+  element("camera").setAttribute("aria-pressed", "true");
+  const stream = video.srcObject;
+  while (video.srcObject === stream) {
+    const frame = await createImageBitmap(video); // which stays when the camera stops
+    show(frame, frame.width, frame.height);
+    await predict();
+    await new Promise((done) => setTimeout(done, PREDICT_EVERY_MS));
+  }
+}
+
+/** Stops the camera; its last picture stays on the board until something else comes there. */
+function stopCamera() {
+  for (const track of video.srcObject?.getTracks() ?? []) track.stop();
+  video.srcObject = null;
+  element("camera").setAttribute("aria-pressed", "false");
 }
 
 function position(event) {
@@ -98,6 +174,7 @@ function drawTo(to) {
 
 board.addEventListener("pointerdown", (event) => {
   if (pen || event.button !== 0) return;
+  if (picture) clear();
   board.setPointerCapture(event.pointerId);
   pen = { id: event.pointerId, last: position(event) };
   drawTo(pen.last);
@@ -110,18 +187,44 @@ board.addEventListener("lostpointercapture", () => {
   pen = null;
 });
 element("clear").addEventListener("click", clear);
+element("photo").addEventListener("click", () => element("photo-file").click());
+element("open").addEventListener("click", () => element("model-file").click());
+element("camera").addEventListener("click", () => {
+  if (video.srcObject) stopCamera();
+  else startCamera();
+});
+onChosen("photo-file", takePhoto);
+onChosen("model-file", async (file) => {
+  const { openClassifier } = await import("./classifier.js");
+  await use(file.name, async () => openClassifier(new Uint8Array(await file.arrayBuffer())));
+});
+
+function onChosen(id, use) {
+  element(id).addEventListener("change", async ({ target }) => {
+    const [file] = target.files;
+    if (file) await use(file);
+    target.value = ""; // so that the same file can be chosen again
+  });
+}
+
+/** Takes a model, or says why it cannot be one. */
+async function use(name, open) {
+  try {
+    classifier = await open();
+    showLabels(classifier.labels);
+    element("error").hidden = true;
+    element("answer").hidden = false;
+    await predict();
+  } catch (error) {
+    console.error(error);
+    element("error").textContent =
+      `Cannot use ${name}: ${error.message.replace(/\.$/, "")}. ` +
+      "The page takes .tflite files with uint8 or float32 input of 1 or 3 channels, such as an exported android.tflite, " +
+      "and needs LiteRT.js: see README.md.";
+    element("error").hidden = false;
+    element("answer").hidden = true;
+  }
+}
 
 const model = new URLSearchParams(location.search).get("model") ?? "model.tflite";
-try {
-  const { loadClassifier } = await import("./classifier.js");
-  classifier = await loadClassifier(new URL(model, location.href));
-  addBars(classifier.labels);
-  await predict();
-} catch (error) {
-  console.error(error);
-  element("error").textContent =
-    `Cannot use ${model}: ${error.message.replace(/\.$/, "")}. ` +
-    "The page takes .tflite files of 28x28 images with uint8 or float32 input, and needs LiteRT.js: see README.md.";
-  element("error").hidden = false;
-  element("answer").hidden = true;
-}
+await use(model, async () => (await import("./classifier.js")).loadClassifier(new URL(model, location.href)));

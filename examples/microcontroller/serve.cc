@@ -1,6 +1,7 @@
 #include "serve.h"
 
 #include <algorithm>
+#include <initializer_list>
 
 #include "classify.h"
 #include "model.h"

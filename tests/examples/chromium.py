@@ -16,7 +16,14 @@ class Page:
 
     def __init__(self):
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        options = ["--headless", "--no-sandbox", "--remote-debugging-pipe", f"--user-data-dir={self._profile.name}"]
+        camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+        options = [
+            "--headless",
+            "--no-sandbox",
+            *camera,
+            "--remote-debugging-pipe",
+            f"--user-data-dir={self._profile.name}",
+        ]
         self._browser = subprocess.Popen(  # the protocol's pipes are the descriptors 3 and 4
             ["sh", "-c", 'exec "$@" 3<&0 4>&1 </dev/null >/dev/null', "sh", installed(), *options],
             stdin=subprocess.PIPE,

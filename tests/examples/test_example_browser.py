@@ -3,6 +3,7 @@
 import base64
 import functools
 import http.server
+import io
 import pathlib
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import threading
 import numpy as np
 import pytest
 from chromium import Page, installed
+from PIL import Image
 
 from odn_keras import NetworkSpec, build, export_tflite, load_dataset
 
@@ -266,6 +268,91 @@ def test_labels_beside_the_model_name_the_classes(open_page, small_models):
     names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
     page = open_page(small_models / "uint8_1.tflite", labels="\n".join(names))
     assert page.run("return [...document.querySelectorAll('.label')].map((label) => label.textContent)") == names
+
+
+@pytest.fixture(scope="module")
+def colour_model(tmp_path_factory):
+    """A file of colour images of 12 x 16 pixels, cropped to that shape, with labels on board, as export writes it."""
+    pytest.importorskip("tensorflow")
+    from odn_keras.deploy.android.rgb_file import export_android
+    from odn_keras.deploy.tflite_file.resize_metadata import write_resize
+
+    network = build(NetworkSpec("resnet18", (12, 16, 3), 4, width=8), 1)
+    head = network.get_layer("head")
+    head.kernel.assign(100 * head.kernel)
+    calibration = np.random.default_rng(0).integers(0, 256, (100, 12, 16, 3)).astype(np.uint8)
+    path = tmp_path_factory.mktemp("colour") / "android.tflite"
+    export_android(network, calibration, ["bolt", "nut", "washer", "café"], path=path, name="parts")
+    write_resize(path, "crop")
+    return path
+
+
+def photo(image: Image.Image, kind: str, **options) -> str:
+    """JavaScript for a photo, a file."""
+    content = io.BytesIO()
+    image.save(content, kind, **options)
+    encoded = base64.b64encode(content.getvalue()).decode()
+    return f"new File([Uint8Array.from(atob('{encoded}'), (c) => c.charCodeAt(0))], 'photo')"
+
+
+def test_a_photo_is_turned_upright_and_cropped_as_training_did(open_page, colour_model):
+    page = open_page(colour_model)
+    assert page.run("return [...document.querySelectorAll('.label')].map((label) => label.textContent)") == [
+        "bolt", "nut", "washer", "café"
+    ]  # fmt: skip
+    upright = np.zeros((48, 128, 3), np.uint8)  # the middle 64 columns are what is seen
+    upright[:, 32:96] = [200, 30, 60]
+    upright[:24, 32:96] = [10, 90, 220]
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held sideways
+    sideways = Image.fromarray(np.rot90(upright).copy())
+    page.run(f"await app.takePhoto({photo(sideways, 'jpeg', quality=100, subsampling=0, exif=exif)})")
+    seen = page.run("return [...document.getElementById('seen').getContext('2d').getImageData(0, 0, 16, 12).data]")
+    seen = np.array(seen).reshape(12, 16, 4)[..., :3]
+    assert np.abs(seen[1:5] - [10, 90, 220]).max() < 12 and np.abs(seen[7:11] - [200, 30, 60]).max() < 12
+    shown = page.run("return [...document.querySelectorAll('.percent')].map((share) => parseFloat(share.textContent))")
+    expected = in_python(colour_model, seen[np.newaxis].astype(np.uint8))[0]
+    np.testing.assert_allclose(np.array(shown) / 100, expected, atol=2 / 256)
+    best = ["bolt", "nut", "washer", "café"][int(expected.argmax())]
+    assert text(page, "prediction") == best
+
+
+def test_what_is_transparent_in_a_photo_is_white(open_page, colour_model):
+    page = open_page(colour_model)
+    page.run(f"await app.takePhoto({photo(Image.new('RGBA', (40, 30)), 'png')})")
+    seen = page.run("return [...document.getElementById('seen').getContext('2d').getImageData(0, 0, 16, 12).data]")
+    assert set(seen) == {255}
+
+
+def test_what_is_no_picture_is_said(open_page, colour_model):
+    page = open_page(colour_model)
+    page.run("await app.takePhoto(new File(['text'], 'notes.txt'))")
+    assert "notes.txt is no picture" in text(page, "time")
+
+
+def test_the_camera_is_read_until_something_is_drawn(open_page, colour_model):
+    page = open_page(colour_model)
+    page.run("document.getElementById('camera').click()")
+    page.run("await new Promise((done) => setTimeout(done, 1500))")
+    assert text(page, "prediction") in {"bolt", "nut", "washer", "café"}
+    assert page.run("return document.getElementById('camera').getAttribute('aria-pressed')") == "true"
+    assert drawn(page, [[(3, 3), (7, 7)]]) in {"bolt", "nut", "washer", "café"}
+    assert page.run("return document.getElementById('video').srcObject") is None
+    page.run("document.getElementById('clear').click()")
+    assert text(page, "prediction") == "?"
+
+
+def test_a_file_of_ones_own_is_opened(open_page, small_models, colour_model):
+    page = open_page(small_models / "uint8_1.tflite")
+    content = base64.b64encode(colour_model.read_bytes()).decode()
+    page.run(f"""
+        const files = new DataTransfer();
+        files.items.add(new File([Uint8Array.from(atob("{content}"), (c) => c.charCodeAt(0))], "mine.tflite"));
+        const input = document.getElementById("model-file");
+        input.files = files.files;
+        input.dispatchEvent(new Event("change"));
+        await new Promise((done) => setTimeout(done, 1000));""")
+    assert page.run("return document.querySelectorAll('.label').length") == 4
 
 
 @pytest.mark.parametrize(

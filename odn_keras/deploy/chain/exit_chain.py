@@ -33,6 +33,11 @@ HEADER = """\
 #include <cstddef>
 #include <cstdint>
 
+{headers}
+
+// The stages in order, by the names of their namespaces and of their macros in capitals.
+#define ODN_ROUTING_STAGES(STAGE) {listed}
+
 namespace odn_routing {{
 
 // Stages run in this order. Each but the last has two int8 outputs: 0, the probabilities, and 1, the features, which
@@ -138,6 +143,8 @@ def write_header(
 ) -> None:
     """Writes `routing.h`: all that a C++11 program needs to run the stages, in the namespace `odn_routing`.
 
+    It includes the headers of the stages: see `odn_keras.deploy.micro.c_array.write_stage_array`.
+
     Args:
         stages: the files.
         thresholds: of each exit but the end.
@@ -147,8 +154,11 @@ def write_header(
     graphs = [Graph(stage.read_bytes()) for stage in stages]
     input_bytes = [math.prod(graph.shape(graph.inputs[0])) for graph in graphs]
     smallest = int8_threshold(0.0)  # at the end all leave
+    names = [stage.stem for stage in stages]
     text = HEADER.format(
         resized=RESIZED[resize_of(stages[0])],
+        headers="\n".join(f'#include "{name}.h"' for name in names),
+        listed=" ".join(f"STAGE({name}, {name.upper()})" for name in names),
         stages=len(stages),
         files=", ".join(c_string(stage.name) for stage in stages),
         inputs=", ".join(map(str, input_bytes)),

@@ -10,6 +10,7 @@ from odn_keras import InputError, NetworkSpec, build
 from odn_keras.deploy.chain.exit_chain import end_only, export_chain, split, write_header
 from odn_keras.deploy.chain.routed_classifier import Chain
 from odn_keras.deploy.convert.tflite import int8_with_exits
+from odn_keras.deploy.micro.c_array import write_stage_array
 from odn_keras.deploy.runtimes import LiteRTClassifier
 from odn_keras.deploy.tflite_file.flatbuffer import METADATA, read_model
 from odn_keras.devices.exit_thresholds import NEVER
@@ -92,15 +93,18 @@ def test_the_end_alone_answers_as_the_chains_end(whole, stages, digits, tmp_path
 @pytest.mark.skipif(not shutil.which("g++"), reason="there is no g++")
 def test_a_c_program_knows_order_sizes_and_thresholds(stages, tmp_path):
     write_header(stages, [0.5, NEVER], [f'"{digit}"' for digit in range(10)], tmp_path / "routing.h")
+    for stage in stages:
+        write_stage_array(stage, stage.stem, tmp_path, arena_bytes=None)
     (tmp_path / "main.cc").write_text(
         '#include "routing.h"\n#include <cstdio>\nint main() { using namespace odn_routing;\n'
         'for (int i = 0; i < kStages; ++i) std::printf("%s %zu %d ", kFiles[i], kInputBytes[i], kThresholds[i]);\n'
-        'std::printf("%d %s", kNumClasses, kLabels[9]); }\n'
+        '#define NUMBER(name, NAME) std::printf("%u ", odn_##name::kNumOperators);\n'
+        'ODN_ROUTING_STAGES(NUMBER) std::printf("%d %s", kNumClasses, kLabels[9]); }\n'
     )
     command = ["g++", "-std=c++11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-o", "main", "main.cc"]
     subprocess.run(command, cwd=tmp_path, check=True)
     printed = subprocess.run(["./main"], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
-    assert printed == 'stage1.tflite 64 0 stage2.tflite 256 128 stage3.tflite 256 -128 10 "9"'
+    assert printed == 'stage1.tflite 64 0 stage2.tflite 256 128 stage3.tflite 256 -128 5 5 5 10 "9"'
 
 
 def test_refuses_networks_that_cannot_be_cut(digits, tmp_path):

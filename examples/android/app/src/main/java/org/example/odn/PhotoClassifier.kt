@@ -18,11 +18,17 @@ class PhotoClassifier(context: Context) : AutoCloseable {
             .build(),
     )
 
-    /** The most probable classes and their probabilities. [bitmap] must be ARGB_8888. */
-    fun classify(bitmap: Bitmap): List<Pair<String, Float>> =
-        classifier.classify(BitmapImageBuilder(bitmap).build())
-            .classificationResult().classifications().first().categories()
-            .map { it.categoryName() to it.score() }
+    /**
+     * The most probable classes and their probabilities; none where MediaPipe gives none. [bitmap] must be ARGB_8888.
+     */
+    fun classify(bitmap: Bitmap): List<Pair<String, Float>> {
+        val result = classifier.classify(BitmapImageBuilder(bitmap).build())
+        val categories = result?.classificationResult()?.classifications()?.firstOrNull()?.categories().orEmpty()
+        return categories.map { category ->
+            val name = category.categoryName().orEmpty().ifEmpty { category.index().toString() } // a file without labels
+            name to category.score()
+        }
+    }
 
     override fun close() = classifier.close()
 }
