@@ -2,6 +2,7 @@
 
     python -m odn_keras.evaluate --tflite=runs/mnist/model.tflite --dataset=mnist
     python -m odn_keras.evaluate --tflite=runs/mnist/export/android.tflite --dataset=mnist --runtime=mediapipe
+    python -m odn_keras.evaluate --tflite=model.tflite --dataset=path/to/images --report=evaluation
 
 The images of a folder or a TFDS set are made as large as the file takes them, and grey where it takes one channel,
 unless --image_size and --grayscale say otherwise.
@@ -13,13 +14,17 @@ how to install them. Exit status: 0, or 2 for bad input.
 import dataclasses
 import os
 import pathlib
+from typing import Any
 
 from absl import flags
 
 from odn_keras import cli
 from odn_keras.errors import InputError
 from odn_keras.files import write_json
+from odn_keras.runs import next_step
 from odn_keras.runs.options import DataOptions
+from odn_keras.runs.output_folder import check_output, output
+from odn_keras.runs.run_files import EVALUATION, PAGE
 
 
 def define_flags() -> None:
@@ -31,12 +36,16 @@ def define_flags() -> None:
     flags.DEFINE_string("tflite", None, "The file.")
     flags.DEFINE_enum("runtime", "litert", list(RUNTIMES), "What runs it.")
     flags.DEFINE_integer("images", None, "Measure on the first so many test images; default: all.", lower_bound=1)
-    flags.DEFINE_string("report", None, "A JSON file to write the measurement to.")
+    cli.define_path(
+        "report",
+        None,
+        "A folder for report.html (classes, confusions, mistakes) and evaluation.json; or a .json file.",
+    )
 
 
 def main() -> None:
     """Measures a file."""
-    from odn_keras.deploy.runtimes import measure, open_classifier
+    from odn_keras.deploy.runtimes import Measurement, open_classifier, timed
     from odn_keras.deploy.tflite_file.labels import check_classes, labels_of
     from odn_keras.deploy.tflite_file.resize_metadata import resize_of
 
@@ -45,10 +54,13 @@ def main() -> None:
     if not values.tflite:
         raise InputError("give --tflite, the file to measure")
     path = pathlib.Path(os.path.expanduser(values.tflite))
-    report = pathlib.Path(os.path.expanduser(values.report)) if values.report else None
-    if report and not report.parent.is_dir():
+    report = pathlib.Path(values.report) if values.report else None
+    as_page = report is not None and report.suffix.lower() != ".json"
+    if report and as_page:
+        check_output(report, options.dataset, EVALUATION, flag="--report")
+    elif report and not report.parent.is_dir():
         raise InputError(f"--report cannot be written: there is no folder {report.parent}")
-    if report and report.is_dir():
+    elif report and report.is_dir():
         raise InputError(f"--report must be a file, {report} is a folder")
     with open_classifier(path, values.runtime) as classifier:
         assumption = classifier.assumption  # where the file takes no pixels this says so, before they are read
@@ -61,7 +73,10 @@ def main() -> None:
                 f"{path} takes images of {classifier.input_shape}, {options.dataset} has {dataset.input_shape}"
             )
         check_classes(path, labels_of(path, classifier.classes), options.dataset, class_names=dataset.class_names)
-        measured = measure(classifier, images[: values.images], labels[: values.images])
+        images, labels = images[: values.images], labels[: values.images]
+        outputs, milliseconds = timed(classifier, images)
+        probabilities = classifier.gives_probabilities()
+    measured = Measurement.of(outputs, milliseconds, labels)
     print(
         f"{path} ({path.stat().st_size:,} bytes) in {values.runtime}\n"
         f"  accuracy  {measured.accuracy:.4f} of {measured.images:,} test images of {options.dataset}\n"
@@ -70,8 +85,31 @@ def main() -> None:
     if assumption:
         print(f"  assumed   {assumption}")
     if report:
+        from odn_keras.runs.report.evaluation import Evaluation
+
+        evaluation = Evaluation(images, labels, dataset.class_names, {"file": outputs}, probabilities=probabilities)
         what = {"file": str(path), "bytes": path.stat().st_size, "runtime": values.runtime, "dataset": options.dataset}
-        write_json({**what, **dataclasses.asdict(measured), "assumption": assumption}, report)
+        figures = {
+            **what,
+            **dataclasses.asdict(measured),
+            "scores": evaluation.totals()["file"],
+            "assumption": assumption,
+        }
+        if as_page:
+            _write_page(figures, evaluation, report, options)
+        else:
+            write_json(figures, report)
+
+
+def _write_page(figures: dict[str, Any], evaluation, report: pathlib.Path, options: DataOptions) -> None:
+    """Writes `report.html` and `evaluation.json` into a folder."""
+    from odn_keras.runs.report.file_page import write_file_page
+
+    with output(report, options.dataset, flag="--report"):
+        write_file_page(figures, evaluation, [next_step.classification(figures["file"])], report / PAGE)
+        write_json(figures, report / EVALUATION)
+    for name in (PAGE, EVALUATION):
+        print(f"  {report / name}")
 
 
 def _load(options: DataOptions, shape: tuple[int, ...], resize: str):
