@@ -358,6 +358,17 @@ class Measurement:
     p95_ms: float
     mean_ms: float
 
+    @classmethod
+    def of(cls, outputs: np.ndarray, milliseconds: np.ndarray, labels: np.ndarray) -> Measurement:
+        """The measurement of what `timed` returned for images of these labels."""
+        return cls(
+            images=len(labels),
+            accuracy=float(np.mean(outputs.argmax(axis=-1) == labels)),
+            median_ms=float(np.median(milliseconds)),
+            p95_ms=float(np.percentile(milliseconds, 95)),
+            mean_ms=float(np.mean(milliseconds)),
+        )
+
 
 def timed(classifier: Classifier, images: Images) -> tuple[np.ndarray, np.ndarray]:
     """Classifies images one by one; returns class probabilities (n, classes) and milliseconds (n,)."""
@@ -371,14 +382,7 @@ def timed(classifier: Classifier, images: Images) -> tuple[np.ndarray, np.ndarra
 
 def measure(classifier: Classifier, images: Images, labels: np.ndarray) -> Measurement:
     """Accuracy and latency on as many images as labels."""
-    probabilities, milliseconds = timed(classifier, images)
-    return Measurement(
-        images=len(labels),
-        accuracy=float(np.mean(probabilities.argmax(axis=-1) == labels)),
-        median_ms=float(np.median(milliseconds)),
-        p95_ms=float(np.percentile(milliseconds, 95)),
-        mean_ms=float(np.mean(milliseconds)),
-    )
+    return Measurement.of(*timed(classifier, images), labels)
 
 
 def _quantization(details: dict[str, Any]) -> Quantization:

@@ -28,10 +28,13 @@ from odn_keras.growing.optimally_deep_network import OptimallyDeepNetwork
 from odn_keras.growing.precision import precision
 from odn_keras.networks import builder
 from odn_keras.networks.architectures import NetworkSpec
-from odn_keras.runs import overview, report, results
+from odn_keras.runs import overview, results
 from odn_keras.runs.augmentation_picture import plot_augmentation
 from odn_keras.runs.growth_picture import plot_growth
 from odn_keras.runs.options import DataOptions, RunOptions
+from odn_keras.runs.report import summary
+from odn_keras.runs.report.evaluation import Evaluation
+from odn_keras.runs.report.run_page import write_run_page
 from odn_keras.runs.run_data import data_options, load_by_options, load_data, record_of, teacher_record
 from odn_keras.runs.run_files import REPORT, SUPERNET
 from odn_keras.runs.run_folder import RunFolder
@@ -257,7 +260,7 @@ class _Recorder(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         with distribution.together(), distribution.local():
             if self._is_chief:
-                report.write_history(self.model.history.history, self._growth.stages, self._out / "history.csv")
+                summary.write_history(self.model.history.history, self._growth.stages, self._out / "history.csv")
             if self._is_chief and self._growth.improved:
                 network = student(self.model)
                 end = builder.at_exit(network, self._spec, builder.depth_of(network), dtype="float32")
@@ -289,7 +292,7 @@ def _deploy(model: OptimallyDeepNetwork, growth: DepthGrowth, setup: _Setup) -> 
     supernet = None
     if len(model.network.outputs) > 1 or setup.options.shrink_epochs:
         supernet = _save(model.network, out / SUPERNET)
-    title = f"{pathlib.Path(fitted.dataset).name}, {fitted.backbone_name}, width {fitted.width}"
+    title = f"How the accuracy grew: {pathlib.Path(fitted.dataset).name}, {fitted.backbone_name}, width {fitted.width}"
     plot_growth(growth, title, out / "growth.png")
     print("\nmeasuring the test accuracy of the float network and, in LiteRT, of the int8 file ...", flush=True)
     file = export_measured(network, setup.dataset, out / "model.tflite")
@@ -305,5 +308,9 @@ def _deploy(model: OptimallyDeepNetwork, growth: DepthGrowth, setup: _Setup) -> 
         data_record=setup.data_record,
     )
     result = results.describe(trained, file)
+    outputs = {"int8 file": file.answers, "float network": file.float_answers}
+    images, labels = setup.dataset.test
+    evaluation = Evaluation(images, labels, setup.dataset.class_names, outputs, probabilities=file.probabilities)
+    write_run_page(result, evaluation, out)
     write_json(result, out / REPORT)
     return result

@@ -26,13 +26,23 @@ def test_accuracy_latency_and_size_are_reported_and_written(run_command, tmp_pat
     assert f"{measured['accuracy']:.4f} of 270 test images of digits" in printed
 
 
+def test_a_report_shows_classes_and_mistakes(run_command, tmp_path):
+    out = tmp_path / "report"
+    status, printed, _ = run_command(evaluate, f"--tflite={MODELS / 'digits.tflite'}", f"--report={out}")
+    assert status == 0 and str(out / "report.html") in printed
+    figures, page = json.loads((out / "evaluation.json").read_text()), (out / "report.html").read_text()
+    assert sorted(path.name for path in out.iterdir()) == ["evaluation.json", "report.html"]
+    assert 0.97 < figures["scores"]["balanced_accuracy"] < 1 and f"{100 * figures['accuracy']:.1f} % right" in page
+    assert "Which classes are confused" in page and "The worst mistakes" in page
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([], "give --tflite"),
         (["--tflite=nowhere.tflite"], "no such file"),
         (["--tflite=nowhere.tflite", "--report=nowhere/report.json"], "no folder nowhere"),
-        ([f"--tflite={MODELS / 'digits.tflite'}", f"--report={MODELS}"], "is a folder"),
+        ([f"--tflite={MODELS / 'digits.tflite'}", f"--report={MODELS / 'README.md'}"], "--report must be a folder"),
         ([f"--tflite={MODELS / 'README.md'}"], "not a readable .tflite file"),
         ([f"--tflite={MODELS / 'mnist.tflite'}"], "takes images of (28, 28, 1), digits has (8, 8, 1)"),
         ([f"--tflite={MODELS / 'digits.tflite'}", "--dataset=parts"], "has 10 classes, parts has 3"),

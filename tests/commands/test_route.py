@@ -38,7 +38,7 @@ def test_a_run_becomes_a_chain_that_keeps_what_its_report_says(run_command, run,
     assert status == 0, error
     assert {path.name for path in out.iterdir()} == {
         *(f"stage{number}.{kind}" for number in (1, 2) for kind in ("tflite", "cc", "h")),
-        *("routing.json", "routing.h", "routing.png", "labels.txt"),
+        *("routing.json", "routing.h", "routing.png", "labels.txt", "report.html"),
     }
     result = json.loads((out / "routing.json").read_text())
     images, labels = digits.test
@@ -51,6 +51,8 @@ def test_a_run_becomes_a_chain_that_keeps_what_its_report_says(run_command, run,
     assert result["validation"]["worst_drop"] <= 0.2
     assert f"kThresholds[kStages] = {{{first['threshold_int8']}, -128}};" in (out / "routing.h").read_text()
     assert all(str(path) in printed for path in out.iterdir())
+    saved = 1 - result["test"]["mean_macs"] / end["macs"]
+    assert f"{100 * saved:.1f} % fewer MACs" in (out / "report.html").read_text()
     assert _runs_as_it_stands(printed) == f"{result['test']['accuracy']}"
     for stage in result["stages"]:
         if importlib.util.find_spec("tflite_micro"):

@@ -69,6 +69,15 @@ def test_a_run_leaves_a_checked_network(command, tmp_path, digits):
     for shown in (f"{report['params']:,}", f"{report['tflite_bytes']:,}", f"{report['int8_test_accuracy']:.4f}"):
         assert shown in printed
     assert str(out / "model.tflite") in printed
+    page = (out / "report.html").read_text()
+    for told in (
+        "Target met",
+        "Which classes are confused",
+        "What the float network takes for what",
+        "odn_keras.export",
+    ):
+        assert told in page
+    assert f"{report['tflite_bytes']:,} bytes" in page and len(page) < 3_000_000
 
 
 def test_a_pruned_run_tells_what_depth_and_width_saved(command, tmp_path):
