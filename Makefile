@@ -12,8 +12,8 @@ demo: $(VENV)/.base
 # The model tests once more on the other backends: a backend is chosen once a process.
 MODEL_TESTS := tests/networks/test_builder.py tests/networks/test_extraction.py tests/networks/test_normalization.py tests/growing/test_averaging.py tests/growing/test_checkpoint.py tests/growing/test_depth_growth.py tests/growing/test_distillation.py tests/growing/test_divergence.py tests/growing/test_growing_fit.py tests/growing/test_network_in_training.py tests/growing/test_optimally_deep_network.py tests/growing/test_optimizers.py tests/prune tests/utils/test_keras_backends.py -m "not slow and not one_backend"
 
-# The files of tests are shared out among the cores.
-PYTEST := $(RUN) -m pytest -n auto --dist=loadfile
+# The files of tests are shared out among the cores, in the order of tests/conftest.py: the longest first.
+PYTEST := $(RUN) -m pytest -n auto --dist=loadfile --no-loadscope-reorder
 
 # What neither trains, converts nor starts a process.
 QUICK_TESTS := tests/data tests/devices tests/networks/test_architectures.py tests/networks/test_cost.py tests/networks/test_memory_plan.py tests/growing/test_forecast.py tests/growing/test_growth_plan.py tests/growing/test_headline.py tests/growing/test_replay.py tests/growing/test_schedules.py tests/growing/test_snapshots.py tests/growing/test_stage.py tests/prune/test_groups.py tests/runs/test_growth_picture.py tests/runs/test_options.py tests/runs/test_output_folder.py tests/runs/test_report.py tests/runs/test_run_record.py tests/runs/test_verdict.py tests/deploy/tflite_file tests/deploy/chain/test_routing_picture.py tests/utils tests/test_files.py tests/test_build_file.py tests/test_folder_picture.py

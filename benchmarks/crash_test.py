@@ -1,10 +1,10 @@
-"""Kills a run again and again and compares what comes out with the run that was left in peace.
+"""Kills a run again and again and compares its result with that of an uninterrupted run.
 
     python -m benchmarks.crash_test --kills=20
 
-A run on the embedded digits is trained to its end; then the same run is begun in another folder, killed with SIGKILL
-after a random time, gone on with by --resume, and so on; once finished it begins anew, until there were so many kills.
-Printed at the end: how many kills, after how many of them a complete epoch was lost or the run would not go on, and
+A run on the embedded digits is trained to its end; then the same run starts in another folder, is killed with SIGKILL
+after a random time, resumed, and so on; once finished it starts again, until there were so many kills.
+Printed at the end: how many kills, after how many of them a complete epoch was lost or the run did not resume, and
 whether weights, history, report and .tflite file are the same, bit for bit.
 """
 
@@ -24,12 +24,14 @@ from absl import flags
 from odn_keras import cli
 from odn_keras.runs.run_folder import RunFolder
 
-flags.DEFINE_integer("kills", 20, "How often to kill.", lower_bound=1)
-flags.DEFINE_integer("seed", 0, "Of the moments.")
-flags.DEFINE_string("epochs", "14", "Epochs of the run.")
-
 RUN = ["--dataset=digits", "--width=8", "--target_accuracy=0.99", "--shift=1"]
 OVER = (0, 3)  # exit statuses of a run that has come to its end
+
+
+def define_flags() -> None:
+    flags.DEFINE_integer("kills", 20, "How often to kill.", lower_bound=1)
+    flags.DEFINE_integer("seed", 0, "Of the moments.")
+    flags.DEFINE_string("epochs", "14", "Epochs of the run.")
 
 
 def start(out: pathlib.Path, *more: str) -> subprocess.Popen:
@@ -114,4 +116,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

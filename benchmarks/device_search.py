@@ -18,7 +18,8 @@ from odn_keras import cli
 from odn_keras.devices.block_search import BlockSearch, Cost, Limit
 from odn_keras.devices.choices import Choices
 from odn_keras.devices.latency_table import LatencyTable, parts
-from odn_keras.networks.architectures import BACKBONES, NetworkSpec
+from odn_keras.networks.architectures import NetworkSpec
+from odn_keras.networks.backbones import BACKBONES
 from odn_keras.networks.budget import SIZES
 from odn_keras.networks.elastic import FRACTIONS
 

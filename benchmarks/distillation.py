@@ -8,7 +8,7 @@ The same run, grown to --max_depth with an exit after every block, once with eac
 labels only) and each of --exit_weights, and with each seed; the first of all is what the others are compared with.
 With --alone these depths are trained by themselves too, for as many epochs as the first of these runs took, in one
 cycle of the learning rate. Accuracies are of validation images. Whatever is trained is kept in --out, and the same
-command goes on where it was cut off.
+command resumes where it was cut off.
 """
 
 import itertools

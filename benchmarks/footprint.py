@@ -19,6 +19,14 @@ SPECS = [
     (NetworkSpec("resnet34", (28, 28, 1), 26, 12), 6),
     (NetworkSpec("resnet50", (32, 32, 3), 100, 8), 5),
     (NetworkSpec("resnet18", (96, 96, 1), 2, 8, stem_stride=2), 3),
+    (NetworkSpec("resnet8", (32, 32, 3), 10), 3),
+    (NetworkSpec("ds_cnn", (28, 28, 1), 10, 8), 1),
+    (NetworkSpec("ds_cnn", (28, 28, 1), 10, 16), 3),
+    (NetworkSpec("ds_cnn", (32, 32, 3), 10, 32), 6),
+    (NetworkSpec("ds_cnn", (96, 96, 1), 2, 16, stem_stride=2), 5),
+    (NetworkSpec("mobilenetv2", (28, 28, 1), 10, 8), 2),
+    (NetworkSpec("mobilenetv2", (32, 32, 3), 10, 16), 7),
+    (NetworkSpec("mobilenetv2", (32, 32, 3), 10), 17),
 ]
 IMAGES = 100
 
@@ -50,12 +58,12 @@ def main() -> None:
             flash = export_tflite(random_network(spec, depth), images, path)
             unplanned.write_bytes(without_plan(path.read_bytes()))
             arenas = measure_arena(unplanned), measure_arena(path)
-            told = footprint.flash_bytes(spec, depth), footprint.arena_bytes(spec, depth)
+            predicted_flash, predicted_arena = footprint.flash_bytes(spec, depth), footprint.arena_bytes(spec, depth)
             shape = "x".join(map(str, spec.input_shape))
-            name = f"{spec.backbone} {shape}, width {spec.width}/{spec.stem_stride}, depth {depth}"
+            name = f"{spec.name} {shape}, width {spec.width}/{spec.stem_stride}, depth {depth}"
             print(
-                f"{name:<44}{flash:>10,}{told[0]:>11,}{told[0] / flash - 1:>+8.2%} {arenas[0]:>10,}{arenas[1]:>9,}"
-                f"{told[1]:>11,}{told[1] / arenas[1] - 1:>+8.2%}",
+                f"{name:<44}{flash:>10,}{predicted_flash:>11,}{predicted_flash / flash - 1:>+8.2%} "
+                f"{arenas[0]:>10,}{arenas[1]:>9,}{predicted_arena:>11,}{predicted_arena / arenas[1] - 1:>+8.2%}",
                 flush=True,
             )
 

@@ -1,4 +1,4 @@
-"""Trainings in worker processes, each of whose outcome is kept in a file: what is cut off goes on where it was."""
+"""Trainings in worker processes, each of whose outcome is kept in a file: what is cut off is resumed."""
 
 import dataclasses
 import functools

@@ -333,7 +333,7 @@ def hyperband(task: Task, seed: int, max_epochs: int) -> Outcome:
 
 
 def _compile(network: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
-    optimizer.build(network.trainable_variables)  # so that Keras Tuner restores it when it goes on with a trial
+    optimizer.build(network.trainable_variables)  # so that Keras Tuner restores it when it resumes a trial
     network.compile(optimizer, "categorical_crossentropy", metrics=["accuracy"], jit_compile=jit_compile())
 
 

@@ -13,7 +13,7 @@ many epochs on the same batches:
     magnitudes at once, fine-tuned  channels of the smallest norm for their size cut out first, then trained
 
 Printed are medians over the seeds, with the accuracies of each. Whatever is trained is kept in --out, and the same
-command goes on where it was cut off.
+command resumes where it was cut off.
 """
 
 import math

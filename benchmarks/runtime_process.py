@@ -79,7 +79,7 @@ class RuntimeProcess:
 
 
 def _serve(runtime: str, model: str, images_file: str) -> None:
-    """Answers a line of JSON on standard input with one on standard output, which is kept clear of native chatter."""
+    """Answers a line of JSON on standard input with one on standard output, which native libraries do not write to."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 

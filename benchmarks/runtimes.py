@@ -23,7 +23,8 @@ from absl import flags
 
 from odn_keras import cli
 from odn_keras.errors import InputError
-from odn_keras.networks.architectures import BACKBONES, NetworkSpec
+from odn_keras.networks.architectures import NetworkSpec
+from odn_keras.networks.backbones import BACKBONES
 from odn_keras.runs.options import DataOptions
 
 ROUNDS = 10

@@ -15,7 +15,7 @@ where these differ most (or --targets); for each of them and each seed a network
     paper             the protocol of arXiv 2510.10764
 
 Accuracies are of validation images, medians over the seeds; ratios are theirs by ours. Whatever is trained is kept in
---out, and the same command goes on where it was cut off.
+--out, and the same command resumes where it was cut off.
 """
 
 import itertools

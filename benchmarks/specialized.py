@@ -8,7 +8,7 @@
 
 Each architecture is trained alone with the run's recipe, for as many epochs as the whole run took or --alone_epochs, in
 one cycle of the learning rate. Accuracies are of validation images, where the cut-out ones were chosen. What is trained
-is kept beside the device's files, and the same command goes on where it was cut off.
+is kept beside the device's files, and the same command resumes where it was cut off.
 """
 
 import json

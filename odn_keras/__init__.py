@@ -37,6 +37,9 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not follow `__getat
     from odn_keras.growing.optimally_deep_network import OptimallyDeepNetwork as OptimallyDeepNetwork
     from odn_keras.networks import footprint as footprint
     from odn_keras.networks.architectures import NetworkSpec as NetworkSpec
+    from odn_keras.networks.backbones import register_backbone as register_backbone
+    from odn_keras.networks.blocks import Block as Block
+    from odn_keras.networks.blocks import Convolution as Convolution
     from odn_keras.networks.budget import Budget as Budget
     from odn_keras.networks.builder import at_exit as at_exit
     from odn_keras.networks.builder import build as build
@@ -49,6 +52,9 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not follow `__getat
 
 _HOMES = {
     "NetworkSpec": "networks.architectures",
+    "Block": "networks.blocks",
+    "Convolution": "networks.blocks",
+    "register_backbone": "networks.backbones",
     "Budget": "networks.budget",
     "build": "networks.builder",
     "load": "networks.builder",

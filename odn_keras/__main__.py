@@ -8,7 +8,7 @@ import sys
 from odn_keras import __version__
 from odn_keras.utils import console, interrupts
 
-COMMANDS = ("train", "export", "evaluate", "classify", "specialize", "route", "latency")
+COMMANDS = ("train", "export", "evaluate", "classify", "specialize", "route", "latency", "compare")
 BAD_INPUT = 2
 
 

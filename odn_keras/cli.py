@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import errno
+import inspect
 import os
 import pathlib
 import signal
@@ -112,8 +113,11 @@ def data_options(run: dict[str, Any]) -> DataOptions:
     return run_data.data_options(run, option_values(DataOptions, given_only=True))
 
 
-def run(main: Callable[[], int | None], define_flags: Callable[[], None] = lambda: None) -> None:
-    """Defines and parses the flags, runs `main` and exits with what it returns (nothing: 0)."""
+def run(main: Callable[..., int | None], define_flags: Callable[[], None] = lambda: None) -> None:
+    """Defines and parses the flags, runs `main` and exits with what it returns (nothing: 0).
+
+    A `main` with a parameter gets the arguments that are no flags; with any other there must be none.
+    """
     define_flags()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # must be set before TensorFlow is imported
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # the same; on by default only with AVX-512
@@ -121,9 +125,10 @@ def run(main: Callable[[], int | None], define_flags: Callable[[], None] = lambd
 
     def guarded(arguments):
         try:
-            if len(arguments) > 1:
+            takes_arguments = bool(inspect.signature(main).parameters)
+            if len(arguments) > 1 and not takes_arguments:
                 raise InputError(f"unknown argument {arguments[1]!r}: options begin with --, see --help")
-            status = main()
+            status = main(arguments[1:]) if takes_arguments else main()
             sys.stdout.flush()  # here, where it may fail
             return status
         except InputError as error:

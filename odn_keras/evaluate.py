@@ -4,6 +4,7 @@
     python -m odn_keras.evaluate --tflite=runs/mnist/export/android.tflite --dataset=mnist --runtime=mediapipe
     python -m odn_keras.evaluate --tflite=runs/mnist/export/model.tflite --dataset=mnist --runtime=serial \
         --port=/dev/ttyACM0 --images=500
+    python -m odn_keras.evaluate --tflite=model.tflite --dataset=path/to/images --report=evaluation
 
 The images of a folder or a TFDS set are made as large as the file takes them, and grey where it takes one channel,
 unless --image_size and --grayscale say otherwise.
@@ -15,13 +16,17 @@ how to install them. Exit status: 0, or 2 for bad input.
 import dataclasses
 import os
 import pathlib
+from typing import Any
 
 from absl import flags
 
 from odn_keras import cli
 from odn_keras.errors import InputError
 from odn_keras.files import write_json
+from odn_keras.runs import next_step
 from odn_keras.runs.options import DataOptions
+from odn_keras.runs.output_folder import check_output, output
+from odn_keras.runs.run_files import EVALUATION, PAGE
 
 
 def define_flags() -> None:
@@ -35,12 +40,16 @@ def define_flags() -> None:
     flags.DEFINE_string("port", None, "With --runtime=serial: the port of the device, such as /dev/ttyACM0.")
     flags.DEFINE_integer("baud", None, "The same: its bits per second; default: 115200.", lower_bound=1)
     flags.DEFINE_integer("images", None, "Measure on the first so many test images; default: all.", lower_bound=1)
-    flags.DEFINE_string("report", None, "A JSON file to write the measurement to.")
+    cli.define_path(
+        "report",
+        None,
+        "A folder for report.html (classes, confusions, mistakes) and evaluation.json; or a .json file.",
+    )
 
 
 def main() -> None:
     """Measures a file."""
-    from odn_keras.deploy.runtimes import measure, open_classifier
+    from odn_keras.deploy.runtimes import Measurement, open_classifier, timed
     from odn_keras.deploy.tflite_file.labels import check_classes, labels_of
     from odn_keras.deploy.tflite_file.resize_metadata import resize_of
 
@@ -49,17 +58,15 @@ def main() -> None:
     if not values.tflite:
         raise InputError("give --tflite, the file to measure")
     path = pathlib.Path(os.path.expanduser(values.tflite))
-    report = pathlib.Path(os.path.expanduser(values.report)) if values.report else None
-    if report and not report.parent.is_dir():
+    report = pathlib.Path(values.report) if values.report else None
+    as_page = report is not None and report.suffix.lower() != ".json"
+    if report and as_page:
+        check_output(report, options.dataset, EVALUATION, flag="--report")
+    elif report and not report.parent.is_dir():
         raise InputError(f"--report cannot be written: there is no folder {report.parent}")
-    if report and report.is_dir():
+    elif report and report.is_dir():
         raise InputError(f"--report must be a file, {report} is a folder")
-    line = {name: values[name].value for name in ("port", "baud") if values[name].value is not None}
-    if values.runtime == "serial" and not values.port:
-        raise InputError("--runtime=serial needs --port, such as /dev/ttyACM0")
-    if values.runtime != "serial" and line:
-        raise InputError("--port and --baud are for --runtime=serial")
-    with open_classifier(path, values.runtime, **line) as classifier:
+    with open_classifier(path, values.runtime, **_line(values)) as classifier:
         assumption = classifier.assumption  # where the file takes no pixels this says so, before they are read
         dataset = _load(options, classifier.input_shape, resize_of(path))
         images, labels = dataset.test
@@ -70,8 +77,11 @@ def main() -> None:
                 f"{path} takes images of {classifier.input_shape}, {options.dataset} has {dataset.input_shape}"
             )
         check_classes(path, labels_of(path, classifier.classes), options.dataset, class_names=dataset.class_names)
-        measured = measure(classifier, images[: values.images], labels[: values.images])
+        images, labels = images[: values.images], labels[: values.images]
+        outputs, milliseconds = timed(classifier, images)
+        probabilities = classifier.gives_probabilities() if report else True
         remarks, details = classifier.remarks, classifier.details
+    measured = Measurement.of(outputs, milliseconds, labels)
     print(
         f"{path} ({path.stat().st_size:,} bytes) in {values.runtime}\n"
         f"  accuracy  {measured.accuracy:.4f} of {measured.images:,} test images of {options.dataset}\n"
@@ -83,8 +93,42 @@ def main() -> None:
     if assumption:
         print(f"  assumed   {assumption}")
     if report:
+        from odn_keras.runs.report.evaluation import Evaluation
+
+        evaluation = Evaluation(images, labels, dataset.class_names, {"file": outputs}, probabilities=probabilities)
         what = {"file": str(path), "bytes": path.stat().st_size, "runtime": values.runtime, "dataset": options.dataset}
-        write_json({**what, **dataclasses.asdict(measured), "assumption": assumption, **details}, report)
+        figures = {
+            **what,
+            **dataclasses.asdict(measured),
+            "scores": evaluation.totals()["file"],
+            "assumption": assumption,
+            **details,
+        }
+        if as_page:
+            _write_page(figures, evaluation, report, options)
+        else:
+            write_json(figures, report)
+
+
+def _line(values: flags.FlagValues) -> dict[str, Any]:
+    """Where the device is, for the runtime that needs it."""
+    line = {name: values[name].value for name in ("port", "baud") if values[name].value is not None}
+    if values.runtime == "serial" and not values.port:
+        raise InputError("--runtime=serial needs --port, such as /dev/ttyACM0")
+    if values.runtime != "serial" and line:
+        raise InputError("--port and --baud are for --runtime=serial")
+    return line
+
+
+def _write_page(figures: dict[str, Any], evaluation, report: pathlib.Path, options: DataOptions) -> None:
+    """Writes `report.html` and `evaluation.json` into a folder."""
+    from odn_keras.runs.report.file_page import write_file_page
+
+    with output(report, options.dataset, flag="--report"):
+        write_file_page(figures, evaluation, [next_step.classification(figures["file"])], report / PAGE)
+        write_json(figures, report / EVALUATION)
+    for name in (PAGE, EVALUATION):
+        print(f"  {report / name}")
 
 
 def _load(options: DataOptions, shape: tuple[int, ...], resize: str):

@@ -3,10 +3,10 @@
     python -m odn_keras.route --run=runs/fashion --max_accuracy_drop=0.005
     python -m odn_keras.route --model=supernet.keras --dataset=fashion_mnist --out=routed
 
-Writes stage1.tflite, stage2.tflite ..., routing.json with the thresholds and all that was measured, labels.txt, and
-routing.png: where images leave. For a microcontroller's program: routing.h, and each stage as C++, stage1.cc and
-stage1.h ..., with its arena where tflite-micro is installed. Thresholds are set on validation images, on the int8
-files' own answers; test images are used once, at the end. Exit status: 0, or 2 for bad input.
+Writes stage1.tflite, stage2.tflite ..., routing.json with the thresholds and all that was measured, labels.txt,
+routing.png: where images leave, and report.html. For a microcontroller's program: routing.h, and each stage as C++,
+stage1.cc and stage1.h ..., with its arena where tflite-micro is installed. Thresholds are set on validation images, on
+the int8 files' own answers; test images are used once, at the end. Exit status: 0, or 2 for bad input.
 """
 
 import pathlib
@@ -59,6 +59,7 @@ def _route(model: pathlib.Path, report: dict[str, Any] | None) -> None:
     from odn_keras.deploy.chain.chain_table import table
     from odn_keras.deploy.chain.exit_chain import WITHOUT_EXITS
     from odn_keras.networks.builder import load
+    from odn_keras.runs.report.routing_page import write_routing_page
     from odn_keras.runs.run_networks import load_supernet
 
     if report and not model.exists():
@@ -68,9 +69,11 @@ def _route(model: pathlib.Path, report: dict[str, Any] | None) -> None:
     dataset = load_data(report, options, model.parent) if report else load_by_options(options)
     with output(out, options.dataset):
         result = export_routed(network, dataset, out, max_accuracy_drop=values.max_accuracy_drop)
+        measuring = next_step.evaluation_of_chain(out, options)
+        write_routing_page(result, measuring, out)
         print(f"\n{table(result)}\n")
         cli.show_files(out)
-    print(f"\nnext: {next_step.evaluation_of_chain(out, options)}")
+    print(f"\nnext: {measuring}")
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ one that is accurate enough. Latency is predicted for a --device whose processor
 table that `odn_keras.latency` makes: the one in the run's folder, or --latency. Only --finetune_epochs trains: it
 fine-tunes the chosen network, which may then be narrower than the run has trained it. If that is interrupted, the same
 command resumes it.
-Writes model.keras, specialize.json and what `odn_keras.export` writes. With --frontier: frontier.json and frontier.png,
-and nothing is exported. Exit status: 0, 4 where the real file, its arena or its latency exceeds a limit (all files are
-written nevertheless), or 2 for bad input, such as limits that no network keeps.
+Writes model.keras, specialize.json and what `odn_keras.export` writes. With --frontier: frontier.json, frontier.png and
+report.html, and nothing is exported. Exit status: 0, 4 where the real file, its arena or its latency exceeds a limit
+(all files are written nevertheless), or 2 for bad input, such as limits that no network keeps.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ from odn_keras.runs.finished_run import finished_supernet, in_use
 from odn_keras.runs.options import DataOptions, RunOptions
 from odn_keras.runs.output_folder import check_not_of_a_run, check_output, output
 from odn_keras.runs.run_data import load_data
-from odn_keras.runs.run_files import CHECKPOINT, EXPORT, LATENCY, ROUTED
+from odn_keras.runs.run_files import CHECKPOINT, EXPORT, LATENCY, PAGE, ROUTED
 from odn_keras.runs.run_folder import RunFolder
 
 FRONTIER = "frontier"  # the folder in the run where it goes by default
@@ -203,14 +203,16 @@ def _show(result, found, latencies: LatencyTable | None, *, out: pathlib.Path, o
 
 def _frontier(search, run: pathlib.Path, out: pathlib.Path) -> int:
     from odn_keras.devices.frontier import frontier_table, write_frontier
+    from odn_keras.runs.report.frontier_page import write_frontier_page
 
     points = [found.describe() for found in search.frontier()]
     files = write_frontier(points, out)
     print(f"\n{frontier_table(points)}\n")
-    for file in files:
-        print(f"  {file}")
     flash = points[len(points) // 2]["flash_bytes"]
     example = next_step.command("specialize", run=run, max_flash=flash, out=run / f"{flash}_bytes")
+    write_frontier_page(points, str(run), example, files[-1])
+    for file in (*files, out / PAGE):
+        print(f"  {file}")
     print(f"\nnext, for the size of your device: {example}")
     return 0
 

@@ -96,9 +96,10 @@ def _saying_how_to_resume(folder: RunFolder) -> Iterator[None]:
 
 def _show(result: dict[str, Any], out: pathlib.Path) -> None:
     """Prints what the run has found, why it ended, and the commands that come next."""
-    from odn_keras.runs import report, verdict
+    from odn_keras.runs import verdict
+    from odn_keras.runs.report import summary
 
-    print(f"\n{report.table(result)}\n")
+    print(f"\n{summary.table(result)}\n")
     for name in (*RUN_FILES, SUPERNET):
         if (out / name).exists():
             print(f"  {out / name}")

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "odn_keras"
 BASES = ("odn_keras", "benchmarks")
-COMMANDS = ("train", "export", "evaluate", "classify", "specialize", "route", "latency")
+COMMANDS = ("train", "export", "evaluate", "classify", "specialize", "route", "latency", "compare")
 HEADING = '# Written by tests/build_files.py.\n\npackage(default_visibility = ["//visibility:public"])\n'
 
 
@@ -42,8 +42,9 @@ def _library(folder: pathlib.Path) -> str:
     commands = [path for path in modules if folder == PACKAGE and path.stem in COMMANDS]
     libraries = [path for path in modules if path not in commands and path.stem != "__main__"]
     within = sorted(_label(path) for path in _folders(folder) if path.parent == folder)
+    pages = sorted(path.name for path in folder.glob("*.html"))
     rules = [
-        _rule("py_library", path.stem, srcs=[path.name], data=_data_of(path), deps=_imported(path))
+        _rule("py_library", path.stem, srcs=[path.name], data=[*pages, *_data_of(path)], deps=_imported(path))
         for path in libraries
     ]
     everything = [*(f":{path.stem}" for path in libraries), *within]

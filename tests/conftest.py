@@ -1,10 +1,12 @@
 """What the tests share: a backend, a small real dataset, and the real datasets where there are any."""
 
 import os
+import pathlib
 import sys
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # small networks take longer to compile than to run
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process for each core: more threads would only get in each other's way
     for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ.setdefault(variable, "1")
@@ -12,6 +14,26 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a process for each core: more threads
 import numpy as np
 import pytest
 from absl import flags
+
+# The files that take half a minute and more: begun last, one would keep a single core busy at the end.
+LONGEST = (
+    "runs/test_resume.py",
+    "runs/test_distributed_run.py",
+    "growing/test_checkpoint.py",
+    "commands/test_specialize.py",
+    "test_backends.py",
+    "growing/test_growing_fit.py",
+    "commands/test_train.py",
+    "deploy/convert/test_qat.py",
+    "deploy/convert/test_fidelity.py",
+    "test_docs.py",
+    "deploy/android/test_rgb_file.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    places = {str(pathlib.Path(__file__).parent / name): place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(str(item.path), len(places)))
 
 
 @pytest.fixture(autouse=True)

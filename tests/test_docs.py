@@ -7,10 +7,14 @@ import shlex
 
 import pytest
 
+from odn_keras import InputError
+
 ROOT = pathlib.Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-COMMAND = re.compile(r"(?:python -m odn_keras\.|\bodn )(train|export|evaluate|specialize|route|latency)\b([^`\n#;]*)")
+COMMAND = re.compile(
+    r"(?:python -m odn_keras\.|\bodn )(train|export|evaluate|classify|specialize|route|latency)\b([^`\n#;]*)"
+)
 
 LINK = re.compile(r"\[[^\]]*\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)")
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
@@ -33,11 +37,20 @@ def test_python_runs_as_pasted(code, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("command", shown(COMMAND))
-def test_commands_have_the_flags_they_are_given(command, run_command, monkeypatch):
+def test_commands_have_the_flags_they_are_given(command, run_command, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)  # where the flagfiles lie
-    module = importlib.import_module(f"odn_keras.{command[0]}")
+    name, line = command
+    module = importlib.import_module(f"odn_keras.{name}")
+    arguments = [argument for argument in shlex.split(line) if argument != "--help" and "..." not in argument]
+    if name == "classify":  # which reads its arguments without absl
+
+        def parsed(_):
+            raise InputError("parsed")
+
+        monkeypatch.setattr(module, "open_classifier", parsed)
+        assert not arguments or (module.main(arguments), "parsed" in capsys.readouterr().err) == (2, True)
+        return
     monkeypatch.setattr(module, "main", lambda: 0)
-    arguments = [argument for argument in shlex.split(command[1]) if argument != "--help" and "..." not in argument]
     status, _, error = run_command(module, *arguments)
     assert status == 0, error
 
@@ -57,3 +70,15 @@ def anchors(document: pathlib.Path) -> set[str]:
     """What GitHub makes of the headings of a document."""
     headings = HEADING.findall(document.read_text())
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_backbone_that_is_described_is_the_one_that_python_makes(tmp_path, monkeypatch):
+    from odn_keras.networks import backbones
+
+    monkeypatch.setattr(backbones, "_registered", {})
+    chapter = (ROOT / "docs" / "BACKBONES.md").read_text()
+    (described,) = re.findall(r"```json\n(.*?)```", chapter, re.DOTALL)
+    (tmp_path / "mine.json").write_text(described)
+    made = next(code for code in re.findall(r"```python\n(.*?)```", chapter, re.DOTALL) if "register_backbone" in code)
+    exec(made.split("\ndata =")[0], {})
+    assert backbones.canonical("mine") == backbones.canonical(tmp_path / "mine.json")

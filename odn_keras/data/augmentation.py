@@ -7,6 +7,7 @@ erasing, arXiv 1708.04896). The pixels are changed by OpenCV, which lets other t
 import dataclasses
 import functools
 import re
+import types
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -95,7 +96,7 @@ class Augmentation:
     mixup: float = 0.0
     cutmix: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         limits = {"shift": np.inf, "rotate": 180, "hue": 180, "mixup": np.inf, "cutmix": np.inf}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -281,7 +282,7 @@ def _changes_in_a_mirror(class_name: str) -> bool:
 
 
 @functools.cache
-def _opencv():
+def _opencv() -> types.ModuleType:
     """OpenCV, for what changes images only: what measures files on a small board has no need of it.
 
     Its own threads are switched off, in the whole process: batches are made by several threads already, and more would

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from odn_keras.data.augmentation import Augmentation, mix, mix_labels
+from odn_keras.data.disk_images import Images
 from odn_keras.data.prefetch import Prefetcher
 from odn_keras.data.share import Share
 from odn_keras.errors import InputError
@@ -44,7 +45,7 @@ class Batches(keras.utils.PyDataset):
 
     def __init__(  # noqa: PLR0917 (public; they may be given by position)
         self,
-        split,
+        split: tuple[Images, np.ndarray],
         num_classes: int,
         batch_size: int,
         seed: int = 0,
@@ -109,10 +110,10 @@ class Batches(keras.utils.PyDataset):
         """Number of batches in a whole epoch."""
         return len(self._labels) // self._batch_size
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.steps_per_epoch - self._first_step
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         return self._prepared[self._epoch, self._first_step + index]
 
     def _following(self, place: tuple[int, int]) -> tuple[int, int]:
@@ -151,7 +152,7 @@ class Batches(keras.utils.PyDataset):
         changed, targets = self.whole()._make((0, 0))
         return self._images[self._order.of(0)[:count][: len(changed)]], changed[:count], targets[:count]
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         """Goes to the first batch of the next epoch; Keras calls it."""
         self.seek(self._epoch + 1)
 
@@ -187,16 +188,16 @@ class EvaluationBatches(keras.utils.PyDataset):
         InputError: for labels that are not 0 .. num_classes - 1, as many as images.
     """
 
-    def __init__(self, split, num_classes: int, batch_size: int, share: Share | None = None):
+    def __init__(self, split: tuple[Images, np.ndarray], num_classes: int, batch_size: int, share: Share | None = None):
         super().__init__()
         self._images, self._labels = _checked(split, num_classes, batch_size)
         self._num_classes, self._batch_size, self._share = num_classes, batch_size, share or Share()
         self._prepared = Prefetcher(self._make, self._following, threads=THREADS, ahead=AHEAD)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return math.ceil(len(self._labels) / self._batch_size)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
         return self._prepared[index]
 
     def spread(self, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -224,7 +225,7 @@ def spread_rows(rows: int, count: int) -> np.ndarray:
     return np.linspace(0, rows - 1, min(rows, count)).round().astype(int)
 
 
-def _checked(split, num_classes: int, batch_size: int):
+def _checked(split: tuple[Images, np.ndarray], num_classes: int, batch_size: int) -> tuple[Images, np.ndarray]:
     """The images and their labels, as an array of integers."""
     images, labels = split
     labels = np.asarray(labels)

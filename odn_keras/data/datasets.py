@@ -70,16 +70,16 @@ class Dataset:
 
 
 def load_dataset(
-    name: str | os.PathLike,
+    name: str | os.PathLike[str],
     *,
-    data_dir: str | os.PathLike | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
     image_size: int | str | tuple[int, int] | None = None,
     resize: str = STRETCH,
     grayscale: bool = False,
     validation_images: int | None = None,
     train_images: int | None = None,
     in_memory: bool | None = None,
-    spool_dir: str | os.PathLike | None = None,
+    spool_dir: str | os.PathLike[str] | None = None,
 ) -> Dataset:
     """Loads a dataset (see the text of the module for the names), and warns with each of its `Dataset.notes`.
 
@@ -122,7 +122,7 @@ def load_dataset(
     return dataset
 
 
-def _open(name: str, data_dir, reading: Reading) -> Source:
+def _open(name: str, data_dir: str | os.PathLike[str] | None, reading: Reading) -> Source:
     path = pathlib.Path(os.path.expanduser(name))
     try:
         path.exists()
@@ -156,7 +156,15 @@ def _open_digits() -> Source:
     return Source("digits", {"train": part}, fixed=True)
 
 
-def _read(name: str, source: Source, *, validation_images, train_images, in_memory, spool_dir) -> Dataset:
+def _read(
+    name: str,
+    source: Source,
+    *,
+    validation_images: int | None,
+    train_images: int | None,
+    in_memory: bool | None,
+    spool_dir: str | os.PathLike[str] | None,
+) -> Dataset:
     if source.class_names:
         _check_class_names(name, list(source.class_names.values()))
     folder = disk_images.choose_folder(
@@ -208,7 +216,9 @@ def _check_classes(name: str, held: dict[str, Held], class_names: list[str]) -> 
         raise InputError(f"{name} has class {class_names[label]!r} in its {split} split only: nothing to train on")
 
 
-def _divide(held: dict[str, Held], fixed: bool, validation_images, train_images) -> dict[str, Held]:
+def _divide(
+    held: dict[str, Held], fixed: bool, validation_images: int | None, train_images: int | None
+) -> dict[str, Held]:
     """Takes the missing splits out of the training images."""
     train = held["train"]
     missing = tuple(split for split in splits.SPLITS if split not in held)

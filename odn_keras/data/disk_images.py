@@ -82,7 +82,7 @@ def arrange(images: Images, order: np.ndarray) -> Images:
     return images
 
 
-def choose_folder(name: str, size: int, in_memory: bool | None, spool_dir: str | None) -> str | None:
+def choose_folder(name: str, size: int, in_memory: bool | None, spool_dir: str | os.PathLike[str] | None) -> str | None:
     """The folder for the file that holds a dataset's `size` bytes of images; None: they are held in memory.
 
     Raises:

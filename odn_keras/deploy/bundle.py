@@ -182,5 +182,5 @@ def table(result: dict[str, Any]) -> str:
             f"flash, {npu['milliseconds']:.2f} ms, {npu['cpu_operators']} operators left to the CPU"
         )
     if result["budget"]:
-        lines.append(Budget.told(result["budget"]))
+        lines.append(Budget.summary(result["budget"]))
     return "\n".join(lines)

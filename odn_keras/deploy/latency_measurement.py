@@ -75,11 +75,11 @@ def measure_table(
     contents: dict[str, bytes] = {}
     wholes: dict[str, NetworkSpec] = {}
     combinations = list(_combinations(spec, depth))
-    for number, narrowed in enumerate(combinations, start=1):
+    for number, (fractions, narrowed) in enumerate(combinations, start=1):
         progress(f"making the parts: {number} of {len(combinations)}")
         whole = _quantized(narrowed, depth)
         contents = _parts_of(whole, narrowed) | contents  # the first file of a part stays
-        if all(len(set(channels)) == 1 for channels in narrowed.inner):
+        if len(set(fractions)) <= 1:
             wholes[f"whole {number}"] = narrowed
             contents[f"whole {number}"] = end_only(whole)
     with tempfile.TemporaryDirectory() as name:
@@ -170,22 +170,25 @@ def _estimated(paths: dict[str, pathlib.Path], vela: str, progress: Callable[[st
     return found
 
 
-def _combinations(spec: NetworkSpec, depth: int) -> Iterator[NetworkSpec]:
-    """The network with each combination of fractions in the inner layers of a block, the same in all blocks."""
+def _combinations(spec: NetworkSpec, depth: int) -> Iterator[tuple[tuple[float, ...], NetworkSpec]]:
+    """The network with each combination of fractions in the inner layers of a block, the same in all blocks.
+
+    A block of fewer inner layers than others takes the first of the fractions, which come with the network.
+    """
     whole = [spec.inner_channels(number) for number in range(1, depth + 1)]
-    for fractions in itertools.product(elastic.FRACTIONS, repeat=len(whole[0])):
+    for fractions in itertools.product(elastic.FRACTIONS, repeat=max(map(len, whole))):
         inner = tuple(tuple(map(elastic.active_channels, channels, fractions)) for channels in whole)
-        yield replace(spec, exits=tuple(range(1, depth)), inner=inner)
+        yield fractions, replace(spec, exits=tuple(range(1, depth)), inner=inner)
 
 
 def _quantized(spec: NetworkSpec, depth: int) -> bytes:
     network = builder.build(spec, depth, "float32")
     rng = np.random.default_rng(0)
     for layer in network.layers:
-        if isinstance(layer, keras.layers.Conv2D):
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
             # Means of what they read: no layer is silent, and none drowns another.
             kernel = rng.uniform(0.5, 1.5, layer.kernel.shape)
-            layer.set_weights([kernel / np.prod(kernel.shape[:3])])
+            layer.set_weights([kernel / np.prod(kernel.shape[: 3 if isinstance(layer, keras.layers.Conv2D) else 2])])
     return int8_with_exits(network, rng.integers(0, 256, (MIN_CALIBRATION_IMAGES, *spec.input_shape), np.uint8))
 
 

@@ -13,11 +13,12 @@ from odn_keras.deploy.convert import fidelity
 from odn_keras.deploy.convert.exportable import unwrapped
 from odn_keras.deploy.convert.qat import export_qat
 from odn_keras.deploy.convert.tflite import CALIBRATION_IMAGES, export_tflite, input_range
+from odn_keras.deploy.feeding import Quantization
 from odn_keras.deploy.latency_measurement import measure_latencies
 from odn_keras.deploy.micro.cmsis_nn import arena_with_cmsis_nn
 from odn_keras.deploy.micro.instructions import instructions_of
 from odn_keras.deploy.micro.tflite_micro import measure_arena
-from odn_keras.deploy.runtimes import LiteRTClassifier, Measurement, Quantization, measure
+from odn_keras.deploy.runtimes import LiteRTClassifier, Measurement, timed
 from odn_keras.deploy.tflite_file.resize_metadata import write_resize
 from odn_keras.networks.budget import Budget
 from odn_keras.networks.kernels import CMSIS_NN
@@ -39,6 +40,8 @@ class ExportedFile:
         float_accuracy: that of the float network on them.
         difference: of the file's outputs from the float network's on the first of them: the mean of the largest of an
             image's (see `odn_keras.deploy.convert.fidelity`).
+        answers: the file's outputs for the test images, float32 (n, classes).
+        float_answers: the same of the float network.
     """
 
     path: pathlib.Path
@@ -51,6 +54,8 @@ class ExportedFile:
     measurement: Measurement
     float_accuracy: float
     difference: float
+    answers: np.ndarray = dataclasses.field(repr=False)
+    float_answers: np.ndarray = dataclasses.field(repr=False)
 
     def against(
         self, budget: Budget | None, arena: int | None = None, latency_ms: float | None = None
@@ -123,6 +128,7 @@ def measured(
         float_answers = answers_of_test(network, dataset)
     classifier = LiteRTClassifier(path)
     integer = classifier.dtypes[0] != np.float32
+    answers, milliseconds = timed(classifier, images)
     some = slice(fidelity.CHECKED_IMAGES)
     return ExportedFile(
         path=path,
@@ -132,9 +138,11 @@ def measured(
         input_error=classifier.input_error(*input_range(network)) if integer else None,
         input=classifier.input,
         output=classifier.output,
-        measurement=measure(classifier, images, labels),
+        measurement=Measurement.of(answers, milliseconds, labels),
         float_accuracy=float(np.mean(float_answers.argmax(axis=-1) == labels)),
-        difference=fidelity.difference(classifier.predict(images[some]), float_answers[some]),
+        difference=fidelity.difference(answers[some], float_answers[some]),
+        answers=answers,
+        float_answers=float_answers,
     )
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from odn_keras.deploy.feeding import Feed, Quantization, float_feed, integer_feed
 from odn_keras.errors import InputError
@@ -94,14 +95,14 @@ class Classifier(abc.ABC):
     def __enter__(self) -> Classifier:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def predict(self, images: Images) -> np.ndarray:
         """Raw uint8 pixels of shape (n, height, width, channels) -> class probabilities, float32 (n, classes)."""
         return self._stacked([self.run(pixels) for pixels in self.one_by_one(images)], np.float32)
 
-    def _stacked(self, outputs: list[np.ndarray], dtype) -> np.ndarray:
+    def _stacked(self, outputs: list[np.ndarray], dtype: npt.DTypeLike) -> np.ndarray:
         return np.stack(outputs) if outputs else np.empty((0, self.classes), dtype)
 
     def accuracy(self, images: Images, labels: np.ndarray) -> float:
@@ -147,7 +148,7 @@ class TensorClassifier(Classifier):
         InputError: where the file is no image classifier.
     """
 
-    def __init__(self, path: str | os.PathLike, taken: dict[str, Any], given: dict[str, Any]):
+    def __init__(self, path: str | os.PathLike[str], taken: dict[str, Any], given: dict[str, Any]):
         super().__init__()
         shapes = [tuple(int(n) for n in details["shape"]) for details in (taken, given)]
         self.dtypes = [details["dtype"] for details in (taken, given)]
@@ -209,12 +210,12 @@ class TensorClassifier(Classifier):
 
 
 def open_interpreter(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     num_threads: int = 1,
     module: str = "ai_edge_litert",
     package: str = "ai-edge-litert",
     kernels: str = "AUTO",
-):
+) -> Any:
     """LiteRT's interpreter of a `.tflite` file, ready to run.
 
     Args:
@@ -255,7 +256,7 @@ def open_interpreter(
     return interpreter
 
 
-def read_file(path: str | os.PathLike) -> bytes:
+def read_file(path: str | os.PathLike[str]) -> bytes:
     """A file's content.
 
     Raises:
@@ -290,7 +291,7 @@ class LiteRTClassifier(TensorClassifier):
     module, package = "ai_edge_litert", "ai-edge-litert"
     kernels = "AUTO"  # or what else the runtime's OpResolverType has
 
-    def __init__(self, path: str | os.PathLike, num_threads: int = 1):
+    def __init__(self, path: str | os.PathLike[str], num_threads: int = 1):
         self._interpreter = open_interpreter(path, num_threads, self.module, package=self.package, kernels=self.kernels)
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         if len(inputs) != 1 or len(outputs) != 1:
@@ -327,7 +328,7 @@ RUNTIMES = {  # where each one's class is; none is imported before it is asked f
 }
 
 
-def open_classifier(path: str | os.PathLike, runtime: str | None = None, **options: Any) -> Classifier:
+def open_classifier(path: str | os.PathLike[str], runtime: str | None = None, **options: Any) -> Classifier:
     """Opens a `.tflite` file in one of `RUNTIMES`; default: LiteRT or, where only that is installed, tflite-runtime.
 
     Args:
@@ -357,6 +358,17 @@ class Measurement:
     p95_ms: float
     mean_ms: float
 
+    @classmethod
+    def of(cls, outputs: np.ndarray, milliseconds: np.ndarray, labels: np.ndarray) -> Measurement:
+        """The measurement of what `timed` returned for images of these labels."""
+        return cls(
+            images=len(labels),
+            accuracy=float(np.mean(outputs.argmax(axis=-1) == labels)),
+            median_ms=float(np.median(milliseconds)),
+            p95_ms=float(np.percentile(milliseconds, 95)),
+            mean_ms=float(np.mean(milliseconds)),
+        )
+
 
 def timed(classifier: Classifier, images: Images) -> tuple[np.ndarray, np.ndarray]:
     """Classifies images one by one; returns class probabilities (n, classes) and milliseconds (n,)."""
@@ -370,14 +382,7 @@ def timed(classifier: Classifier, images: Images) -> tuple[np.ndarray, np.ndarra
 
 def measure(classifier: Classifier, images: Images, labels: np.ndarray) -> Measurement:
     """Accuracy and latency on as many images as labels."""
-    probabilities, milliseconds = timed(classifier, images)
-    return Measurement(
-        images=len(labels),
-        accuracy=float(np.mean(probabilities.argmax(axis=-1) == labels)),
-        median_ms=float(np.median(milliseconds)),
-        p95_ms=float(np.percentile(milliseconds, 95)),
-        mean_ms=float(np.mean(milliseconds)),
-    )
+    return Measurement.of(*timed(classifier, images), labels)
 
 
 def _quantization(details: dict[str, Any]) -> Quantization:

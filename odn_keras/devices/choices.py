@@ -59,7 +59,7 @@ class Choices:
 
     def layers(self, depth: int) -> int:
         """Number of inner layers of the blocks up to that depth."""
-        return sum(len(block.inner(1)) for block in self._spec.blocks[:depth])
+        return sum(len(block.inner) for block in self._spec.blocks[:depth])
 
     def full(self, depth: int) -> Choice:
         """All channels of all layers up to that depth."""
@@ -67,7 +67,7 @@ class Choices:
 
     def options(self, number: int) -> list[tuple[float, ...]]:
         """The options of block `number`, from 1: a fraction for each of its inner layers."""
-        return list(itertools.product(self._fractions, repeat=len(self._spec.blocks[number - 1].inner(1))))
+        return list(itertools.product(self._fractions, repeat=len(self._spec.blocks[number - 1].inner)))
 
     def of_options(self, depth: int, options: Sequence[int]) -> Choice:
         """The choice of those options of the blocks, by number."""

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from odn_keras.files import replacing, write_json
+from odn_keras.utils import colours
 
 LOGARITHMIC = 4  # from this ratio of the largest to the smallest size on; below, powers of two are too few ticks
 
@@ -61,10 +62,16 @@ def frontier_figure(points: list[dict[str, Any]]) -> Figure:
     axes = figure.add_subplot()
     sizes = [point["flash_bytes"] / 1024 for point in points]
     axes.step(sizes, [point["val_accuracy"] for point in points], where="post", color="grey", linewidth=1)
-    for depth in sorted({point["depth"] for point in points}):
+    for number, depth in enumerate(sorted({point["depth"] for point in points})):
         of_depth = [index for index, point in enumerate(points) if point["depth"] == depth]
         accuracies = [points[index]["val_accuracy"] for index in of_depth]
-        axes.plot([sizes[index] for index in of_depth], accuracies, "o", label=f"depth {depth}")
+        axes.plot(
+            [sizes[index] for index in of_depth],
+            accuracies,
+            "o",
+            color=colours.of_series(number),
+            label=f"depth {depth}",
+        )
     if max(sizes) >= LOGARITHMIC * min(sizes):
         axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:g}"))

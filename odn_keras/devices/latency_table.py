@@ -1,17 +1,17 @@
 """Predicts the latency of a network from a table of its parts' latencies: stem, blocks of every width, heads.
 
-A part is identified by its shapes, and a block also by whether it projects its shortcut: equal parts are measured
+A part is identified by its shapes, and a block also by its shortcut: equal parts are measured
 once, and a table serves every network of such parts. `python -m odn_keras.latency` makes it.
 """
 
 import json
-import math
 import os
 import pathlib
 from dataclasses import dataclass
 
 from odn_keras.errors import InputError
 from odn_keras.networks.architectures import NetworkSpec
+from odn_keras.networks.blocks import Layer
 
 WRITES_ONE = "python -m odn_keras.latency writes one"
 MOST_MS = 1e12  # of a part: no network takes that, and sums stay finite
@@ -25,17 +25,24 @@ def parts(spec: NetworkSpec, depth: int) -> list[str]:
     """
     spec.check_depth(depth)
 
-    def after(shape: tuple[int, ...], convolutions) -> tuple[str, tuple[int, ...]]:
-        described = " ".join(f"{kernel}x{kernel}x{filters}/{stride}" for kernel, filters, stride in convolutions)
-        stride = math.prod(stride for _, _, stride in convolutions)
-        return f"{_shape(shape)}: {described}", (-(-shape[0] // stride), -(-shape[1] // stride), convolutions[-1][1])
+    def after(shape: tuple[int, int, int], convolutions: list[Layer]) -> tuple[str, tuple[int, int, int]]:
+        name = f"{_shape(shape)}: {' '.join(map(_described, convolutions))}"
+        for layer in convolutions:
+            shape = layer.after(shape)
+        return name, shape
 
-    name, shape = after(spec.input_shape, [(3, spec.out_channels(0), spec.stem_stride)])
+    name, shape = after(spec.input_shape, [spec.stem()])
     found = [f"stem {name}"]
     for number in range(1, depth + 1):
         name, shape = after(shape, spec.convolutions(number))
-        found.append(f"block {name}{', projected' if spec.projects(number) else ''}")
+        shortcut = ", projected" if spec.projection(number) else "" if spec.adds(number) else ", nothing added"
+        found.append(f"block {name}{shortcut}")
     return [*found, f"head {_shape(shape)}: {spec.num_classes}"]
+
+
+def _described(layer: Layer) -> str:
+    filters = "depthwise" if layer.depthwise else layer.channels
+    return f"{layer.kernel}x{layer.kernel}x{filters}/{layer.stride}"
 
 
 def _shape(shape: tuple[int, ...]) -> str:

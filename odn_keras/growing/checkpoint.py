@@ -10,6 +10,7 @@ import signal
 import threading
 import warnings
 import zipfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -79,13 +80,13 @@ class Checkpoint(keras.callbacks.Callback):
     3 epochs
     """
 
-    def __init__(self, folder: str | os.PathLike):
+    def __init__(self, folder: str | os.PathLike[str]):
         super().__init__()
         self.folder = pathlib.Path(folder).expanduser()
         self._signal: int | None = None
         self._handlers: dict[int, Any] = {}
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Refuses the `fit`: Keras calls this only where the network does not grow."""
         raise InputError("Checkpoint works beside DepthGrowth only; for another fit take BackupAndRestore of Keras")
 
@@ -131,7 +132,7 @@ class Checkpoint(keras.callbacks.Callback):
         return self._signal is not None
 
     @contextmanager
-    def deferring_signals(self):
+    def deferring_signals(self) -> Iterator[None]:
         """Lets SIGINT and SIGTERM wait in the block, for `stop`; elsewhere than in the main thread changes nothing."""
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -154,11 +155,11 @@ class Checkpoint(keras.callbacks.Callback):
         if number is not None:
             signal.raise_signal(number)
 
-    def _defer(self, number, frame):
+    def _defer(self, number: int, frame: object) -> None:
         self._signal = number
         self._restore_handlers()  # the next one does not wait
 
-    def _restore_handlers(self):
+    def _restore_handlers(self) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 

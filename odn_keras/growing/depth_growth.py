@@ -148,12 +148,12 @@ class DepthGrowth(keras.callbacks.Callback):
 
     # What Keras calls.
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Refuses a `fit` in which no stage has begun: that of a plain `keras.Model`."""
         if not self.stages:
             raise InputError("DepthGrowth grows an OptimallyDeepNetwork: a plain keras.Model cannot change its depth")
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Adds the epoch's accuracy and a forecast to the present stage, and finds the best network so far."""
         logs = logs or {}
         stage = self.stages[-1]

@@ -4,6 +4,7 @@ Source: Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network (
 learn from the end of the same network is as in Once-for-All (arXiv 1908.09791).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +33,7 @@ class Distillation:
     temperature: float = 2.0
     exit_weight: float = 0.3
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.alpha <= 1:
             raise InputError(f"alpha, the weight of the teacher, must be in [0, 1], got {self.alpha}")
         if not self.temperature > 0:
@@ -41,7 +42,7 @@ class Distillation:
             raise InputError(f"exit_weight must be above 0, got {self.exit_weight}")
 
 
-def soft_loss(student, teacher, temperature: float):
+def soft_loss(student: Any, teacher: Any, temperature: float) -> Any:
     """Cross-entropy of softened probabilities, times temperature**2 so that its gradients keep their size.
 
     Args:
@@ -56,7 +57,7 @@ def soft_loss(student, teacher, temperature: float):
     return -(temperature**2) * ops.sum(target * ops.log_softmax(logits), axis=-1)
 
 
-def _logits(probabilities):
+def _logits(probabilities: Any) -> Any:
     return ops.log(ops.maximum(ops.cast(probabilities, "float32"), keras.config.epsilon()))
 
 
@@ -102,15 +103,17 @@ class Distiller(keras.Model):
         exits = settings.exit_weight * len(self._exit_accuracies) * with_teacher
         return exits + (with_teacher if self.teacher else 1)
 
-    def call(self, images, training=None):
+    def call(self, images: Any, training: bool | None = None) -> Any:
         """Returns what the student returns."""
         return self.student(images, training=training)
 
-    def save(self, *args, **kwargs):
+    def save(self, *args: Any, **kwargs: Any) -> None:
         """Saves the student, without its teacher."""
         self.student.save(*args, **kwargs)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
         """The loss of the end and every exit by labels and teacher; outside training, of the end by labels only."""
         *exits, end = keras.tree.flatten(y_pred)
         if not training:
@@ -119,7 +122,7 @@ class Distiller(keras.Model):
         target = ops.stop_gradient(target)
         regularization = sum(self.losses)  # which Keras adds to each output's loss
 
-        def loss(output, alpha):
+        def loss(output: Any, alpha: float) -> Any:
             hard = super(Distiller, self).compute_loss(x, y, output, sample_weight, training) - regularization
             if alpha == 0:
                 return hard
@@ -134,7 +137,7 @@ class Distiller(keras.Model):
             total = total + self._distillation.exit_weight * loss(output, alpha)
         return total
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Updates the metrics: the compiled ones of the end, and the accuracy of every inner exit."""
         *exits, end = keras.tree.flatten(y_pred)
         labels = ops.argmax(y, axis=-1) if len(y.shape) > 1 and y.shape[-1] == end.shape[-1] else ops.reshape(y, (-1,))
@@ -159,12 +162,12 @@ def student(fitted: keras.Model) -> keras.Model:
 def distill(
     student: keras.Model,
     teacher: keras.Model,
-    *data,
+    *data: Any,
     alpha: float = Distillation.alpha,
     temperature: float = Distillation.temperature,
-    optimizer="adam",
-    loss="sparse_categorical_crossentropy",
-    metrics=("accuracy",),
+    optimizer: str | keras.optimizers.Optimizer = "adam",
+    loss: Any = "sparse_categorical_crossentropy",
+    metrics: Sequence[Any] = ("accuracy",),
     **fit: Any,
 ) -> keras.callbacks.History:
     """Trains a classifier by labels and by a teacher's probabilities.

@@ -126,7 +126,7 @@ def noticing_loss():
     except Exception as error:
         if current().processes > 1 and not isinstance(error, InputError) and _is_loss(error):
             raise InputError(
-                "another process of this training has ended: see what it says, then go on in all of them with --resume"
+                "another process of this training has ended: see what it says, then resume all of them with --resume"
             ) from error
         raise
 

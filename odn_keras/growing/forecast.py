@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-TREND = 0.75  # of the growth so far that goes on to the end where most answers are still wrong
+TREND = 0.75  # of the growth so far that continues to the end where most answers are still wrong
 FALL = 0.15  # gained besides, for the learning rate falls
 TREND_DEVIATION, FALL_DEVIATION = 0.2, 0.1  # how far these differ from one dataset to another, and from run to run
+NEARLY_RIGHT = 0.9  # accuracy above which the growth has been seen to go on as if nothing slowed it
 WINDOW = 0.5  # points from this part of the present progress on say how fast the accuracy grows
 MIN_POINTS = 3
 MIN_SPAN = 1.5  # by what factor the progress must have grown between the first and the last of these points
@@ -22,11 +23,13 @@ def forecast(points: Sequence[tuple[float, float]], deviations: float = 0.0) -> 
 
         logit(end) = logit(a) + ln(1 / p) * (TREND * b * sqrt(1 - a) + FALL),   b = d logit(a) / d ln(p)
 
-    where b is fitted by least squares to the points of the second half of what is done.
+    where b is fitted by least squares to the points of the second half of what is done. Above an accuracy of
+    NEARLY_RIGHT the factor sqrt(1 - a) is doubted as well: with many training images odds may grow as b says.
 
     Args:
         points: (progress, accuracy) in the order of progress, which is the part of the cycle that is done, in (0, 1].
-        deviations: how many of their deviations TREND and FALL are taken to be above what is expected.
+        deviations: how many of their deviations TREND and FALL are taken to be above what is expected; where nearly all
+            answers are right, 1 or more also leaves the factor sqrt(1 - a) out.
 
     Returns:
         An accuracy; `None` where too few points tell how fast it grows.
@@ -44,8 +47,12 @@ def forecast(points: Sequence[tuple[float, float]], deviations: float = 0.0) -> 
     growth = trend(points)
     if growth is None:
         return None
-    on_trend, by_fall = TREND + deviations * TREND_DEVIATION, FALL + deviations * FALL_DEVIATION
-    return accuracy_at(logit(accuracy) + (on_trend * growth + by_fall) * math.log(1 / progress))
+    rate = (TREND + deviations * TREND_DEVIATION) * growth
+    if accuracy > NEARLY_RIGHT:
+        undamped = growth / math.sqrt(max(1 - accuracy, SMALLEST))
+        rate = max(rate, TREND * (growth + min(1.0, deviations) * (undamped - growth)))
+    rate += FALL + deviations * FALL_DEVIATION
+    return accuracy_at(logit(accuracy) + rate * math.log(1 / progress))
 
 
 def trend(points: Sequence[tuple[float, float]]) -> float | None:

@@ -25,7 +25,7 @@ def _length(stage: Stage) -> str:
     epochs = f"{length:.3g} {'epoch' if length == 1 else 'epochs'}"
     rest = "the rest of the learning-rate cycle," if stage.progress else "a learning-rate cycle of"
     return {
-        SETTLE: f"{epochs} for the new block to settle",
+        SETTLE: f"{epochs} for the newest block and the head",
         CYCLE: f"{rest} {epochs}",
         PRUNE: f"{epochs} in which channels are removed",
         RECOVER: f"{epochs} for the network without them",

@@ -121,12 +121,12 @@ class OptimallyDeepNetwork:
         """Number of residual blocks of the current network."""
         return builder.depth_of(self.network)
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         if name in OWN:  # not there yet: without this, a failed constructor would recurse
             raise AttributeError(name)
         return getattr(self._fitted if name in OF_WHAT_IS_COMPILED else self._network, name)
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: Any) -> None:
         if name in OWN:
             super().__setattr__(name, value)
         elif name == "trainable":
@@ -139,11 +139,16 @@ class OptimallyDeepNetwork:
                 "give it to compile, or set it on .network where that is no longer grown"
             )
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Calls the current network."""
         return self.network(*args, **kwargs)
 
-    def compile(self, optimizer="sgd", loss="sparse_categorical_crossentropy", **kwargs):
+    def compile(
+        self,
+        optimizer: str | keras.optimizers.Optimizer = "sgd",
+        loss: Any = "sparse_categorical_crossentropy",
+        **kwargs: Any,
+    ) -> None:
         """As `keras.Model.compile`, with accuracy as the default metric and `jit_compile` as measurement favours.
 
         Every stage of a growing `fit` gets a fresh copy of the optimizer, as it is when `fit` begins; while widths
@@ -162,24 +167,24 @@ class OptimallyDeepNetwork:
         self._fitted.compile(optimizer=optimizer, **compile_arguments)
         self._compile_arguments = compile_arguments
 
-    def evaluate(self, *args, **kwargs):
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.evaluate`; loss and metrics are those of the network's end, and the accuracy of each exit."""
         return self._fitted.evaluate(*args, **kwargs)
 
     def fit(  # noqa: PLR0917 (the order of keras.Model.fit)
         self,
-        x=None,
-        y=None,
+        x: Any = None,
+        y: Any = None,
         batch_size: int | None = None,
         epochs: int = 1,
-        verbose="auto",
+        verbose: str | int = "auto",
         callbacks: Sequence[keras.callbacks.Callback] | keras.callbacks.Callback | None = None,
         validation_split: float = 0.0,
-        validation_data=None,
+        validation_data: Any = None,
         *,
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> keras.callbacks.History:
         """As `keras.Model.fit`; with a `DepthGrowth` callback the network grows.
 
@@ -217,7 +222,7 @@ class OptimallyDeepNetwork:
         return history
 
     def _growing_fit(
-        self, data: dict[str, Any], callbacks: list[keras.callbacks.Callback], epochs: range, verbose
+        self, data: dict[str, Any], callbacks: list[keras.callbacks.Callback], epochs: range, verbose: str | int
     ) -> GrowingFit:
         """Prepares a fit with a `DepthGrowth` among its callbacks; `data` are the other arguments of `fit`."""
         growths = [callback for callback in callbacks if isinstance(callback, DepthGrowth)]
@@ -262,7 +267,7 @@ def _spec(*, exits: Sequence[int] | Literal["all"] = (), **architecture: Any) ->
 
 
 @contextlib.contextmanager
-def _resting_after(x) -> Iterator[None]:
+def _resting_after(x: Any) -> Iterator[None]:
     """Context manager: batches that are prepared in threads leave none behind, on whatever way the block ends."""
     try:
         yield
@@ -317,7 +322,7 @@ def _check_plain(network: keras.Model) -> None:
                 )
 
 
-def _check_takes_probabilities(loss) -> None:
+def _check_takes_probabilities(loss: Any) -> None:
     """Refuses a loss of class numbers beside batches of one-hot, smoothed or mixed labels."""
     name = loss if isinstance(loss, str) else getattr(loss, "name", getattr(loss, "__name__", ""))
     if "sparse" in str(name).lower():
@@ -327,7 +332,7 @@ def _check_takes_probabilities(loss) -> None:
         )
 
 
-def _is_endless(data) -> bool:
+def _is_endless(data: Any) -> bool:
     """Whether the data can be read only once or do not say where they end."""
     if isinstance(data, keras.utils.PyDataset):
         return _batches_of(data) is None
@@ -341,7 +346,7 @@ def _batches_of(data: keras.utils.PyDataset) -> int | None:
         return None
 
 
-def _count_steps(x, batch_size: int | None, validation_split: float) -> int:
+def _count_steps(x: Any, batch_size: int | None, validation_split: float) -> int:
     """Training steps of one epoch, as Keras will make them."""
     if _is_endless(x):
         raise InputError(

@@ -52,7 +52,9 @@ class OptimizerTemplate:
             )
         rate = self._optimizer._learning_rate
         if callable(rate) and not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
-            raise InputError("a function as learning rate cannot go on through the stages: give a LearningRateSchedule")
+            raise InputError(
+                "a function as learning rate cannot continue through the stages: give a LearningRateSchedule"
+            )
         for each in filter(None, (self._optimizer, self._scaling)):
             copy = self._copy(self._config()) if each is self._optimizer else self._scaled(self._copy(self._config()))
             if lost := _lost_settings(each, copy):

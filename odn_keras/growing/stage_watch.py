@@ -73,7 +73,7 @@ class StageWatch:
     # What `OneTraining` calls.
 
     def on_epoch_begin(self, epoch: int) -> None:
-        """Puts the raw weights back and moves the data to the step that the epoch begins or goes on with."""
+        """Puts the raw weights back and moves the data to the step at which the epoch starts or resumes."""
         self._training.take_raw_weights()
         self.epoch, self._steps_done = epoch, self.first_step
         self._data.seek(epoch, self.first_step)

@@ -63,7 +63,7 @@ class TrainingData:
         if self._replay and done < self.steps:
             raise InputError(
                 f"the training data ended after {done} of the {self.steps} steps of an epoch: "
-                "give fit an iterator that goes on, or fewer epochs"
+                "give fit an iterator of more batches, or fewer epochs"
             )
 
     def images(self) -> Iterator:

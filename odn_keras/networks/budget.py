@@ -126,11 +126,11 @@ class Budget:
         return {**compared, "kernels": self.kernels}
 
     @staticmethod
-    def told(measured: dict[str, Any]) -> str:
+    def summary(measured: dict[str, Any]) -> str:
         """What `measured` returned, in one line for a person.
 
         >>> budget = Budget(max_flash=1000, max_arena=500)
-        >>> Budget.told(budget.measured(flash=1200, arena=None))
+        >>> Budget.summary(budget.measured(flash=1200, arena=None))
         'budget exceeded: file of 1,200 bytes (max_flash 1,000), arena not measured (max_arena 500)'
         """
         parts = []
@@ -195,7 +195,7 @@ class Budget:
         time = "" if milliseconds is None else f", and {milliseconds:.3g} ms"
         blocks = "one block" if depth == 1 else f"{depth} blocks"
         raise InputError(
-            f"no network of {spec.backbone} for images of {spec.input_shape} fits {self}: the smallest tried, "
+            f"no network of {spec.name} for images of {spec.input_shape} fits {self}: the smallest tried, "
             f"{blocks} of width {candidate.width} behind a stem of stride {candidate.stem_stride}, needs {flash:,} "
             f"bytes of flash and an arena of {arena:,}{time}"
         )

@@ -6,7 +6,9 @@ these names.
 
 import dataclasses
 import os
+import re
 import warnings
+from typing import Any
 
 import keras
 from keras import layers
@@ -14,6 +16,7 @@ from keras import layers
 from odn_keras.errors import InputError
 from odn_keras.networks import copying
 from odn_keras.networks.architectures import NetworkSpec
+from odn_keras.networks.blocks import Layer
 from odn_keras.networks.elastic import ElasticWidth
 from odn_keras.networks.normalization import BatchNormalization
 
@@ -45,20 +48,20 @@ def build(spec: NetworkSpec, depth: int, dtype: str | None = None, *, elastic: b
     dtype = dtype or keras.config.dtype_policy().name
     inputs = keras.Input(spec.input_shape, name="image", dtype="float32")
     x = layers.Rescaling(spec.input_scale, name="rescaling", dtype=dtype)(inputs)
-    x = _conv_bn(x, spec.out_channels(0), 3, stride=spec.stem_stride, place="stem", dtype=dtype)
-    x = layers.ReLU(name="stem_relu", dtype=dtype)(x)
+    x = _convolve(x, spec.stem(), place="stem", dtype=dtype)
+    x = _activate(x, spec.stem().activation, "stem_relu", dtype)
     exits = []
     for index in range(1, depth + 1):
-        x = _residual_block(x, spec, index, dtype=dtype, elastic=elastic)
+        x = _block(x, spec, index, dtype=dtype, elastic=elastic)
         if index in spec.exits_before(depth):
             exits.append(
                 _classify(x, spec.num_classes, pool=f"block{index}_exit_pool", head=EXIT.format(index), dtype=dtype)
             )
     end = _classify(x, spec.num_classes, pool="pool", head=HEAD, dtype=dtype)
-    return keras.Model(inputs, [*exits, end] if exits else end, name=f"{spec.backbone}_depth{depth}")
+    return keras.Model(inputs, [*exits, end] if exits else end, name=f"{_layer_name(spec.name)}_depth{depth}")
 
 
-def load(path: str | os.PathLike) -> keras.Model:
+def load(path: str | os.PathLike[str]) -> keras.Model:
     """Loads the network of a `.keras` file, whichever backend saved it, without optimizer.
 
     Keras's safe mode: no code that the file may hold is run.
@@ -160,12 +163,10 @@ def spec_of(network: keras.Model, spec: NetworkSpec) -> NetworkSpec:
         return network.get_layer(layer).output.shape[-1]
 
     numbers = range(1, depth_of(network) + 1)
-    inner = tuple(
-        tuple(channels(f"block{number}_conv{layer}") for layer in range(1, len(spec.convolutions(number))))
-        for number in numbers
-    )
-    stream = (channels("stem_conv"), *(channels(f"block{n}_shortcut_conv") for n in numbers if spec.projects(n)))
-    streams = (spec.out_channels(0), *(spec.out_channels(number) for number in numbers if spec.projects(number)))
+    inner = tuple(tuple(channels(group[0]) for group in inner_layers(spec, number)) for number in numbers)
+    begins = [number for number in spec.streams if number <= numbers[-1]]
+    stream = tuple(channels(f"block{n}_conv{len(spec.convolutions(n))}" if n else "stem_conv") for n in begins)
+    streams = tuple(map(spec.out_channels, begins))
     if inner == tuple(spec.inner_channels(number) for number in numbers) and stream == streams:
         return spec
     return dataclasses.replace(
@@ -173,13 +174,29 @@ def spec_of(network: keras.Model, spec: NetworkSpec) -> NetworkSpec:
     )
 
 
-def at_exit(network: keras.Model, spec: NetworkSpec, depth: int) -> keras.Model:
+def inner_layers(spec: NetworkSpec, number: int) -> list[list[str]]:
+    """For each inner group of channels of a block the names of its convolutions, in order.
+
+    The first writes the channels, depthwise ones hand them on, and the last reads them.
+    """
+    groups: list[list[str]] = []
+    for which, layer in enumerate(spec.convolutions(number), start=1):
+        name = f"block{number}_conv{which}"
+        if groups:
+            groups[-1].append(name)
+        if not layer.depthwise:
+            groups.append([name])
+    return groups[:-1]
+
+
+def at_exit(network: keras.Model, spec: NetworkSpec, depth: int, dtype: str | None = None) -> keras.Model:
     """The network up to one of its exits, or to its end, cut out: a copy with a single output.
 
     Args:
         network: a network made by `build` from the spec, left unchanged.
         spec: the architecture.
         depth: of the exit.
+        dtype: policy of the copy; default: that of the network.
 
     Raises:
         InputError: where it has no exit there.
@@ -187,7 +204,7 @@ def at_exit(network: keras.Model, spec: NetworkSpec, depth: int) -> keras.Model:
     exits = (*spec.exits_before(depth_of(network)), depth_of(network))
     if depth not in exits:
         raise InputError(f"the network has exits at {', '.join(map(str, exits))}, none at {depth}")
-    dtype = network.get_layer("stem_conv").dtype_policy.name
+    dtype = dtype or network.get_layer("stem_conv").dtype_policy.name
     shorter = build(dataclasses.replace(spec_of(network, spec), exits=()), depth, dtype)
     transfer_weights(network, shorter)
     if depth != exits[-1]:
@@ -209,36 +226,52 @@ def _block_index(layer_name: str) -> int:
     return int(place.removeprefix("block")) if place.startswith("block") else 0
 
 
-def _conv_bn(x, filters: int, kernel: int, *, stride: int, place: str, which: str = "", dtype: str):
-    x = layers.Conv2D(
-        filters,
-        kernel,
-        strides=stride,
-        padding="same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        data_format="channels_last",
-        name=f"{place}_conv{which}",
-        dtype=dtype,
-    )(x)
+def _layer_name(text: str) -> str:
+    """A name that TensorFlow takes, of any text."""
+    return re.sub(r"[^A-Za-z0-9.-]", "_", text)
+
+
+def _convolve(x: Any, layer: Layer, *, place: str, which: str = "", dtype: str) -> Any:
+    """A convolution and its normalization."""
+    common: dict[str, Any] = {
+        "kernel_size": layer.kernel,
+        "strides": layer.stride,
+        "padding": "same",
+        "use_bias": False,
+        "data_format": "channels_last",
+        "name": f"{place}_conv{which}",
+        "dtype": dtype,
+    }
+    if layer.depthwise:
+        # He's variance 2 / kernel**2: Keras counts the channels, of which each filter reads one, as well.
+        initializer = keras.initializers.VarianceScaling(2.0 * layer.channels, "fan_in", "truncated_normal")
+        x = layers.DepthwiseConv2D(depthwise_initializer=initializer, **common)(x)
+    else:
+        x = layers.Conv2D(layer.channels, kernel_initializer="he_normal", **common)(x)
     return BatchNormalization(axis=-1, momentum=0.9, epsilon=1e-5, name=f"{place}_bn{which}", dtype=dtype)(x)
 
 
-def _classify(x, classes: int, *, pool: str, head: str, dtype: str):
+def _activate(x: Any, activation: str | None, name: str, dtype: str) -> Any:
+    if activation is None:
+        return x
+    return layers.ReLU(max_value=6.0 if activation == "relu6" else None, name=name, dtype=dtype)(x)
+
+
+def _classify(x: Any, classes: int, *, pool: str, head: str, dtype: str) -> Any:
     x = layers.GlobalAveragePooling2D(data_format="channels_last", name=pool, dtype=dtype)(x)
     return layers.Dense(classes, activation="softmax", name=head, dtype="float32")(x)
 
 
-def _residual_block(x, spec: NetworkSpec, number: int, *, dtype: str, elastic: bool):
-    place, stride, convolutions = f"block{number}", spec.blocks[number - 1].stride, spec.convolutions(number)
-    shortcut = x
-    if spec.projects(number):
-        shortcut = _conv_bn(x, spec.out_channels(number), 1, stride=stride, place=f"{place}_shortcut", dtype=dtype)
-    for layer, (kernel, filters, stride) in enumerate(convolutions, start=1):
-        if layer > 1:
-            x = layers.ReLU(name=f"{place}_relu{layer - 1}", dtype=dtype)(x)
-            if elastic:
-                x = ElasticWidth(name=f"{place}_elastic{layer - 1}", dtype=dtype)(x)
-        x = _conv_bn(x, filters, kernel, stride=stride, place=place, which=str(layer), dtype=dtype)
-    x = layers.Add(name=f"{place}_add", dtype=dtype)([x, shortcut])
-    return layers.ReLU(name=f"{place}_relu", dtype=dtype)(x)
+def _block(x: Any, spec: NetworkSpec, number: int, *, dtype: str, elastic: bool) -> Any:
+    place, shortcut = f"block{number}", x
+    if projection := spec.projection(number):
+        shortcut = _convolve(x, projection, place=f"{place}_shortcut", dtype=dtype)
+    read_by = {group[-1]: index for index, group in enumerate(inner_layers(spec, number), start=1)}
+    for which, layer in enumerate(spec.convolutions(number), start=1):
+        if elastic and (index := read_by.get(f"{place}_conv{which}")):
+            x = ElasticWidth(name=f"{place}_elastic{index}", dtype=dtype)(x)
+        x = _convolve(x, layer, place=place, which=str(which), dtype=dtype)
+        x = _activate(x, layer.activation, f"{place}_relu{which}", dtype)
+    if spec.adds(number):
+        x = layers.Add(name=f"{place}_add", dtype=dtype)([x, shortcut])
+    return _activate(x, spec.blocks[number - 1].activation, f"{place}_relu", dtype)

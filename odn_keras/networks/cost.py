@@ -31,21 +31,14 @@ def params_of_spec(spec: NetworkSpec, depth: int) -> int:
     149322
     """
     spec.check_depth(depth)
-
-    def convolution(kernel: int, into: int, out: int) -> int:
-        return kernel**2 * into * out + 2 * out  # with its BatchNorm's scale and offset
-
-    channels = spec.out_channels(0)
-    total = convolution(3, spec.input_shape[2], channels)
+    convolutions = [spec.stem()]
     for number in range(1, depth + 1):
-        source = channels
-        for kernel, filters, _ in spec.convolutions(number):
-            total += convolution(kernel, channels, filters)
-            channels = filters
-        if spec.projects(number):
-            total += convolution(1, source, channels)
+        projection = spec.projection(number)
+        convolutions += [*spec.convolutions(number), *([projection] if projection else [])]
     heads = (*spec.exits_before(depth), depth)
-    return total + sum((spec.out_channels(number) + 1) * spec.num_classes for number in heads)
+    return sum((layer.filters.weights + 2) * layer.channels for layer in convolutions) + sum(  # 2: of the normalization
+        (spec.out_channels(number) + 1) * spec.num_classes for number in heads
+    )
 
 
 def macs(network: keras.Model) -> int:
@@ -80,7 +73,7 @@ def float_bytes(parameters: int) -> int:
 
 
 def _layer_macs(layer: keras.layers.Layer) -> int:
-    if isinstance(layer, keras.layers.Conv2D):
+    if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
         height, width = layer.output.shape[1:3]
         return height * width * math.prod(layer.kernel.shape)
     if isinstance(layer, keras.layers.Dense):

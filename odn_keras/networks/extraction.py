@@ -1,7 +1,6 @@
 """Smaller networks inside a large one: channels ordered by importance, and what is kept cut out."""
 
 import dataclasses
-from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -22,14 +21,15 @@ def sort_channels(network: keras.Model, spec: NetworkSpec) -> None:
         spec: the architecture.
     """
     for number in range(1, builder.depth_of(network) + 1):
-        for before, norm, after in _inner_layers(network, spec, number):
-            kernel, reads = before.get_weights()[0], after.get_weights()[0]
-            statistics = norm.get_weights()
-            importance = np.hypot(statistics[0], statistics[1]) * np.abs(reads).sum(axis=(0, 1, 3))
-            order = np.argsort(-importance, kind="stable")
-            before.set_weights([kernel[..., order]])
-            norm.set_weights([values[order] for values in statistics])
-            after.set_weights([reads[:, :, order]])
+        for writer, *depthwise, reader in builder.inner_layers(spec, number):
+            order = _order(network, [writer, *depthwise][-1], reader)
+            _permute_output(network.get_layer(writer), order)
+            for name in (writer, *depthwise):
+                norm = network.get_layer(_norm_of(name))
+                norm.set_weights([values[order] for values in norm.get_weights()])
+            for name in (*depthwise, reader):
+                layer = network.get_layer(name)
+                layer.set_weights([layer.get_weights()[0][:, :, order]])
 
 
 def cut_out(network: keras.Model, spec: NetworkSpec, depth: int, inner: tuple[tuple[int, ...], ...]) -> keras.Model:
@@ -62,8 +62,18 @@ def cut_out(network: keras.Model, spec: NetworkSpec, depth: int, inner: tuple[tu
     return cut
 
 
-def _inner_layers(network: keras.Model, spec: NetworkSpec, number: int) -> Iterator[tuple]:
-    """For each inner layer of a block: its convolution, its BatchNorm and the convolution that reads it."""
-    for layer in range(1, len(spec.convolutions(number))):
-        names = f"conv{layer}", f"bn{layer}", f"conv{layer + 1}"
-        yield tuple(network.get_layer(f"block{number}_{name}") for name in names)
+def _order(network: keras.Model, last: str, reader: str) -> np.ndarray:
+    """The channels between two convolutions, the most important first."""
+    scale, offset, *_ = network.get_layer(_norm_of(last)).get_weights()
+    reads = network.get_layer(reader).get_weights()[0]
+    return np.argsort(-np.hypot(scale, offset) * np.abs(reads).sum(axis=(0, 1, 3)), kind="stable")
+
+
+def _permute_output(layer: keras.layers.Layer, order: np.ndarray) -> None:
+    (kernel,) = layer.get_weights()
+    layer.set_weights([kernel[..., order]])
+
+
+def _norm_of(convolution: str) -> str:
+    """The name of the normalization behind a convolution of a block."""
+    return convolution.replace("_conv", "_bn")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from odn_keras.errors import InputError
 from odn_keras.networks import memory_plan
 from odn_keras.networks.architectures import NetworkSpec
+from odn_keras.networks.blocks import Layer
 from odn_keras.networks.kernels import REFERENCE, Filters, arena_difference, count_instructions, scratch_bytes
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 # Bytes of the int8 file besides weights: once, for each convolution and addition, for each channel and class (a scale
 # of 4 and a zero point of 8 bytes, of the kernel and of the bias).
 FILE, FILE_CONVOLUTION, FILE_ADDITION, FILE_CHANNEL = 1633, 358, 185, 24
+# Bytes more where there are depthwise convolutions: once, and for each of them.
+FILE_WITH_DEPTHWISE, FILE_DEPTHWISE = 104, 24
 # Bytes of the arena besides activations; for each channel and class a multiplier and a shift.
 ARENA, ARENA_CONVOLUTION, ARENA_ADDITION, ARENA_CHANNEL = 1339, 248, 159, 8
 # Bytes it takes while it plans, before the activations are there: more than these where they are small.
@@ -41,6 +44,7 @@ class Footprint:
         channels: outputs of all convolutions and of the head.
         weights: bytes of all kernels and biases.
         macs: multiply-accumulates of all convolutions and of the head.
+        convolutions, depthwise, additions: how many there are; depthwise convolutions are convolutions too.
         blocks: for each residual block its operators, by number; of a spec's network only.
         filters: those of each convolution, by the number of its operator.
         kernels: one of `odn_keras.networks.kernels.KERNELS`, which run it.
@@ -52,6 +56,7 @@ class Footprint:
     weights: int = 0
     macs: int = 0
     convolutions: int = 0
+    depthwise: int = 0
     additions: int = 0
     blocks: list[range] = field(default_factory=list)
     filters: dict[int, Filters] = field(default_factory=dict)
@@ -73,6 +78,7 @@ class Footprint:
         """Appends a convolution with so many output channels, of so many pixels each."""
         self.weigh(filters.weights, channels, pixels)
         self.convolutions += 1
+        self.depthwise += filters.depthwise
         self.filters[len(self.operators)] = filters
         return self.add([source], pixels * channels)
 
@@ -92,6 +98,8 @@ class Footprint:
     def flash_bytes(self) -> int:
         """Predicted size of the int8 `.tflite` file."""
         overhead = FILE + FILE_CONVOLUTION * self.convolutions + FILE_ADDITION * self.additions
+        if self.depthwise:
+            overhead += FILE_WITH_DEPTHWISE + FILE_DEPTHWISE * self.depthwise
         return self.weights + overhead + FILE_CHANNEL * self.channels
 
     @property
@@ -166,8 +174,9 @@ class Footprint:
         for layer in network.layers[1:]:
             sources = layer.input if isinstance(layer.input, list) else [layer.input]
             source, pixels = numbers[id(sources[0])], math.prod(layer.output.shape[1:-1])
-            if isinstance(layer, layers.Conv2D):
-                filters = Filters(math.prod(layer.kernel_size), wide(layer.input), max(layer.strides))
+            if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D):
+                depthwise = isinstance(layer, layers.DepthwiseConv2D)
+                filters = Filters(math.prod(layer.kernel_size), wide(layer.input), max(layer.strides), depthwise)
                 number = graph.convolve(source, filters, wide(layer.output), pixels)
             elif isinstance(layer, layers.Add):
                 number = graph.join([numbers[id(tensor)] for tensor in sources])
@@ -239,23 +248,22 @@ def of_spec(spec: NetworkSpec, depth: int, kernels: str = REFERENCE) -> Footprin
         InputError: where the backbone has no such depth.
     """
     spec.check_depth(depth)
-    height, width, channels = spec.input_shape
-    graph = Footprint([height * width * channels], kernels=kernels)
+    graph = Footprint([math.prod(spec.input_shape)], kernels=kernels)
 
-    def convolve(source: int, shape: tuple[int, int, int], kernel: int, filters: int, stride: int):
-        height, width, channels = -(-shape[0] // stride), -(-shape[1] // stride), shape[2]
-        one = Filters(kernel * kernel, channels, stride)
-        return graph.convolve(source, one, filters, height * width), (height, width, filters)
+    def convolve(source: int, shape: tuple[int, int, int], layer: Layer) -> tuple[int, tuple[int, int, int]]:
+        shape = layer.after(shape)
+        return graph.convolve(source, layer.filters, layer.channels, shape[0] * shape[1]), shape
 
-    x, shape = convolve(0, spec.input_shape, 3, spec.out_channels(0), spec.stem_stride)
-    for number, block in enumerate(spec.blocks[:depth], start=1):
+    x, shape = convolve(0, spec.input_shape, spec.stem())
+    for number in range(1, depth + 1):
         first = len(graph.operators)
         source, source_shape = x, shape
-        for kernel, filters, stride in spec.convolutions(number):
-            x, shape = convolve(x, shape, kernel, filters, stride)
-        if spec.projects(number):
-            source, _ = convolve(source, source_shape, 1, shape[2], block.stride)
-        x = graph.join([x, source])
+        for layer in spec.convolutions(number):
+            x, shape = convolve(x, shape, layer)
+        if projection := spec.projection(number):
+            source, _ = convolve(source, source_shape, projection)
+        if spec.adds(number):
+            x = graph.join([x, source])
         graph.blocks.append(range(first, len(graph.operators)))
     x = graph.add([x], shape[2])  # mean
     graph.classify(x, shape[2], spec.num_classes)

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+from typing import Any
 
 import keras
 
@@ -93,9 +94,11 @@ class ChannelPruning(keras.callbacks.Callback):
         Raises:
             InputError: where there is none; it says what the deepest network would still have.
         """
-        smallest = _smallest(spec, streams=self.plan.streams)
-        depths = range(first, deepest + 1)
-        sizes = {depth: (self._sizes(smallest, depth), self._sizes(spec, depth)) for depth in depths}
+        streams, depths = self.plan.streams, range(first, deepest + 1)
+        sizes = {
+            depth: (self._sizes(_smallest(spec, depth, streams=streams), depth), self._sizes(spec, depth))
+            for depth in depths
+        }
         within = [depth for depth in depths if self.plan.excess(*sizes[depth]) == 0]
         if not within:
             raise InputError(f"at depth {deepest}: {self.plan.refusal(*sizes[deepest])}")
@@ -107,36 +110,36 @@ class ChannelPruning(keras.callbacks.Callback):
         graph = footprint.of_spec(spec, depth, self.plan.budget.kernels)
         return {name: getattr(graph, name) for name in self.plan.budget.limits}
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Checks that the network can be pruned to the goal, before the first step."""
         if not self.params.get("steps"):
             raise InputError("ChannelPruning must know how many batches an epoch has: give fit steps_per_epoch")
         self._pruner, self._steps = None, self.params["steps"]
         self.pruner(self._network(), steps=1)  # raises where it cannot be done
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Makes the pruner, for the epochs that are left, at the first of them."""
         if self._pruner is None:
             self._first_epoch = epoch
             self._pruner = self.pruner(self._network(), self._steps * (self.params["epochs"] - epoch))
         self._epoch = epoch - self._first_epoch
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Lets the pruner fade channels where it is due."""
         step = self._epoch * self._steps + min(batch, self._steps - 1)
         if self._pruner and self._pruner.due(step):
             keras_backends.sync_variables(self.model)
             self._pruner.after_step(step)
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Sets what is pruned to zero before the network is validated."""
         self._hold()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Sets what is pruned to zero before the network is saved."""
         self._hold()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Sets what is pruned to zero in the trained network."""
         self._hold()
 
@@ -150,12 +153,15 @@ class ChannelPruning(keras.callbacks.Callback):
             self._pruner.hold()
 
 
-def _smallest(spec: NetworkSpec, *, streams: bool) -> NetworkSpec:
-    """The networks with one channel in every group that may be pruned."""
+def _smallest(spec: NetworkSpec, depth: int, *, streams: bool) -> NetworkSpec:
+    """The network of that depth with one channel in every group that may be pruned."""
     inner = tuple((1,) * len(spec.inner_channels(number)) for number in range(1, spec.max_depth + 1))
-    projections = sum(map(spec.projects, range(1, spec.max_depth + 1)))
-    if streams:
-        return dataclasses.replace(spec, inner=inner, stream=(1,) * (1 + projections))
-    # Nothing is added to the stem's channels where the first block projects: they are a group like inner ones.
-    stem = (1, *spec.stream[1:]) if spec.projects(1) else spec.stream
-    return dataclasses.replace(spec, inner=inner, stream=stem)
+    begins = [number for number in spec.streams if number <= depth]
+    ends = [*begins[1:], depth + 1]
+    # A stream that a single convolution writes to, as where nothing is added, is a group like inner ones.
+    writers = [sum(map(spec.writers, range(begin, end))) for begin, end in zip(begins, ends, strict=True)]
+    stream = tuple(
+        spec.out_channels(begin) if count > 1 and not streams else 1
+        for begin, count in zip(begins, writers, strict=True)
+    )
+    return dataclasses.replace(spec, inner=inner, stream=stream)

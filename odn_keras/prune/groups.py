@@ -1,8 +1,9 @@
 """Channels that can only be removed together, found from the graph of a network.
 
-Layers that work on each channel for itself (BatchNorm, ReLU, pooling) hand the channels on that they get; additions
-join those of several tensors. So the tensors of a network fall into sets that have their channels in common: channel c
-of such a set is written by every convolution that writes there, and read by every one that reads there.
+Layers that work on each channel for itself (BatchNorm, ReLU, pooling, depthwise convolutions) hand the channels on that
+they get; additions join those of several tensors. So the tensors of a network fall into sets that have their channels
+in common: channel c of such a set is written by every convolution that writes there, and read by every one that reads
+there.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +15,13 @@ from keras import layers
 from odn_keras.errors import InputError
 
 WRITERS = (layers.Conv2D, layers.Dense)  # their output has channels of its own
-CHANNELWISE = (layers.BatchNormalization, layers.ReLU, layers.Rescaling, layers.GlobalAveragePooling2D)
+CHANNELWISE = (
+    layers.BatchNormalization,
+    layers.DepthwiseConv2D,
+    layers.ReLU,
+    layers.Rescaling,
+    layers.GlobalAveragePooling2D,
+)
 ACTIVATIONS = ("linear", "relu")  # those that leave zero at zero
 
 
@@ -26,6 +33,7 @@ class ChannelGroup:
         size: number of channels.
         writers: convolutions and dense layers whose output channels they are; several where additions join them.
         norms: BatchNorm layers on the way.
+        depthwise: depthwise convolutions on the way.
         readers: convolutions and dense layers whose input channels they are.
         fixed: whether they are the network's inputs or outputs, which nothing can be removed from.
     """
@@ -33,6 +41,7 @@ class ChannelGroup:
     size: int
     writers: list[keras.layers.Layer] = field(default_factory=list)
     norms: list[keras.layers.Layer] = field(default_factory=list)
+    depthwise: list[keras.layers.Layer] = field(default_factory=list)
     readers: list[keras.layers.Layer] = field(default_factory=list)
     fixed: bool = False
 
@@ -98,13 +107,12 @@ def groups_by_tensor(network: keras.Model) -> dict[int, ChannelGroup]:
             joined = _joined(joined, other, groups)
         if isinstance(layer, layers.BatchNormalization):
             joined.norms.append(layer)
+        if isinstance(layer, layers.DepthwiseConv2D):
+            joined.depthwise.append(layer)
         groups[id(layer.output)] = joined
     for tensor in network.outputs:
         groups[id(tensor)].fixed = True
-    for group in groups.values():
-        for layer in group.writers:
-            if not group.fixed and layer.activation.__name__ not in ACTIVATIONS:
-                _refuse(layer, f"activation {layer.activation.__name__!r}")
+    _check_activations(groups)
     return groups
 
 
@@ -117,7 +125,7 @@ def _joined(one: ChannelGroup, other: ChannelGroup, groups: dict[int, ChannelGro
     """The first, with all that the second has; the second's tensors become the first's."""
     if one is other:
         return one
-    for name in ("writers", "norms", "readers"):
+    for name in ("writers", "norms", "depthwise", "readers"):
         getattr(one, name).extend(getattr(other, name))
     one.fixed = one.fixed or other.fixed
     for tensor, group in groups.items():
@@ -135,6 +143,8 @@ def _check(layer: keras.layers.Layer) -> None:
         _refuse(layer, f"data_format {layer.data_format!r}")
     if isinstance(layer, layers.Conv2D) and layer.groups != 1:
         _refuse(layer, f"groups={layer.groups}")
+    if isinstance(layer, layers.DepthwiseConv2D) and layer.depth_multiplier != 1:
+        _refuse(layer, f"depth_multiplier={layer.depth_multiplier}")
     if isinstance(layer, layers.BatchNormalization) and layer.axis not in (-1, last):
         _refuse(layer, f"axis={layer.axis}")
     if isinstance(layer, layers.BatchNormalization) and not layer.scale:
@@ -143,6 +153,13 @@ def _check(layer: keras.layers.Layer) -> None:
         _refuse(layer, f"threshold={layer.threshold}")
     if len({tensor.shape for tensor in inputs_of(layer)}) > 1:
         _refuse(layer, "inputs of several shapes")
+
+
+def _check_activations(groups: dict[int, ChannelGroup]) -> None:
+    for group in groups.values():
+        for layer in (*group.writers, *group.depthwise):
+            if not group.fixed and layer.activation.__name__ not in ACTIVATIONS:
+                _refuse(layer, f"activation {layer.activation.__name__!r}")
 
 
 def _refuse(layer: keras.layers.Layer, what: str) -> NoReturn:

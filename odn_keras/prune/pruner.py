@@ -112,7 +112,7 @@ class GroupInPruning:
         factor = self.kept + fading * self.fading
         if np.all(factor == 1):
             return
-        for layer in (*self.group.writers, *self.group.norms):
+        for layer in (*self.group.writers, *self.group.norms, *self.group.depthwise):
             for variable in _written_by(layer):
                 variable.assign(variable * ops.cast(factor, variable.dtype))
 
@@ -291,6 +291,8 @@ class Pruner:
             if isinstance(layer, WRITERS):
                 into = self._channels(inputs_of(layer)[0], counts)
                 total += int(np.prod(layer.kernel.shape[:-2])) * into * out + layer.use_bias * out
+            elif isinstance(layer, layers.DepthwiseConv2D):
+                total += (int(np.prod(layer.kernel_size)) + layer.use_bias) * out
             elif isinstance(layer, layers.BatchNormalization):
                 total += (layer.scale + layer.center) * out
         return total
@@ -304,7 +306,11 @@ class Pruner:
 
 
 def _written_by(layer: keras.layers.Layer) -> list:
-    """The variables of a layer that have its output's channels on their last axis, but for statistics."""
+    """The variables of a layer that have its output's channels on their last axis, but for statistics.
+
+    The filters of a depthwise convolution may stay: they read a channel that is zero.
+    """
     if isinstance(layer, layers.BatchNormalization):
         return [variable for variable in (layer.gamma, layer.beta) if variable is not None]
-    return [layer.kernel, *([layer.bias] if layer.use_bias else [])]
+    bias = [layer.bias] if layer.use_bias else []
+    return bias if isinstance(layer, layers.DepthwiseConv2D) else [layer.kernel, *bias]

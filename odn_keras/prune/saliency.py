@@ -70,10 +70,13 @@ def _after(layer: keras.layers.Layer, inputs: list[Moments]) -> Moments:
     if isinstance(layer, layers.BatchNormalization):
         gamma, beta = _scale(layer), _offset(layer)
         return beta, gamma**2 * variance / (variance + layer.epsilon)
-    if isinstance(layer, (layers.Conv2D, layers.Dense)):
+    if isinstance(layer, (layers.Conv2D, layers.Dense, layers.DepthwiseConv2D)):
         kernel = np.asarray(layer.get_weights()[0], "float64")
         kernel = kernel.reshape(-1, *kernel.shape[-2:])
-        mean, variance = mean @ kernel.sum(axis=0), variance @ (kernel**2).sum(axis=0)
+        if isinstance(layer, layers.DepthwiseConv2D):
+            mean, variance = mean * kernel.sum(axis=(0, 2)), variance * (kernel**2).sum(axis=(0, 2))
+        else:
+            mean, variance = mean @ kernel.sum(axis=0), variance @ (kernel**2).sum(axis=0)
         if layer.use_bias:
             mean = mean + np.asarray(layer.get_weights()[1])
         return _rectified(mean, variance) if layer.activation.__name__ == "relu" else (mean, variance)

@@ -45,12 +45,18 @@ def compact(network: keras.Model) -> keras.Model:
     for layer in network.layers:
         if layer.weights:
             out = kept[groups[id(layer.output)]]
-            into = kept[groups[id(inputs_of(layer)[0])]] if isinstance(layer, WRITERS) else None
-            weights = [
-                values[..., into, :][..., out] if values.ndim > 1 else values[out] for values in layer.get_weights()
-            ]
-            small.get_layer(layer.name).set_weights(weights)
+            into = kept[groups[id(inputs_of(layer)[0])]]
+            small.get_layer(layer.name).set_weights([_kept(layer, values, into, out) for values in layer.get_weights()])
     return small
+
+
+def _kept(layer: keras.layers.Layer, values: np.ndarray, into: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """A layer's weights for those channels of its input and its output."""
+    if values.ndim == 1:
+        return values[out]
+    if isinstance(layer, layers.DepthwiseConv2D):
+        return values[:, :, out]
+    return values[..., into, :][..., out]
 
 
 def removable(network: keras.Model) -> bool:
@@ -84,7 +90,7 @@ def _silent(network: keras.Model) -> dict[int, np.ndarray]:
         inputs = [found[id(tensor)] for tensor in inputs_of(layer)]
         if isinstance(layer, layers.Rescaling):
             silent = np.zeros_like(inputs[0])
-        elif isinstance(layer, (*WRITERS, layers.BatchNormalization)) and layer.weights:
+        elif isinstance(layer, (*WRITERS, layers.BatchNormalization, layers.DepthwiseConv2D)) and layer.weights:
             silent = _writes_zero(layer, inputs[0])
         else:
             silent = np.all(inputs, axis=0)
@@ -97,5 +103,8 @@ def _writes_zero(layer: keras.layers.Layer, silent: np.ndarray) -> np.ndarray:
     if isinstance(layer, layers.BatchNormalization):
         return np.all([values == 0 for values in weights[: layer.scale + layer.center]], axis=0)
     kernel, *bias = weights
+    if isinstance(layer, layers.DepthwiseConv2D):
+        no_bias = np.all([values == 0 for values in bias] or True, axis=0)
+        return (silent | np.all(kernel == 0, axis=(0, 1, 3))) & no_bias
     read = kernel.reshape(-1, *kernel.shape[-2:])[:, ~silent]
     return np.all(read == 0, axis=(0, 1)) & np.all([values == 0 for values in bias] or True, axis=0)

@@ -9,6 +9,7 @@ import numpy as np
 from odn_keras.files import replacing
 from odn_keras.growing.depth_growth import DepthGrowth
 from odn_keras.growing.stage import CYCLE, PRUNE, SETTLE, SHRINK, Stage
+from odn_keras.utils import colours
 from odn_keras.utils.plain_text import missing_glyphs_allowed, shown
 
 NAMED = {PRUNE: "pruning", SHRINK: "shrinking widths"}
@@ -35,7 +36,7 @@ def plot_growth(growth: DepthGrowth, title: str, path: str | os.PathLike) -> Non
     legend: dict[str, Style] = {}  # what a line or an area stands for -> its style
     previous: Point | None = None
     for number, stage in enumerate(growth.stages):
-        color = f"C{depths.index(stage.depth)}"
+        color = colours.of_series(depths.index(stage.depth))
         previous = _plot_accuracies(axes, stage, color, previous=previous)
         if number > 0 and growth.stages[number - 1].depth < stage.depth:
             style: Style = {"color": "grey", "linestyle": ":", "linewidth": 1}
@@ -44,7 +45,7 @@ def plot_growth(growth: DepthGrowth, title: str, path: str | os.PathLike) -> Non
         legend |= _mark_phase(axes, stage, color)
         legend |= _mark_forecast(axes, stage, color, forecast=growth.forecast(stage))
     for index, depth in enumerate(depths):
-        axes.plot([], [], color=f"C{index}", marker="o", markersize=3, label=f"depth {depth}")
+        axes.plot([], [], color=colours.of_series(index), marker="o", markersize=3, label=f"depth {depth}")
     for label, style in legend.items():
         axes.plot([], [], label=label, **style)
     if growth.target is not None:

@@ -21,6 +21,11 @@ def command(module: str, **flags: Any) -> str:
     return shlex.join(["python", "-m", f"odn_keras.{module}", *given])
 
 
+def classification(file: str) -> str:
+    """A command that classifies images with a `.tflite` file."""
+    return f"python -m odn_keras.classify {shlex.quote(file)} IMAGE ..."
+
+
 def data_flags(options: DataOptions) -> dict[str, Any]:
     """The flags that determine the test images: the dataset, and others that differ from their defaults."""
     values = {field.name: (getattr(options, field.name), field.default) for field in dataclasses.fields(DataOptions)}

@@ -3,8 +3,10 @@
 import dataclasses
 import math
 import numbers
+import operator
 import os
 import types
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -13,7 +15,8 @@ from odn_keras.data.resizing import RESIZES, STRETCH, write_size
 from odn_keras.devices.boards import LIST, Wanted
 from odn_keras.errors import InputError
 from odn_keras.growing.cycle_length import default_cycle, leaves_second_cycle
-from odn_keras.networks.architectures import BACKBONES, NetworkSpec
+from odn_keras.networks import backbones
+from odn_keras.networks.backbones import BACKBONES
 from odn_keras.networks.budget import Budget
 from odn_keras.networks.kernels import KERNELS
 
@@ -22,16 +25,25 @@ PATHS = ("dataset", "data_dir", "teacher", "device_file")  # in which ~ is the h
 TARGET_ACCURACY = 0.98
 
 
-def _option(default: Any, text: str, *, choices=None, least=None, above=None, most=None, below=None) -> Any:
+def _option(
+    default: Any,
+    text: str,
+    *,
+    choices: Sequence[str | int] | None = None,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
+) -> Any:
     bounds = {"least": least, "above": above, "most": most, "below": below}
     return dataclasses.field(default=default, metadata={"help": text, "choices": choices, **bounds})
 
 
-_BOUNDS = {
-    "least": (lambda value, bound: value >= bound, "at least"),
-    "above": (lambda value, bound: value > bound, "above"),
-    "most": (lambda value, bound: value <= bound, "at most"),
-    "below": (lambda value, bound: value < bound, "below"),
+_BOUNDS: dict[str, tuple[Callable[[float, float], bool], str]] = {
+    "least": (operator.ge, "at least"),
+    "above": (operator.gt, "above"),
+    "most": (operator.le, "at most"),
+    "below": (operator.lt, "below"),
 }
 
 
@@ -43,7 +55,7 @@ _TYPES: dict[type, tuple[Any, str]] = {
 }
 
 
-def kind_of(option: dataclasses.Field) -> type:
+def kind_of(option: dataclasses.Field[Any]) -> type:
     """The type of an option's values, besides `None`: str, bool, int or float."""
     return next(kind for kind in get_args(option.type) or (option.type,) if kind is not types.NoneType)
 
@@ -77,7 +89,7 @@ class DataOptions:
         "to disk: beside the run while it is trained, else in the system's temporary folder (TMPDIR).",
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.name == "image_size":
@@ -90,7 +102,7 @@ class DataOptions:
             object.__setattr__(self, field.name, value if value is None else kind_of(field)(value))
 
     @staticmethod
-    def _check(field: dataclasses.Field, value: Any) -> None:
+    def _check(field: dataclasses.Field[Any], value: Any) -> None:
         if value is None and (field.default is None or type(None) in get_args(field.type)):
             return
         kind, words = _TYPES[kind_of(field)]
@@ -117,8 +129,16 @@ class RunOptions(DataOptions):
         InputError: for a value out of range.
     """
 
-    backbone: str = _option("resnet18", "The network that is grown towards.", choices=tuple(BACKBONES))
-    width: int = _option(64, "Channels of the stem; the stages have 1, 2, 4 and 8 times as many.", least=1, most=1024)
+    backbone: str = _option(
+        "resnet18", f"The network that is grown towards: {', '.join(BACKBONES)}, or a .json file that describes one."
+    )
+    width: int = _option(
+        None,
+        "Channels of the stem, which those of the blocks are multiples of; default: the backbone's own, 64 for "
+        "resnet18.",
+        least=1,
+        most=1024,
+    )
     stem_stride: int = _option(1, "Stride of the stem; 2 quarters the activation memory.", choices=(1, 2))
 
     target_accuracy: float | None = _option(
@@ -215,12 +235,14 @@ class RunOptions(DataOptions):
         choices=("auto", "float32", "mixed_bfloat16"),
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "backbone", backbones.canonical(self.backbone))
+        if self.width is None:
+            object.__setattr__(self, "width", self._structure.width)
         _ = self.budget  # raises where the limits cannot be
         for depth in (self.depth, self.max_depth):
-            if depth is not None:
-                NetworkSpec(self.backbone, (1, 1, 1), num_classes=2).check_depth(depth)
+            self._structure.check_depth(depth)
         if self.depth is not None and self.max_depth not in (None, self.depth):
             raise InputError(f"depth is the only one that is trained, so leave max_depth ({self.max_depth}) out")
         if self.target_accuracy is None and self.depth is None:
@@ -267,5 +289,14 @@ class RunOptions(DataOptions):
         return self.cycle_epochs or default
 
     @property
+    def _structure(self) -> backbones.Backbone:
+        return backbones.find(self.backbone)
+
+    @property
+    def backbone_name(self) -> str:
+        """The name of the backbone, which `backbone` may describe instead."""
+        return self._structure.name
+
+    @property
     def _deepest(self) -> int:
-        return self.depth or self.max_depth or len(BACKBONES[self.backbone])
+        return self.depth or self.max_depth or self._structure.max_depth

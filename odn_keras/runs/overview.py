@@ -47,7 +47,7 @@ def describe_network(asked: RunOptions, options: RunOptions, spec: NetworkSpec) 
     """
     first, deepest = options.depth or 1, options.depth or options.max_depth or spec.max_depth
     depths = f"depth {first}" if first == deepest else f"depth {first} to {deepest}"
-    lines = [f"{spec.backbone} of width {spec.width}, stem stride {spec.stem_stride}, {depths} of {spec.max_depth}"]
+    lines = [f"{spec.name} of width {spec.width}, stem stride {spec.stem_stride}, {depths} of {spec.max_depth}"]
     if changes := budget_changes(asked, options):
         lines.append(f"  the budget asks for a smaller network: {changes}")
     budget = options.budget

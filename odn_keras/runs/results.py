@@ -13,8 +13,9 @@ from odn_keras.growing.depth_growth import DepthGrowth
 from odn_keras.growing.stage import CYCLE
 from odn_keras.networks import builder, cost, footprint
 from odn_keras.networks.architectures import NetworkSpec
-from odn_keras.runs import overview, report, verdict
+from odn_keras.runs import overview, verdict
 from odn_keras.runs.options import RunOptions
+from odn_keras.runs.report import summary
 from odn_keras.runs.training_setup import network_spec
 
 
@@ -58,11 +59,11 @@ def describe(run: TrainedRun, file: ExportedFile) -> dict[str, Any]:
         file: the network's int8 file, measured.
     """
     options, dataset, growth = run.options, run.dataset, run.growth
-    stages = report.stage_rows(growth, len(dataset.train[0]))
+    stages = summary.stage_rows(growth, len(dataset.train[0]))
     deepest = run.fitted.depth or run.fitted.max_depth or run.spec.max_depth
     return {
         "dataset": options.dataset,
-        "backbone": options.backbone,
+        "backbone": options.backbone_name,
         "width": run.spec.width,
         "stem_stride": run.spec.stem_stride,
         "depth": run.depth,
@@ -94,7 +95,7 @@ def describe(run: TrainedRun, file: ExportedFile) -> dict[str, Any]:
         "learning_rate_scale": growth.rate_scale,
         "options": dataclasses.asdict(options),
         **run.data_record,
-        "versions": report.versions(),
+        "versions": summary.versions(),
         "ended": verdict.ending(growth, run.fitted, deepest),
         "budget_changes": overview.budget_changes(options, run.fitted),
     }

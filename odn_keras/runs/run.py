@@ -28,13 +28,17 @@ from odn_keras.growing.optimally_deep_network import OptimallyDeepNetwork
 from odn_keras.growing.precision import precision
 from odn_keras.networks import builder
 from odn_keras.networks.architectures import NetworkSpec
-from odn_keras.runs import overview, report, results
+from odn_keras.runs import overview, results
 from odn_keras.runs.augmentation_picture import plot_augmentation
 from odn_keras.runs.growth_picture import plot_growth
 from odn_keras.runs.options import DataOptions, RunOptions
+from odn_keras.runs.report import summary
+from odn_keras.runs.report.evaluation import Evaluation
+from odn_keras.runs.report.run_page import write_run_page
 from odn_keras.runs.run_data import data_options, load_by_options, load_data, record_of, teacher_record
 from odn_keras.runs.run_files import REPORT, SUPERNET
 from odn_keras.runs.run_folder import RunFolder
+from odn_keras.runs.run_networks import MODEL
 from odn_keras.runs.run_record import SHOWN
 from odn_keras.runs.training_setup import (
     check_pruning,
@@ -49,7 +53,7 @@ from odn_keras.utils import keras_config
 
 
 def run(
-    options: RunOptions, out: str | os.PathLike, *, overwrite: bool = False, resume: bool = False
+    options: RunOptions, out: str | os.PathLike[str], *, overwrite: bool = False, resume: bool = False
 ) -> dict[str, Any] | None:
     """Trains by progressive depth expansion, exports, measures, and leaves everything in a folder.
 
@@ -235,7 +239,7 @@ def _grow(model: OptimallyDeepNetwork, setup: _Setup) -> DepthGrowth:
     except TrainingDiverged as error:
         if not growth.best_depth:
             raise
-        best = setup.folder.path / "model.keras"
+        best = setup.folder.path / MODEL
         raise TrainingDiverged(f"{error}; the best weights before that are in {best}") from error
     return growth
 
@@ -248,31 +252,37 @@ class _Recorder(keras.callbacks.Callback):
         self._growth, self._spec, self._class_names, self._out = growth, spec, class_names, out
         self._is_chief = distribution.current().is_chief
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         with distribution.together():
             if self._is_chief:
                 write_lines(self._class_names, self._out / "labels.txt")
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         with distribution.together(), distribution.local():
             if self._is_chief:
-                report.write_history(self.model.history.history, self._growth.stages, self._out / "history.csv")
+                summary.write_history(self.model.history.history, self._growth.stages, self._out / "history.csv")
             if self._is_chief and self._growth.improved:
-                _save_end(student(self.model), self._spec, self._out)
+                network = student(self.model)
+                end = builder.at_exit(network, self._spec, builder.depth_of(network), dtype="float32")
+                _write(end, self._out / MODEL)
 
 
 def _save_end(network: keras.Model, spec: NetworkSpec, out: pathlib.Path) -> keras.Model:
     """Saves the network without its exits, at its full width."""
-    return _save(builder.at_exit(network, spec, builder.depth_of(network)), out / "model.keras")
+    return _save(builder.at_exit(network, spec, builder.depth_of(network)), out / MODEL)
 
 
 def _save(network: keras.Model, path: pathlib.Path) -> keras.Model:
     """Saves the network in float32, thawed and without optimizer: any backend loads it."""
     network = builder.with_dtype(network, "float32")
+    _write(network, path)
+    return network
+
+
+def _write(network: keras.Model, path: pathlib.Path) -> None:
     builder.set_frozen(network, None)
     with replacing(path) as temporary:
         network.save(temporary)
-    return network
 
 
 def _deploy(model: OptimallyDeepNetwork, growth: DepthGrowth, setup: _Setup) -> dict[str, Any]:
@@ -282,7 +292,7 @@ def _deploy(model: OptimallyDeepNetwork, growth: DepthGrowth, setup: _Setup) -> 
     supernet = None
     if len(model.network.outputs) > 1 or setup.options.shrink_epochs:
         supernet = _save(model.network, out / SUPERNET)
-    title = f"{pathlib.Path(fitted.dataset).name}, {fitted.backbone}, width {fitted.width}"
+    title = f"How the accuracy grew: {pathlib.Path(fitted.dataset).name}, {fitted.backbone_name}, width {fitted.width}"
     plot_growth(growth, title, out / "growth.png")
     print("\nmeasuring the test accuracy of the float network and, in LiteRT, of the int8 file ...", flush=True)
     file = export_measured(network, setup.dataset, out / "model.tflite")
@@ -298,5 +308,9 @@ def _deploy(model: OptimallyDeepNetwork, growth: DepthGrowth, setup: _Setup) -> 
         data_record=setup.data_record,
     )
     result = results.describe(trained, file)
+    outputs = {"int8 file": file.answers, "float network": file.float_answers}
+    images, labels = setup.dataset.test
+    evaluation = Evaluation(images, labels, setup.dataset.class_names, outputs, probabilities=file.probabilities)
+    write_run_page(result, evaluation, out)
     write_json(result, out / REPORT)
     return result

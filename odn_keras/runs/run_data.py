@@ -71,12 +71,12 @@ def load_data(run: dict[str, Any], options: DataOptions, folder: str | pathlib.P
         if changed := difference(then, now):
             raise InputError(
                 f"the data of {folder} are not those it was trained on: {changed}; give the data as they were "
-                "(--dataset, where they are elsewhere), or train anew"
+                "(--dataset, where they are elsewhere), or train again"
             )
     elif now.kind not in FIXED:
         raise InputError(
             f"the run in {folder} is of an earlier version, which kept no record of its data: whether "
-            f"{options.dataset} is split in the same way is unknown; train anew"
+            f"{options.dataset} is split in the same way is unknown; train again"
         )
     else:
         warnings.warn(
@@ -118,7 +118,7 @@ def teacher_record(teacher: str | None, run: dict[str, Any] | None = None) -> di
         raise InputError(f"cannot read the teacher {path} ({error.strerror})") from error
     if (run or {}).get("teacher_digest") not in (None, digest):
         raise InputError(
-            f"the teacher {path} is not the one that the run was begun with: put that one back, or train anew"
+            f"the teacher {path} is not the one that the run was begun with: put that one back, or train again"
         )
     return {"teacher_path": path, "teacher_digest": digest}
 

@@ -2,7 +2,7 @@
 
 import pathlib
 
-REPORT = "report.json"
+REPORT, PAGE = "report.json", "report.html"
 RUN_FILES = (
     "model.tflite",
     "model.keras",
@@ -10,12 +10,14 @@ RUN_FILES = (
     "history.csv",
     "growth.png",
     "augmentation.png",
+    PAGE,
     REPORT,
 )
 SUPERNET = "supernet.keras"  # of a run with exits or shrunk widths only: the network that holds the smaller ones
 CHECKPOINT, RECORD = "checkpoint", "run.json"  # the folder, and the file in it, of an unfinished run
 SNAPSHOTS = "epoch[0-9]*-step[0-9]*.npz"  # what `odn_keras.Checkpoint` writes
 EXPORT, ROUTED, LATENCY = "export", "routed", "latency.json"  # where other commands leave what they make of the run
+EVALUATION, COMPARISON = "evaluation.json", "comparison.json"  # beside the pages that say the same
 FINETUNING = ".finetuning"  # checkpoints of `odn_keras.specialize`, while it fine-tunes
 
 _EXPORTED = ("model.tflite", "android.tflite", "model_vela.tflite", "model.cc", "model.h", "labels.txt")
@@ -24,8 +26,18 @@ _EXPORTED = ("model.tflite", "android.tflite", "model_vela.tflite", "model.cc", 
 DERIVED = {
     "export.json": _EXPORTED,
     "specialize.json": (*_EXPORTED, "model.keras", FINETUNING),
-    "frontier.json": ("frontier.png", "frontier.csv"),
-    "routing.json": ("stage[0-9]*.tflite", "stage[0-9]*.cc", "stage[0-9]*.h", "routing.h", "routing.png", "labels.txt"),
+    "frontier.json": ("frontier.png", "frontier.csv", PAGE),
+    EVALUATION: (PAGE,),
+    COMPARISON: (PAGE,),
+    "routing.json": (
+        PAGE,
+        "stage[0-9]*.tflite",
+        "stage[0-9]*.cc",
+        "stage[0-9]*.h",
+        "routing.h",
+        "routing.png",
+        "labels.txt",
+    ),
 }
 
 

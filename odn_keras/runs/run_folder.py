@@ -14,6 +14,7 @@ from typing import Any
 
 from odn_keras.errors import InputError
 from odn_keras.files import write_json
+from odn_keras.networks.backbones import difference
 from odn_keras.runs import locks
 from odn_keras.runs.full_disk import naming_full_disk
 from odn_keras.runs.leftovers import remove_derived, remove_snapshots, remove_unfinished_writes
@@ -136,7 +137,7 @@ class RunFolder:
             )
         return (
             f"the run in {self.path} is finished, with these options: its report is {self.path / 'report.json'}, "
-            "--resume shows it, --overwrite trains anew"
+            "--resume shows it, --overwrite trains again"
         )
 
     def _differing(self, before: RunOptions, options: RunOptions) -> str:
@@ -146,12 +147,11 @@ class RunFolder:
         """
         free = (*FREE_TO_CHANGE, "dataset") if self.unfinished else FREE_TO_CHANGE
         then = asdict(before)
-        differing = [
-            f"--{name}={then[name]}, not {now}"
-            for name, now in asdict(options).items()
-            if now != then[name] and name not in free
-        ]
-        return "; ".join(differing)
+        differing = {name: now for name, now in asdict(options).items() if now != then[name] and name not in free}
+        return "; ".join(
+            f"--{name}={difference(then[name], now) if name == 'backbone' else f'{then[name]}, not {now}'}"
+            for name, now in differing.items()
+        )
 
     @contextlib.contextmanager
     def claimed(

@@ -33,7 +33,7 @@ def read(file: pathlib.Path, needed: tuple[str, ...]) -> dict[str, Any]:
         if found.get("supernet") and "depth" in found:
             NetworkSpec(**found["supernet"]["spec"]).check_depth(found["depth"])
     except (OSError, ValueError) as error:
-        raise InputError(f"{file} cannot be read ({error}): if it is damaged, train anew with --overwrite") from error
+        raise InputError(f"{file} cannot be read ({error}): if it is damaged, train again with --overwrite") from error
     return found
 
 
@@ -52,12 +52,12 @@ def options_of(stored: dict[str, Any], path: pathlib.Path) -> RunOptions:
         named = ", ".join(f"--{name}={stored[name]}" for name in unknown)
         raise InputError(
             f"the run in {path} is of another version, with {named}, which this one does not know: finish it with that "
-            "version of odn_keras, or train anew with --overwrite"
+            "version of odn_keras, or train again with --overwrite"
         )
     try:
         return RunOptions(**stored)
     except InputError as error:
-        raise InputError(f"the options of the run in {path} cannot be read ({error}): train anew") from error
+        raise InputError(f"the options of the run in {path} cannot be read ({error}): train again") from error
 
 
 # The fields that commands use, each with its check, which holds wherever the field is there at all.

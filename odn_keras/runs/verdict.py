@@ -1,6 +1,5 @@
 """Describes the end of a run: why it ended, what would help, and which commands come next."""
 
-import shlex
 from typing import Any
 
 from odn_keras.growing.depth_growth import DepthGrowth
@@ -86,7 +85,7 @@ def warn_of_int8(report: dict[str, Any]) -> list[str]:
 def next_commands(report: dict[str, Any], out: str) -> list[str]:
     """The commands to run after a finished run in the folder `out`, ready to paste."""
     commands = [
-        f"python -m odn_keras.classify {shlex.quote(f'{out}/model.tflite')} IMAGE ...",
+        next_step.classification(f"{out}/model.tflite"),
         next_step.command("export", run=out),
     ]
     if report.get("supernet"):

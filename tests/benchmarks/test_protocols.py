@@ -8,7 +8,7 @@ from odn_keras import RunOptions, load_dataset
 
 @pytest.fixture(scope="module")
 def task():
-    dataset = load_dataset("digits", train_images=512)
+    dataset = load_dataset("digits", train_images=256)
     return protocols.Task(dataset, RunOptions(width=4, batch_size=64), max_depth=2)
 
 
@@ -29,6 +29,7 @@ def test_every_exit_of_a_grown_network_has_its_accuracy(task):
 
 def test_the_papers_protocol_restarts_each_depth_and_waits_out_its_patience(task, monkeypatch):
     monkeypatch.setattr(protocols, "PAPER_PATIENCE", 2)
+    monkeypatch.setattr(protocols, "PAPER_WARMUP_EPOCHS", 2)
     found = protocols.paper(task, 0, target=1.0)
     assert [depth["depth"] for depth in found.log] == [1, 2]
     trained = [found.log[0]["epochs"] - protocols.PAPER_WARMUP_EPOCHS, found.log[1]["epochs"] - found.log[0]["epochs"]]

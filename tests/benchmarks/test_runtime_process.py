@@ -35,7 +35,7 @@ def test_runtimes_are_compared_image_by_image(run_command):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ([], "--tflite"),
         ([f"--tflite={MODELS / 'README.md'}"], "not a readable .tflite file"),
@@ -45,10 +45,10 @@ def test_runtimes_are_compared_image_by_image(run_command):
         ([*FILES, "--width=1", f"--python=litert={MODELS / 'README.md'}"], "Permission denied"),
     ],
 )
-def test_what_does_not_fit_is_refused_in_one_line(run_command, arguments, told):
+def test_what_does_not_fit_is_refused_in_one_line(run_command, arguments, message):
     status, _, error = run_command(runtimes, *arguments)
     assert status == 2
-    assert error.startswith("error: ") and error.count("\n") == 1 and told in error
+    assert error.startswith("error: ") and error.count("\n") == 1 and message in error
 
 
 def test_an_environment_without_the_runtime_says_so(run_command, tmp_path):

@@ -32,7 +32,7 @@ def test_the_cost_of_an_accuracy_is_interpolated_between_trainings(length):
 
 
 @pytest.mark.parametrize(("length", "bound", "macs"), [(2, "<", 500), (30, ">", 2100)])
-def test_a_cost_outside_of_what_was_trained_is_told_as_a_bound(length, bound, macs):
+def test_a_cost_outside_of_what_was_trained_is_reported_as_a_bound(length, bound, macs):
     assert Direct(Trained(), range(1), CYCLE).macs_for(2, 1 - 0.3 * length**-0.5) == (macs, bound)
 
 

@@ -15,7 +15,7 @@ from odn_keras import NetworkSpec, build, evaluate, export_tflite
 MODELS = pathlib.Path(__file__).parents[2] / "tflite_models"
 
 
-def test_accuracy_latency_and_size_are_told_and_written(run_command, tmp_path):
+def test_accuracy_latency_and_size_are_reported_and_written(run_command, tmp_path):
     report = tmp_path / "report.json"
     status, printed, _ = run_command(evaluate, f"--tflite={MODELS / 'digits.tflite'}", f"--report={report}")
     assert status == 0
@@ -26,13 +26,23 @@ def test_accuracy_latency_and_size_are_told_and_written(run_command, tmp_path):
     assert f"{measured['accuracy']:.4f} of 270 test images of digits" in printed
 
 
+def test_a_report_shows_classes_and_mistakes(run_command, tmp_path):
+    out = tmp_path / "report"
+    status, printed, _ = run_command(evaluate, f"--tflite={MODELS / 'digits.tflite'}", f"--report={out}")
+    assert status == 0 and str(out / "report.html") in printed
+    figures, page = json.loads((out / "evaluation.json").read_text()), (out / "report.html").read_text()
+    assert sorted(path.name for path in out.iterdir()) == ["evaluation.json", "report.html"]
+    assert 0.97 < figures["scores"]["balanced_accuracy"] < 1 and f"{100 * figures['accuracy']:.1f} % right" in page
+    assert "Which classes are confused" in page and "The worst mistakes" in page
+
+
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ([], "give --tflite"),
         (["--tflite=nowhere.tflite"], "no such file"),
         (["--tflite=nowhere.tflite", "--report=nowhere/report.json"], "no folder nowhere"),
-        ([f"--tflite={MODELS / 'digits.tflite'}", f"--report={MODELS}"], "is a folder"),
+        ([f"--tflite={MODELS / 'digits.tflite'}", f"--report={MODELS / 'README.md'}"], "--report must be a folder"),
         ([f"--tflite={MODELS / 'README.md'}"], "not a readable .tflite file"),
         ([f"--tflite={MODELS / 'mnist.tflite'}"], "takes images of (28, 28, 1), digits has (8, 8, 1)"),
         ([f"--tflite={MODELS / 'digits.tflite'}", "--dataset=parts"], "has 10 classes, parts has 3"),
@@ -40,11 +50,11 @@ def test_accuracy_latency_and_size_are_told_and_written(run_command, tmp_path):
         ([f"--tflite={MODELS / 'digits.tflite'}", "--images=0"], "images"),
     ],
 )
-def test_what_does_not_fit_is_refused_in_one_line(run_command, image_folder, monkeypatch, arguments, told):
+def test_what_does_not_fit_is_refused_in_one_line(run_command, image_folder, monkeypatch, arguments, message):
     monkeypatch.chdir(image_folder.parent)
     status, _, error = run_command(evaluate, *arguments)
     assert status == 2
-    assert error.startswith("error: ") and error.count("\n") == 1 and told in error
+    assert error.startswith("error: ") and error.count("\n") == 1 and message in error
 
 
 def test_it_prints_the_measurement_and_nothing_else(real_data_dir):
@@ -105,14 +115,14 @@ NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 @pytest.mark.parametrize("where", ["beside", "embedded"])
 @pytest.mark.parametrize(
-    ("labels", "told"),
+    ("labels", "message"),
     [
         ("0123456789", None),
         (NAMES, None),  # the dataset's are bare numbers
         ("1023456789", "class 0 of model.tflite is '1', that of photos is '0'"),
     ],
 )
-def test_classes_in_another_order_are_refused(run_command, photos, where, labels, told):
+def test_classes_in_another_order_are_refused(run_command, photos, where, labels, message):
     lines = "".join(f"{label}\n" for label in labels)
     pathlib.Path("model.tflite").write_bytes((MODELS / "digits.tflite").read_bytes())
     if where == "beside":
@@ -121,7 +131,7 @@ def test_classes_in_another_order_are_refused(run_command, photos, where, labels
         with zipfile.ZipFile("model.tflite", "a") as files:
             files.writestr("labels.txt", lines)
     status, _, error = run_command(evaluate, "--tflite=model.tflite", "--dataset=photos")
-    assert status == (2 if told else 0) and (told or "") in error and error.count("\n") == bool(told)
+    assert status == (2 if message else 0) and (message or "") in error and error.count("\n") == bool(message)
 
 
 def test_home_is_where_a_tilde_says(run_command, tmp_path, monkeypatch):
@@ -131,7 +141,7 @@ def test_home_is_where_a_tilde_says(run_command, tmp_path, monkeypatch):
     assert json.loads((tmp_path / "report.json").read_text())["images"] == 270
 
 
-def test_a_float_file_that_says_nothing_is_told(run_command, tmp_path):
+def test_a_float_file_that_says_nothing_is_reported(run_command, tmp_path):
     export_tflite(
         build(NetworkSpec("resnet18", (8, 8, 1), 10, width=1), 1), None, tmp_path / "f.tflite", quantize="none"
     )

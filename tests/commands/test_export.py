@@ -62,9 +62,9 @@ def test_a_loss_of_more_than_a_point_is_said_loudly(run, tmp_path, monkeypatch):
     row |= {"accuracy": row["float_accuracy"], "probabilities": True}
     assert "WARNING" not in bundle.table(result)
     row |= {"float_accuracy": 0.95, "accuracy": 0.93, "probabilities": False}
-    told = bundle.table(result)
-    assert "WARNING: model.tflite loses 2.0 points of accuracy: the float network has 0.9500" in told
-    assert "no probabilities" in told
+    printed = bundle.table(result)
+    assert "WARNING: model.tflite loses 2.0 points of accuracy: the float network has 0.9500" in printed
+    assert "no probabilities" in printed
 
 
 def test_quantisation_aware_training_and_float_files(run_command, run, digits, tmp_path):
@@ -114,7 +114,7 @@ def test_a_budget_is_held_against_the_real_file_and_arena(run_command, run, tmp_
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ([], "give --run"),
         (["--run=RUN", "--model=RUN/model.keras"], "give --run"),
@@ -132,10 +132,10 @@ def test_a_budget_is_held_against_the_real_file_and_arena(run_command, run, tmp_
         (["--model=RUN/model.keras", "--dataset=parts", "--grayscale"], "3 classes"),
     ],
 )
-def test_bad_input_is_one_line_and_writes_nothing(run_command, run, image_folder, monkeypatch, arguments, told):
+def test_bad_input_is_one_line_and_writes_nothing(run_command, run, image_folder, monkeypatch, arguments, message):
     monkeypatch.chdir(image_folder.parent)
     before = sorted(run.iterdir())
     status, _, error = run_command(export, *(argument.replace("RUN", str(run)) for argument in arguments))
     assert status == 2
-    assert error.startswith("error: ") and error.count("\n") == 1 and told in error
+    assert error.startswith("error: ") and error.count("\n") == 1 and message in error
     assert sorted(run.iterdir()) == before

@@ -58,7 +58,7 @@ def test_a_table_has_all_parts_and_wider_ones_take_longer():
 def test_a_block_with_a_shortcut_of_its_own_is_another_part():
     spec = NetworkSpec("resnet50", (8, 8, 1), 2, width=4, stream=(16, 16, 16, 16, 16))
     first, second = parts(spec, 2)[1:3]
-    assert spec.projects(1) and not spec.projects(2) and first == f"{second}, projected"
+    assert spec.projection(1) and not spec.projection(2) and first == f"{second}, projected"
 
 
 def test_a_table_of_an_npu_is_velas(tmp_path):
@@ -66,9 +66,9 @@ def test_a_table_of_an_npu_is_velas(tmp_path):
     spec = NetworkSpec("resnet18", (8, 8, 1), 10, width=8, exits=(1,))
     table, checks = measuring.measure_table(spec, 2, vela="ethos-u55-128")
     assert table.vela == "ethos-u55-128" and all(ms > 0 for ms in table.parts_ms.values())
-    told = [check.sum_ms * table.factor for check in checks]
-    assert table.milliseconds(spec, 2) == pytest.approx(told[-1])
-    ratios = [check.measured_ms / ms for check, ms in zip(checks, told, strict=True)]
+    predicted = [check.sum_ms * table.factor for check in checks]
+    assert table.milliseconds(spec, 2) == pytest.approx(predicted[-1])
+    ratios = [check.measured_ms / ms for check, ms in zip(checks, predicted, strict=True)]
     assert statistics.median(ratios) == pytest.approx(1)
 
 

@@ -38,7 +38,7 @@ def test_a_run_becomes_a_chain_that_keeps_what_its_report_says(run_command, run,
     assert status == 0, error
     assert {path.name for path in out.iterdir()} == {
         *(f"stage{number}.{kind}" for number in (1, 2) for kind in ("tflite", "cc", "h")),
-        *("routing.json", "routing.h", "routing.png", "labels.txt"),
+        *("routing.json", "routing.h", "routing.png", "labels.txt", "report.html"),
     }
     result = json.loads((out / "routing.json").read_text())
     images, labels = digits.test
@@ -51,6 +51,8 @@ def test_a_run_becomes_a_chain_that_keeps_what_its_report_says(run_command, run,
     assert result["validation"]["worst_drop"] <= 0.2
     assert f"kThresholds[kStages] = {{{first['threshold_int8']}, -128}};" in (out / "routing.h").read_text()
     assert all(str(path) in printed for path in out.iterdir())
+    saved = 1 - result["test"]["mean_macs"] / end["macs"]
+    assert f"{100 * saved:.1f} % fewer MACs" in (out / "report.html").read_text()
     assert _runs_as_it_stands(printed) == f"{result['test']['accuracy']}"
     for stage in result["stages"]:
         if importlib.util.find_spec("tflite_micro"):
@@ -98,7 +100,7 @@ def _printed_by_a_program(folder):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ([], "give --run"),
         (["--run=RUN", "--model=RUN/supernet.keras"], "give --run"),
@@ -116,7 +118,7 @@ def _printed_by_a_program(folder):
         (["--model=PLAIN", "--dataset=digits"], "no exit before its end: train with --exits=all"),
     ],
 )
-def test_bad_input_is_one_line_and_writes_nothing(run_command, run, npz, tmp_path, arguments, told):
+def test_bad_input_is_one_line_and_writes_nothing(run_command, run, npz, tmp_path, arguments, message):
     build(NetworkSpec("resnet18", (8, 8, 1), 10, width=4), 1).save(tmp_path / "plain.keras")
     names = {"RUN": run, "DATA": npz(), "PLAIN": tmp_path / "plain.keras"}
     for name, path in names.items():
@@ -124,11 +126,11 @@ def test_bad_input_is_one_line_and_writes_nothing(run_command, run, npz, tmp_pat
     before = sorted((*run.iterdir(), *tmp_path.iterdir()))
     status, _, error = run_command(route, *arguments)
     assert status == 2
-    assert error.startswith("error: ") and error.count("\n") == 1 and told in error
+    assert error.startswith("error: ") and error.count("\n") == 1 and message in error
     assert sorted((*run.iterdir(), *tmp_path.iterdir())) == before
 
 
-def test_a_run_without_exits_is_told_how_to_get_them(run_command, run, tmp_path):
+def test_a_run_without_exits_is_reported_how_to_get_them(run_command, run, tmp_path):
     (tmp_path / "report.json").write_text((run / "report.json").read_text())
     status, _, error = run_command(route, f"--run={tmp_path}")
     assert status == 2 and "no exit before its end: train with --exits=all" in error

@@ -32,7 +32,7 @@ from odn_keras.networks.footprint import flash_bytes
 def finished(tmp_path_factory):
     """A run on the digits with exits and smaller widths."""
     out = tmp_path_factory.mktemp("runs") / "digits"
-    run(RunOptions(width=8, exits="1", shrink_epochs=6, epochs=20, cycle_epochs=6, max_depth=2, target_accuracy=1), out)
+    run(RunOptions(width=8, exits="1", shrink_epochs=6, epochs=18, cycle_epochs=6, max_depth=2, target_accuracy=1), out)
     return out
 
 
@@ -69,7 +69,7 @@ def test_the_network_for_a_device_keeps_its_budget(command, finished, tmp_path, 
     assert printed.rstrip().splitlines()[-1] == evaluation
 
 
-def test_a_network_trained_on_alone_is_the_one_that_is_exported_and_goes_on_where_it_was_cut_off(
+def test_a_network_trained_on_alone_is_the_one_that_is_exported_and_resumes_where_it_was_cut_off(
     command, finished, tmp_path, monkeypatch
 ):
     arguments = f"--run={finished}", "--max_flash=6KB", "--targets=android", f"--out={tmp_path / 'device'}"
@@ -104,7 +104,7 @@ def test_a_network_trained_on_alone_is_the_one_that_is_exported_and_goes_on_wher
 
 def test_a_run_with_exits_only_is_narrowed_where_that_is_trained_on(command, tmp_path):
     out = tmp_path / "exits"
-    run(RunOptions(width=8, exits="1", epochs=12, cycle_epochs=6, max_depth=2, target_accuracy=1), out)
+    run(RunOptions(width=8, exits="1", epochs=7, cycle_epochs=6, max_depth=2, target_accuracy=1), out)
     arguments = f"--run={out}", "--max_flash=5KB", "--targets=android", f"--out={tmp_path / 'device'}"
     status, _, error = command(*arguments)
     assert status == 2 and "the nearest, of depth 1" in error and "with --finetune_epochs" in error
@@ -200,7 +200,7 @@ def test_the_table_that_lies_in_the_run_is_found(command, finished, table, tmp_p
     assert status == 2 and f"{run / 'latency.json'} is no latency table" in error
 
 
-def test_a_real_file_that_takes_longer_is_told(command, finished, table, tmp_path):
+def test_a_real_file_that_takes_longer_is_reported(command, finished, table, tmp_path):
     out = tmp_path / "slow"
     arguments = ["--max_latency_ms=0.000001", "--max_flash=1MB", f"--out={out}"]
     status, printed, _ = command(f"--run={finished}", table(1e-9), *arguments)

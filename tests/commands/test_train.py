@@ -69,6 +69,15 @@ def test_a_run_leaves_a_checked_network(command, tmp_path, digits):
     for shown in (f"{report['params']:,}", f"{report['tflite_bytes']:,}", f"{report['int8_test_accuracy']:.4f}"):
         assert shown in printed
     assert str(out / "model.tflite") in printed
+    page = (out / "report.html").read_text()
+    for told in (
+        "Target met",
+        "Which classes are confused",
+        "What the float network takes for what",
+        "odn_keras.export",
+    ):
+        assert told in page
+    assert f"{report['tflite_bytes']:,} bytes" in page and len(page) < 3_000_000
 
 
 def test_a_pruned_run_tells_what_depth_and_width_saved(command, tmp_path):
@@ -89,7 +98,7 @@ def test_a_pruned_run_tells_what_depth_and_width_saved(command, tmp_path):
 
 def test_an_unmet_target_still_exports_says_so_and_exits_3(command, tmp_path):
     out = tmp_path / "run"
-    arguments = [f"--out={out}", "--width=2", "--epochs=3", "--cycle_epochs=1", "--target_accuracy=1.0"]
+    arguments = [f"--out={out}", "--width=2", "--epochs=2", "--cycle_epochs=1", "--target_accuracy=1.0"]
     status, printed, _ = command(*arguments)
     assert status == 3
     assert "target was not met" in printed and "--width" in printed
@@ -114,7 +123,7 @@ def test_svhn_runs_to_the_end_on_stand_in_data(command, tmp_path):
     tfds = pytest.importorskip("tensorflow_datasets")
     with tfds.testing.mock_data(num_examples=200):
         status, _, error = command(
-            "--dataset=svhn", f"--out={tmp_path / 'run'}", "--width=2", "--epochs=2", "--cycle_epochs=1",
+            "--dataset=svhn", f"--out={tmp_path / 'run'}", "--width=2", "--epochs=1", "--cycle_epochs=1",
             "--batch_size=32", f"--data_dir={tmp_path}",
         )  # fmt: skip
     assert status in (0, 3), error
@@ -124,7 +133,7 @@ def test_svhn_runs_to_the_end_on_stand_in_data(command, tmp_path):
 def test_a_camera_users_folder_runs_to_the_end(command, tmp_path, image_folder):
     for kind in (["--grayscale"], []):
         status, _, error = command(
-            f"--dataset={image_folder}", f"--out={tmp_path / 'run'}", "--image_size=24", "--width=2", "--epochs=2",
+            f"--dataset={image_folder}", f"--out={tmp_path / 'run'}", "--image_size=24", "--width=2", "--epochs=1",
             "--cycle_epochs=1", "--batch_size=8", "--stem_stride=2", "--overwrite", *kind,
         )  # fmt: skip
         assert status in (0, 3), error
@@ -263,7 +272,7 @@ def test_every_flagfile_parses(command, tmp_path):
 def test_the_same_seed_gives_the_same_history(command, tmp_path):
     histories = []
     for name in ("one", "two"):
-        command(f"--out={tmp_path / name}", "--width=4", "--epochs=3", "--cycle_epochs=1", "--seed=7", "--shift=1")
+        command(f"--out={tmp_path / name}", "--width=4", "--epochs=2", "--cycle_epochs=1", "--seed=7", "--shift=1")
         histories.append((tmp_path / name / "history.csv").read_text())
     assert histories[0] == histories[1]
 

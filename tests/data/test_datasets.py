@@ -169,7 +169,7 @@ def test_unknown_names_are_refused(tmp_path):
         load_dataset(tmp_path / "images.zip")
 
 
-def test_a_folder_called_as_a_known_set_is_told_of(tmp_path, monkeypatch):
+def test_a_folder_called_as_a_known_set_is_reported(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "digits").mkdir()
     with pytest.warns(UserWarning, match="for the folder here give ./digits"):

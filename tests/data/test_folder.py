@@ -55,7 +55,7 @@ def test_nothing_is_said_of_a_good_folder(folder, recwarn):
     assert not [warning for warning in recwarn if warning.category is UserWarning]
 
 
-def test_a_class_of_one_image_trains_and_is_told_by_name(folder):
+def test_a_class_of_one_image_trains_and_is_reported_by_name(folder):
     save(folder / "eel" / "only.png")
     dataset = load(folder)
     assert dataset.notes == ("class 'eel' has no image to validate on or test on",)
@@ -64,7 +64,7 @@ def test_a_class_of_one_image_trains_and_is_told_by_name(folder):
         assert min(shares[:2]) >= 2
 
 
-def test_few_images_are_told(tmp_path):
+def test_few_images_are_reported(tmp_path):
     for number in range(3):
         save(tmp_path / "pets" / "cat" / f"{number}.png")
     save(tmp_path / "pets" / "dog" / "0.png")
@@ -114,7 +114,7 @@ def test_a_class_of_nothing_that_can_be_read_names_it(folder):
     assert "eel holds no images that can be read here, but eel/IMG_1.HEIC" in refusal(folder)
 
 
-def test_images_beside_the_class_folders_are_told(folder):
+def test_images_beside_the_class_folders_are_reported(folder):
     save(folder / "preview.jpg")
     assert load(folder).notes == ("1 image left out, lying in no class folder: preview.jpg",)
 
@@ -201,7 +201,7 @@ def test_validation_images_of_their_own_are_not_drawn_from_training(folder, tmp_
     assert "has validation images of its own" in refusal(tmp_path, validation_images=5)
 
 
-def test_the_same_image_in_training_and_test_or_in_two_classes_is_told(folder, tmp_path):
+def test_the_same_image_in_training_and_test_or_in_two_classes_is_reported(folder, tmp_path):
     for name in ("cat", "dog"):
         (tmp_path / "test" / name).mkdir(parents=True)
         for number in range(20):

@@ -105,7 +105,7 @@ def test_small_images_with_channels_first_are_refused_too(npz):
     assert "channels first" in refusal(npz(**first))
 
 
-def test_other_numbers_of_channels_are_told(npz):
+def test_other_numbers_of_channels_are_reported(npz):
     many = changed(PIXELS, lambda x: np.repeat(x[..., np.newaxis], 5, axis=-1))
     with pytest.warns(UserWarning, match=r"images of 5 channels, of shape \(8, 8, 5\)"):
         assert load_dataset(npz(**LABELS, **many)).input_shape == (8, 8, 5)
@@ -155,7 +155,7 @@ def test_a_class_of_the_test_split_only_is_refused(npz):
     assert "class '2' in its test split only: nothing to train on" in line
 
 
-def test_a_class_without_test_images_is_told(npz):
+def test_a_class_without_test_images_is_reported(npz):
     with pytest.warns(UserWarning, match="class '2' has no image to test on"):
         load_dataset(npz(y_train=np.arange(40) % 3))
 
@@ -169,12 +169,12 @@ def test_validation_images_may_be_given(npz, suffix):
     assert f"lacks y_{suffix}" in refusal(npz(**{f"x_{suffix}": PIXELS["x_test"]}))
 
 
-def test_arrays_that_are_not_used_are_told(npz):
+def test_arrays_that_are_not_used_are_reported(npz):
     with pytest.warns(UserWarning, match="not used: x_extra, notes"):
         load_dataset(npz(x_extra=np.zeros(3), notes=np.zeros(3)))
 
 
-def test_pixels_of_which_none_is_bright_are_told(npz):
+def test_pixels_of_which_none_is_bright_are_reported(npz):
     """As `(x / 255).astype(np.uint8)` leaves them."""
     faint = changed(PIXELS, lambda x: (x / 255).astype(np.uint8))
     with pytest.warns(UserWarning, match="no pixel of [0-9]+ images is above 1, where 255 is white"):

@@ -122,7 +122,7 @@ def test_no_images_have_no_answers():
     assert classifier.predict_quantized(np.zeros((0, 8, 8, 1), np.uint8)).shape == (0, 10)
 
 
-def test_what_must_be_installed_is_told(tmp_path, monkeypatch):
+def test_what_must_be_installed_is_reported(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "tflite_runtime").mkdir()
     (tmp_path / "tflite_runtime" / "__init__.py").touch()

@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_specs import own_backbones
 
 from odn_keras import InputError, NetworkSpec
 from odn_keras.devices.choices import Choice, Choices
 from odn_keras.devices.latency_table import LatencyTable, parts
-from odn_keras.networks.architectures import BACKBONES
+from odn_keras.networks.backbones import BACKBONES
 from odn_keras.networks.budget import Budget
 from odn_keras.networks.elastic import FRACTIONS
 from odn_keras.networks.kernels import KERNELS
@@ -15,17 +16,17 @@ from odn_keras.networks.kernels import KERNELS
 @st.composite
 def choices_of_specs(draw):
     """A spec, its networks with random latencies of their parts, and one of them."""
-    backbone = draw(st.sampled_from(sorted(BACKBONES)))
+    backbone = draw(st.sampled_from(sorted(BACKBONES)) | own_backbones())
     spec = NetworkSpec(
         backbone,
         (draw(st.integers(5, 33)), draw(st.integers(5, 33)), draw(st.sampled_from([1, 3]))),
         num_classes=draw(st.integers(2, 30)),
         width=draw(st.integers(1, 16)),
         stem_stride=draw(st.sampled_from([1, 2])),
-        stream=tuple(draw(st.lists(st.integers(1, 40), max_size=3))),
+        stream=(draw(st.integers(1, 40)),) if draw(st.booleans()) else (),
     )
-    depth = draw(st.integers(1, 6))
-    layers = len(spec.blocks[0].inner(1)) * depth
+    depth = draw(st.integers(1, min(6, spec.max_depth)))
+    layers = Choices(spec, FRACTIONS).layers(depth)
     choice = Choice(depth, tuple(draw(st.lists(st.sampled_from(FRACTIONS), min_size=layers, max_size=layers))))
     return spec, choice, draw(st.integers(0, 100))
 
@@ -42,9 +43,9 @@ def test_costs_of_the_blocks_come_to_the_sizes_of_the_network(case):
     milliseconds = {part: rng.uniform(0, 9) for part in (*varied, *parts(spec, choice.depth))}
     latencies = LatencyTable("r", "m", None, rng.uniform(), rng.uniform(0.5, 2), milliseconds)
     networks = Choices(spec, FRACTIONS, latencies, Budget(kernels=KERNELS[seed % 2]))
-    per_block = len(choice.fractions) // choice.depth
+    ends = [networks.layers(number) for number in range(choice.depth + 1)]
     taken = [
-        networks.options(number).index(choice.fractions[(number - 1) * per_block : number * per_block])
+        networks.options(number).index(choice.fractions[ends[number - 1] : ends[number]])
         for number in range(1, choice.depth + 1)
     ]
     assert networks.of_options(choice.depth, taken) == choice

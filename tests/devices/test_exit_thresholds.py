@@ -78,7 +78,7 @@ def test_threshold_0_sends_all_away_at_once_and_never_none():
 
 def test_refuses_what_does_not_fit_together():
     probabilities, labels = outputs(0, images=50)
-    for arguments, told in [
+    for arguments, message in [
         ((probabilities[:1], labels, MACS[:1], 0.01), "needs an exit and the end"),
         (([*probabilities[:2], probabilities[2][:, :3]], labels, MACS, 0.01), "one shape"),
         ((probabilities, labels[:-1], MACS, 0.01), r"labels must be of shape \(50,\)"),
@@ -88,7 +88,7 @@ def test_refuses_what_does_not_fit_together():
         ((probabilities, labels, MACS, float("nan")), "from 0 to 1"),
         (([np.full_like(p, np.nan) for p in probabilities], labels, MACS, 0.01), "finite"),
     ]:
-        with pytest.raises(InputError, match=told):
+        with pytest.raises(InputError, match=message):
             calibrate(*arguments)
 
 

@@ -104,7 +104,7 @@ def small_models(images, tmp_path_factory):
     pytest.importorskip("tensorflow")
     folder = tmp_path_factory.mktemp("models")
     for channels in (1, 3):
-        network = build(NetworkSpec("resnet18", (28, 28, channels), 10, width=8), 1)
+        network = build(NetworkSpec("resnet18" if channels == 1 else "mobilenetv2", (28, 28, channels), 10, width=8), 2)
         head = network.get_layer("head")
         head.kernel.assign(100 * head.kernel)
         pixels = images.repeat(channels, axis=-1)

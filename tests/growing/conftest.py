@@ -20,12 +20,9 @@ def small_model():
 
 @pytest.fixture
 def arrays(digits):
-    """512 training images and all for validation, as arrays with labels."""
-    images, labels = digits.train
-    return (images[:512].astype("float32"), labels[:512]), (
-        digits.validation[0].astype("float32"),
-        digits.validation[1],
-    )
+    """256 training images and 128 for validation, as arrays with labels."""
+    (images, labels), (others, their_labels) = digits.train, digits.validation
+    return (images[:256].astype("float32"), labels[:256]), (others[:128].astype("float32"), their_labels[:128])
 
 
 class Endless(keras.utils.PyDataset):

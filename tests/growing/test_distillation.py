@@ -18,10 +18,10 @@ def digits(n=96):
 
 
 def test_soft_loss_is_the_cross_entropy_of_softened_probabilities():
-    taught, teaches = np.array([[0.7, 0.2, 0.1]], "float32"), np.array([[0.5, 0.25, 0.25]], "float32")
-    softened = [p**0.5 / np.sum(p**0.5) for p in (taught, teaches)]
+    student, teacher = np.array([[0.7, 0.2, 0.1]], "float32"), np.array([[0.5, 0.25, 0.25]], "float32")
+    softened = [p**0.5 / np.sum(p**0.5) for p in (student, teacher)]
     expected = -4 * np.sum(softened[1] * np.log(softened[0]))
-    assert keras.ops.convert_to_numpy(soft_loss(taught, teaches, 2.0)) == pytest.approx(expected, rel=1e-5)
+    assert keras.ops.convert_to_numpy(soft_loss(student, teacher, 2.0)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_student_comes_to_agree_with_its_teacher_whatever_the_labels_say():

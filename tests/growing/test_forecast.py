@@ -20,7 +20,7 @@ def test_of_too_few_points_nothing_is_forecast():
     assert forecast([(0.50, 0.60), (0.55, 0.65), (0.60, 0.67)]) is None  # nor of what is still close together
 
 
-def test_a_trend_goes_on_the_slower_the_less_there_is_to_gain():
+def test_a_trend_continues_the_slower_the_less_there_is_to_gain():
     def gain(end):
         points = [(progress, power_law(end, 0.8, progress)) for progress in (0.1, 0.2, 0.3, 0.4)]
         return logit(forecast(points)) - logit(points[-1][1])
@@ -34,6 +34,14 @@ def test_doubt_raises_a_forecast_the_more_the_steeper_the_trend():
         return logit(forecast(points, deviations=1)) - logit(forecast(points))
 
     assert 0 < doubt(0) < doubt(0.5) < doubt(1)
+
+
+def test_where_nearly_all_is_right_doubt_lets_the_odds_grow_as_before():
+    """As on MNIST with 50,000 images: 98.32 % after a quarter of a cycle that ends at 99.35 %."""
+    points = [(0.14, 0.9732), (0.15, 0.9752), (0.2, 0.9786), (0.25, 0.9832)]
+    assert forecast(points) < 0.99
+    assert forecast(points, deviations=1) > 0.993
+    assert forecast(points) < forecast(points, deviations=0.5) < forecast(points, deviations=1)
 
 
 def test_at_the_end_it_is_the_accuracy_itself():

@@ -17,7 +17,7 @@ def fresh(network, optimizer, *arguments, **settings):
     return OptimizerTemplate(optimizer, network).fresh(network, *arguments, **settings)
 
 
-def test_a_continued_schedule_goes_on_while_the_optimizer_begins_anew(network):
+def test_a_continued_schedule_continues_while_the_optimizer_restarts(network):
     users = keras.optimizers.Adam(one_cycle(0.1, 100))
     scaled = fresh(network, users, rate_scale=0.1, first_step=20)
     again = keras.optimizers.deserialize(keras.optimizers.serialize(scaled))

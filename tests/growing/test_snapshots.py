@@ -32,7 +32,7 @@ def test_without_a_checkpoint_the_last_one_is_in_memory():
         snapshots.stop()  # nothing to do
 
 
-def test_random_numbers_go_on_where_they_were():
+def test_random_numbers_continue_where_they_were():
     random.seed(1)
     random.gauss(0, 1)  # leaves a second number behind
     state = json.loads(json.dumps(random_state()))

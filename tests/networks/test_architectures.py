@@ -3,17 +3,20 @@ import itertools
 import pytest
 
 from odn_keras import InputError, NetworkSpec
-from odn_keras.networks.architectures import BACKBONES
+from odn_keras.networks.backbones import BACKBONES
 
 
 def test_block_counts_are_the_papers():
-    assert {name: len(blocks) for name, blocks in BACKBONES.items()} == {"resnet18": 8, "resnet34": 16, "resnet50": 16}
+    depths = {name: backbone.max_depth for name, backbone in BACKBONES.items()}
+    resnets = {"resnet8": 3, "resnet18": 8, "resnet20": 9, "resnet34": 16, "resnet50": 16}
+    assert depths == resnets | {"ds_cnn": 8, "mobilenetv2": 17}
 
 
 def test_only_the_first_block_of_a_later_stage_halves_the_resolution():
-    for blocks in BACKBONES.values():
-        for earlier, later in itertools.pairwise(blocks):
-            assert later.stride == (2 if later.multiplier > earlier.multiplier else 1)
+    for name in BACKBONES.keys() - {"mobilenetv2"}:
+        for earlier, later in itertools.pairwise(range(1, BACKBONES[name].max_depth + 1)):
+            wider = BACKBONES[name].out(later) > BACKBONES[name].out(earlier)
+            assert BACKBONES[name].blocks[later - 1].stride == (2 if wider else 1)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ SPEC = NetworkSpec("resnet18", (28, 28, 1), num_classes=10)
 KB = 1024
 
 
-def test_the_deepest_network_that_fits_is_told():
+def test_the_deepest_network_that_fits_is_reported():
     for kilobytes in (90, 256, 1024):
         depth = Budget(max_flash=kilobytes * KB).deepest(SPEC)
         assert footprint.flash_bytes(SPEC, depth) <= kilobytes * KB < footprint.flash_bytes(SPEC, depth + 1)
@@ -33,7 +33,7 @@ def test_flash_alone_does_not_cost_resolution():
     assert spec.stem_stride == 1 and spec.width < SPEC.width
 
 
-def test_where_nothing_fits_the_smallest_is_told():
+def test_where_nothing_fits_the_smallest_is_reported():
     with pytest.raises(InputError, match=r"max_flash=1,024: the smallest tried, one block of width 4 .* needs"):
         Budget(max_flash=KB).fit(SPEC)
 
@@ -63,15 +63,15 @@ def test_a_run_keeps_within_its_budget(run_command, tmp_path):
 
 
 @pytest.mark.parametrize("target", ["0.05", "1"])
-def test_a_budget_that_the_real_file_exceeds_is_told(run_command, tmp_path, monkeypatch, target):
+def test_a_budget_that_the_real_file_exceeds_is_reported(run_command, tmp_path, monkeypatch, target):
     monkeypatch.setattr("odn_keras.networks.footprint.flash_bytes", lambda spec, depth: 1)
     arguments = ["--epochs=1", "--width=4", "--max_flash=2KB", f"--target_accuracy={target}"]
     status, printed, _ = run_command(train, f"--out={tmp_path / 'run'}", *arguments)
     assert status == 4 and "budget exceeded: file of" in printed and "(max_flash 2,048)" in printed
 
 
-@pytest.mark.parametrize(("flag", "told"), [("--max_flash=100", "no network"), ("--max_arena=much", "much")])
-def test_an_impossible_budget_is_refused_before_anything_is_written(run_command, tmp_path, flag, told):
+@pytest.mark.parametrize(("flag", "message"), [("--max_flash=100", "no network"), ("--max_arena=much", "much")])
+def test_an_impossible_budget_is_refused_before_anything_is_written(run_command, tmp_path, flag, message):
     status, _, error = run_command(train, f"--out={tmp_path / 'run'}", flag)
-    assert status == 2 and told in error and error.count("\n") == 1
+    assert status == 2 and message in error and error.count("\n") == 1
     assert not (tmp_path / "run").exists()

@@ -5,23 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_specs import specs_and_depths
 
 from odn_keras import InputError, NetworkSpec, at_exit, build, deepen, load
-from odn_keras.networks.architectures import BACKBONES
 from odn_keras.networks.builder import depth_of, set_frozen, with_dtype
-
-
-@st.composite
-def specs_and_depths(draw, deepest=None):
-    backbone = draw(st.sampled_from(sorted(BACKBONES)))
-    spec = NetworkSpec(
-        backbone,
-        input_shape=(draw(st.integers(5, 9)), draw(st.integers(5, 9)), draw(st.sampled_from([1, 3]))),
-        num_classes=draw(st.integers(2, 5)),
-        width=draw(st.integers(1, 4)),
-        stem_stride=draw(st.sampled_from([1, 2])),
-    )
-    return spec, draw(st.integers(1, deepest or spec.max_depth - 1))
 
 
 def outputs(network, images):
@@ -30,7 +17,10 @@ def outputs(network, images):
 
 def features(network, depth, images):
     """Output of the block at `depth`."""
-    inner = keras.Model(network.input, network.get_layer(f"block{depth}_relu").output)
+    last = [layer for layer in network.layers if layer.name.startswith(f"block{depth}_") and "exit" not in layer.name][
+        -1
+    ]
+    inner = keras.Model(network.input, last.output)
     return keras.ops.convert_to_numpy(inner(images, training=False))
 
 
@@ -51,7 +41,7 @@ def scramble(network):
 
 
 @settings(max_examples=15, deadline=None)
-@given(specs_and_depths())
+@given(specs_and_depths(deepest=16, can_deepen=True))
 def test_deepening_keeps_the_prefix_bit_for_bit_and_names_what_is_fresh(case):
     spec, depth = case
     network = build(spec, depth)
@@ -74,7 +64,7 @@ def test_deepening_keeps_the_prefix_bit_for_bit_and_names_what_is_fresh(case):
 
 
 @settings(max_examples=6, deadline=None)
-@given(specs_and_depths(deepest=5))
+@given(specs_and_depths(deepest=5, can_deepen=True))
 def test_a_frozen_prefix_never_moves_and_its_batchnorm_ignores_the_batch(case):
     spec, depth = case
     network, _ = deepen(build(spec, depth), spec)
@@ -116,10 +106,13 @@ def test_the_full_backbone_cannot_be_deepened():
         deepen(build(spec, 8), spec)
 
 
-def test_with_dtype_keeps_the_weights():
-    spec = NetworkSpec("resnet18", (8, 8, 1), 3, width=2)
-    network = build(spec, 2, dtype="mixed_bfloat16")
-    copy = with_dtype(network, "float32")
+SMALL = NetworkSpec("resnet18", (8, 8, 1), 3, width=2)
+
+
+@pytest.mark.parametrize("in_float32", [with_dtype, lambda network, dtype: at_exit(network, SMALL, 2, dtype=dtype)])
+def test_a_copy_of_another_dtype_keeps_the_weights(in_float32):
+    network = build(SMALL, 2, dtype="mixed_bfloat16")
+    copy = in_float32(network, "float32")
     assert copy.get_layer("stem_conv").compute_dtype == "float32"
     for old, new in zip(network.get_weights(), copy.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
@@ -153,7 +146,7 @@ def test_code_in_a_keras_file_is_not_run(tmp_path):
 
 
 @settings(max_examples=8, deadline=None)
-@given(specs_and_depths(deepest=4), st.data())
+@given(specs_and_depths(deepest=4, can_deepen=True), st.data())
 def test_exits_answer_as_before_while_the_network_deepens_and_can_be_cut_out(case, data):
     spec, depth = case
     spec = dataclasses.replace(spec, exits=tuple(data.draw(st.sets(st.integers(1, spec.max_depth)))))

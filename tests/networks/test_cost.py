@@ -1,6 +1,8 @@
 import pytest
+from hypothesis import given, settings
+from random_specs import specs_and_depths
 
-from odn_keras import NetworkSpec, build
+from odn_keras import NetworkSpec, build, footprint
 from odn_keras.networks import cost
 from odn_keras.networks.builder import set_frozen
 
@@ -25,21 +27,15 @@ def test_parameters_are_those_of_the_papers_table(backbone, shape, classes, dept
     assert cost.params(build(spec, depth)) == cost.params_of_spec(spec, depth) == parameters
 
 
-@pytest.mark.parametrize("backbone", ["resnet18", "resnet34", "resnet50"])
-def test_parameters_at_every_depth_follow_from_the_blocks(backbone):
-    """Independent arithmetic: convolutions without bias, two numbers a channel for each BatchNorm, one head."""
-    spec = NetworkSpec(backbone, GREY, 10, width=4)
-    channels, blocks = 4, 9 * 4 + 2 * 4
-    for depth, block in enumerate(spec.blocks, start=1):
-        inner, out = 4 * block.multiplier, 4 * block.out_multiplier
-        if block.kind == "basic":
-            blocks += 9 * channels * inner + 9 * inner * out + 2 * (inner + out)
-        else:
-            blocks += channels * inner + 9 * inner * inner + inner * out + 2 * (2 * inner + out)
-        if block.stride == 2 or channels != out:
-            blocks += channels * out + 2 * out
-        channels = out
-        assert cost.params(build(spec, depth)) == blocks + 10 * channels + 10
+@settings(max_examples=15, deadline=None)
+@given(specs_and_depths(deepest=6, exits=True))
+def test_parameters_and_macs_of_a_spec_are_those_of_its_network(case):
+    spec, depth = case
+    network = build(spec, depth)
+    statistics = sum(2 * layer.gamma.shape[0] for layer in network.layers if hasattr(layer, "moving_mean"))
+    assert cost.params_of_spec(spec, depth) == cost.params(network) == network.count_params() - statistics
+    if not spec.exits_before(depth):
+        assert footprint.macs(spec, depth) == cost.macs(network)
 
 
 def test_freezing_changes_the_training_cost_and_nothing_else():

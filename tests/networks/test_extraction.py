@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_specs import specs_and_depths
 
 from odn_keras import InputError, NetworkSpec, build
-from odn_keras.networks.architectures import BACKBONES
-from odn_keras.networks.builder import transfer_weights
+from odn_keras.networks.builder import inner_layers, transfer_weights
 from odn_keras.networks.elastic import (
     FRACTIONS,
     active_channels,
@@ -17,14 +17,6 @@ from odn_keras.networks.elastic import (
     widen,
 )
 from odn_keras.networks.extraction import cut_out, sort_channels
-
-
-@st.composite
-def specs_and_depths(draw):
-    backbone = draw(st.sampled_from(sorted(BACKBONES)))
-    depth = draw(st.integers(1, 4))
-    exits = draw(st.sets(st.integers(1, depth)))
-    return NetworkSpec(backbone, (draw(st.integers(5, 9)), 8, 1), 3, draw(st.integers(1, 6)), exits=tuple(exits)), depth
 
 
 def elastic_network(spec, depth):
@@ -49,7 +41,7 @@ def pixels(spec):
 
 
 @settings(max_examples=10, deadline=None)
-@given(specs_and_depths(), st.data())
+@given(specs_and_depths(exits=True), st.data())
 def test_what_is_cut_out_computes_what_the_masked_network_does(case, data):
     spec, depth = case
     network = elastic_network(spec, depth)
@@ -58,7 +50,7 @@ def test_what_is_cut_out_computes_what_the_masked_network_does(case, data):
     masked = answers(network, pixels(spec))
     left = iter(fractions)
     inner = tuple(
-        tuple(active_channels(channels, next(left)) for _, channels, _ in spec.convolutions(number)[:-1])
+        tuple(active_channels(channels, next(left)) for channels in spec.inner_channels(number))
         for number in range(1, depth + 1)
     )
     for place, expected in zip((*spec.exits_before(depth), depth), masked, strict=True):
@@ -68,7 +60,7 @@ def test_what_is_cut_out_computes_what_the_masked_network_does(case, data):
 
 
 @settings(max_examples=8, deadline=None)
-@given(specs_and_depths())
+@given(specs_and_depths(exits=True))
 def test_sorted_channels_compute_the_same_and_the_first_matter_most(case):
     spec, depth = case
     network = elastic_network(spec, depth)
@@ -76,9 +68,14 @@ def test_sorted_channels_compute_the_same_and_the_first_matter_most(case):
     sort_channels(network, spec)
     for expected, found in zip(before, answers(network, pixels(spec)), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-5)
-    scale, offset, *_ = network.get_layer("block1_bn1").get_weights()
-    reads = np.abs(network.get_layer("block1_conv2").get_weights()[0]).sum(axis=(0, 1, 3))
-    assert np.all(np.diff(np.hypot(scale, offset) * reads) <= 1e-6)
+    for number in range(1, depth + 1):
+        for group in inner_layers(spec, number):
+            last, reader = group[-2:]
+            scale, offset, *_ = network.get_layer(last.replace("conv", "bn")).get_weights()
+            importance = np.hypot(scale, offset) * np.abs(network.get_layer(reader).get_weights()[0]).sum(
+                axis=(0, 1, 3)
+            )
+            assert np.all(np.diff(importance) <= 1e-5 * importance[0])
 
 
 def test_widths_shrink_step_by_step_and_are_drawn_by_the_generator():

@@ -131,7 +131,7 @@ def test_no_block_is_left_with_next_to_nothing_for_being_the_largest(sparsity):
 
 
 @pytest.mark.one_backend
-def test_a_pruner_goes_on_from_its_state():
+def test_a_pruner_resumes_from_its_state():
     networks = [build(SPEC, 2) for _ in range(2)]
     networks[1].set_weights(networks[0].get_weights())
     whole, first = (Pruner(network, PruningPlan(0.7), steps=300) for network in networks)
@@ -175,7 +175,7 @@ def test_goals_that_cannot_be_reached_are_refused_when_training_begins(digits):
 
 
 @pytest.mark.one_backend
-def test_a_growing_run_is_told_of_the_depth_between_at_which_too_little_can_go():
+def test_a_growing_run_reports_the_depth_between_at_which_too_little_can_go():
     spec = NetworkSpec("resnet50", (8, 8, 1), 10, width=16, exits=(2,))
     assert ChannelPruning(0.7).check(spec, 1, 16) == list(range(1, 17))
     within = ChannelPruning(0.75).check(spec, 1, 16)
@@ -185,7 +185,7 @@ def test_a_growing_run_is_told_of_the_depth_between_at_which_too_little_can_go()
 
 
 @pytest.mark.one_backend
-@pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet50", "ds_cnn", "mobilenetv2"])
 @pytest.mark.parametrize("streams", [False, True])
 def test_what_can_be_reached_is_counted_as_a_pruner_counts_it(backbone, streams):
     spec = NetworkSpec(backbone, (8, 8, 3), 10, width=4, exits=(2,))
@@ -200,7 +200,7 @@ def test_what_can_be_reached_is_counted_as_a_pruner_counts_it(backbone, streams)
 
 
 @pytest.mark.one_backend
-def test_a_training_that_goes_on_from_a_later_epoch_has_a_window_of_its_own(digits):
+def test_a_training_that_resumes_at_a_later_epoch_has_a_window_of_its_own(digits):
     network, watch = build(SPEC, 1), Watch()
     fit(network, digits, ChannelPruning(0.5, end=1.0), watch, epochs=10, initial_epoch=8)
     assert params(network) > watch.seen[0] > watch.seen[1] and share_left(network) <= 0.5

@@ -8,7 +8,7 @@ from odn_keras.prune import find_groups, saliencies
 
 
 @pytest.mark.one_backend
-def test_the_channels_told_to_matter_least_do(trained_on_digits, digits):
+def test_the_channels_predicted_to_matter_least_do(trained_on_digits, digits):
     """Without the half of least saliency the network errs less than without a random half, and than the other."""
     network = keras.models.clone_model(trained_on_digits)
     images, labels = digits.validation[0].astype("float32"), digits.validation[1]

@@ -3,25 +3,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_specs import specs_and_depths
 
 from odn_keras import InputError, NetworkSpec, build, deepen, prune, spec_of
-from odn_keras.networks.architectures import BACKBONES
 from odn_keras.networks.cost import params
 from odn_keras.prune.pruner import _written_by
-
-
-@st.composite
-def specs_and_depths(draw):
-    depth = draw(st.integers(1, 3))
-    spec = NetworkSpec(
-        draw(st.sampled_from(sorted(BACKBONES))),
-        input_shape=(draw(st.integers(5, 9)), 8, draw(st.sampled_from([1, 3]))),
-        num_classes=draw(st.integers(2, 4)),
-        width=draw(st.integers(1, 6)),
-        stem_stride=draw(st.sampled_from([1, 2])),
-        exits=tuple(draw(st.sets(st.integers(1, depth)))),
-    )
-    return spec, depth
 
 
 def random_network(spec, depth):
@@ -39,7 +25,7 @@ def random_network(spec, depth):
 
 def silence(group, channels):
     """Zeroes these channels, as pruning does; the weights that read them stay."""
-    for layer in (*group.writers, *group.norms):
+    for layer in (*group.writers, *group.norms, *group.depthwise):
         for variable in _written_by(layer):
             values = np.array(keras.ops.convert_to_numpy(variable))
             values[..., channels] = 0
@@ -52,7 +38,7 @@ def answers(network, spec):
 
 
 @settings(max_examples=12 if keras.backend.backend() == "tensorflow" else 4, deadline=None)
-@given(specs_and_depths(), st.data())
+@given(specs_and_depths(deepest=3, exits=True), st.data())
 def test_the_compact_network_computes_the_same_and_is_what_its_spec_says(case, data):
     spec, depth = case
     network = random_network(spec, depth)
@@ -114,7 +100,7 @@ def test_a_compact_network_saves_loads_and_grows(tmp_path):
 
 
 @pytest.mark.one_backend
-def test_flash_of_a_compact_network_is_told_and_its_int8_file_answers_as_it_does(tmp_path, digits):
+def test_flash_of_a_compact_network_is_predicted_and_its_int8_file_answers_as_it_does(tmp_path, digits):
     pytest.importorskip("tensorflow")
     from odn_keras import LiteRTClassifier, export_tflite, footprint
 

@@ -71,7 +71,7 @@ def test_changed_data_are_refused_in_one_line(trained, images, change, words):
     assert "\n" not in str(refused.value)
 
 
-def test_the_same_data_elsewhere_go_on_whatever_they_are_called(trained, images, tmp_path, monkeypatch):
+def test_the_same_data_elsewhere_resume_whatever_they_are_called(trained, images, tmp_path, monkeypatch):
     before = loaded(trained)
     images.rename(tmp_path / "photos")
     (tmp_path / "photos" / "one" / "0.png").rename(tmp_path / "photos" / "one" / "renamed.png")
@@ -123,7 +123,7 @@ def test_a_teacher_is_known_again(tmp_path, monkeypatch):
         teacher_record("teacher.keras", record)
 
 
-def test_a_run_goes_on_with_its_own_teacher_only(tmp_path, run_command):
+def test_a_run_resumes_with_its_own_teacher_only(tmp_path, run_command):
     out, path = tmp_path / "run", tmp_path / "teacher.keras"
     path.write_bytes(b"of the run")
     options = RunOptions(teacher=str(path), **TINY)
@@ -156,9 +156,9 @@ def test_options_of_the_data_are_those_of_the_run(trained):
     assert data_options(trained, {"in_memory": True}).in_memory
 
 
-def test_a_run_without_a_record_goes_on_only_where_data_never_change(trained):
+def test_a_run_without_a_record_resumes_only_where_data_never_change(trained):
     old = {"options": trained["options"]}
-    with pytest.raises(InputError, match=r"kept no record of its data.*train anew"):
+    with pytest.raises(InputError, match=r"kept no record of its data.*train again"):
         loaded(old)
     with pytest.warns(UserWarning, match="kept no record of its data: digits is taken to be the same"):
         loaded({"options": {"dataset": "digits"}})

@@ -42,7 +42,7 @@ def test_what_a_killed_process_was_writing_is_removed(tmp_path):
     assert not list(tmp_path.rglob(".writing-*"))
 
 
-def test_a_finished_run_is_told_from_one_of_other_options(tmp_path):
+def test_a_finished_run_is_reported_from_one_of_other_options(tmp_path):
     folder = RunFolder(tmp_path)
     finish(folder)
     with pytest.raises(InputError, match=r"finished, with these options: its report is .*report.json"):
@@ -151,7 +151,7 @@ def test_resuming_begins_no_run_over_files_of_another(tmp_path):
     assert (tmp_path / "model.tflite").exists()
 
 
-def test_a_run_that_another_process_has_finished_meanwhile_is_not_begun_anew(tmp_path):
+def test_a_run_that_another_process_has_finished_meanwhile_is_not_trained_again(tmp_path):
     """It was unfinished, and in use, when this process began to load the data."""
     finish(RunFolder(tmp_path))
     with pytest.raises(InputError, match=r"another process has just finished the run in .*: --resume shows it"):

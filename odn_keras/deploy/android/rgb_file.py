@@ -19,7 +19,7 @@ def export_android(
     network: keras.Model,
     calibration_images: np.ndarray,
     labels: Sequence[str],
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     *,
     name: str = "classifier",
     description: str = "An image classifier of odn_keras.",

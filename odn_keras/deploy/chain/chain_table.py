@@ -17,7 +17,7 @@ def table(result: dict[str, Any]) -> str:
     lines += map(_stage_line, result["stages"])
     if any(row["arena_bytes"] is None for row in result["stages"]):
         lines.append("arenas were not measured: that needs TFLite Micro, pip install 'odn_keras[micro]'")
-    return "\n".join([*lines, _promise(result), "", *_comparison(result)])
+    return "\n".join([*lines, promise(result), "", *_comparison(result)])
 
 
 def _stage_line(row: dict[str, Any]) -> str:
@@ -43,7 +43,7 @@ def _comparison(result: dict[str, Any]) -> list[str]:
     ]
 
 
-def _promise(result: dict[str, Any]) -> str:
+def promise(result: dict[str, Any]) -> str:
     """The promised accuracy; where no image can leave early under it, the number of images needed."""
     drop, validation = result["max_accuracy_drop"], result["validation"]
     promised = f"promised: at most {drop:.4f} of accuracy lost"

@@ -55,7 +55,7 @@ class Chain(Classifier):
         InputError: where the runtime is missing, or the files are no chain of int8 classifiers.
     """
 
-    def __init__(self, stages: Sequence[str | os.PathLike], runtime: str = "litert"):
+    def __init__(self, stages: Sequence[str | os.PathLike[str]], runtime: str = "litert"):
         super().__init__()
         if runtime not in _OPENERS:
             raise InputError(f"runtime must be one of {', '.join(_OPENERS)}, got {runtime!r}")
@@ -108,7 +108,7 @@ class RoutedClassifier(Chain):
         InputError: where the folder holds no such files, or the runtime is missing.
     """
 
-    def __init__(self, folder: str | os.PathLike, runtime: str = "litert"):
+    def __init__(self, folder: str | os.PathLike[str], runtime: str = "litert"):
         try:
             stages, self.thresholds, self.labels = _read_routing(pathlib.Path(folder, ROUTING))
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -176,7 +176,7 @@ class _Tensor:
     zero_point: int
 
 
-def _checked(stages: Sequence[str | os.PathLike]) -> tuple[_Tensor, int]:
+def _checked(stages: Sequence[str | os.PathLike[str]]) -> tuple[_Tensor, int]:
     """The image that the first stage takes, and the number of classes.
 
     Raises:
@@ -200,7 +200,7 @@ def _checked(stages: Sequence[str | os.PathLike]) -> tuple[_Tensor, int]:
     return inputs[0], answers[0].shape[-1]
 
 
-def _outer_tensors(path: str | os.PathLike) -> tuple[list[_Tensor], list[_Tensor]]:
+def _outer_tensors(path: str | os.PathLike[str]) -> tuple[list[_Tensor], list[_Tensor]]:
     """Inputs and outputs, which must be int8, the first output a softmax's."""
     try:
         from ai_edge_litert.schema_py_generated import BuiltinOperator, TensorType
@@ -225,7 +225,7 @@ def _outer_tensors(path: str | os.PathLike) -> tuple[list[_Tensor], list[_Tensor
     return [described(tensor) for tensor in graph.inputs], [described(tensor) for tensor in graph.outputs]
 
 
-def _litert(path: str | os.PathLike) -> _Stage:
+def _litert(path: str | os.PathLike[str]) -> _Stage:
     interpreter = open_interpreter(path)
     entry = interpreter.get_input_details()[0]["index"]
     outputs = [details["index"] for details in interpreter.get_output_details()]
@@ -240,7 +240,7 @@ def _litert(path: str | os.PathLike) -> _Stage:
     return stage
 
 
-def _micro(path: str | os.PathLike) -> _Stage:
+def _micro(path: str | os.PathLike[str]) -> _Stage:
     _litert(path)  # TFLite Micro crashes on damaged files
     try:
         from tflite_micro import runtime
@@ -264,4 +264,4 @@ def _micro(path: str | os.PathLike) -> _Stage:
     return stage
 
 
-_OPENERS: dict[str, Callable[[str | os.PathLike], _Stage]] = {"litert": _litert, "tflite_micro": _micro}
+_OPENERS: dict[str, Callable[[str | os.PathLike[str]], _Stage]] = {"litert": _litert, "tflite_micro": _micro}

@@ -17,6 +17,10 @@ TWINS: dict[type, tuple[str, ...]] = {
         *("filters", "kernel_size", "strides", "padding", "dilation_rate", "groups"),
         *("data_format", "use_bias", "activation"),
     ),
+    keras.layers.DepthwiseConv2D: (
+        *("kernel_size", "strides", "padding", "dilation_rate", "depth_multiplier"),
+        *("data_format", "use_bias", "activation"),
+    ),
     keras.layers.BatchNormalization: NORMALIZATION,
     BatchNormalization: NORMALIZATION,
     keras.layers.ReLU: ("max_value", "negative_slope", "threshold"),

@@ -34,7 +34,7 @@ def export_qat(
     network: keras.Model,
     train: Split,
     validation: Split,
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     *,
     epochs: int = 3,
     learning_rate: float = 1e-3,

@@ -14,6 +14,7 @@ from odn_keras.deploy.tflite_file.flatbuffer import strip_tensor_names
 from odn_keras.errors import InputError
 
 INFERENCE_BATCH = 100
+KERNELS = ("kernel", "depthwise_kernel")  # as Keras names them
 SMALLEST_CHANNEL = 1e-3  # range of a channel's weights, by that of the layer's
 
 Split = tuple[Images, np.ndarray]
@@ -57,7 +58,8 @@ def quantize(twin: Keras2Model, samples: np.ndarray) -> Keras2Model:
     ranges = _output_ranges(twin, samples)
     for layer in quantized.layers:
         variables = _variables(layer)
-        for name in (name.removesuffix("_max") for name in variables if name.endswith("_max") and name != "kernel_max"):
+        maxima = (name.removesuffix("_max") for name in variables if name.endswith("_max"))
+        for name in (name for name in maxima if name not in KERNELS):
             # the layer that tfmot puts behind the input bears no name of the twin's
             low, high = ranges.get(layer.name.removeprefix("quant_"), ranges[twin.layers[0].name])
             variables[f"{name}_min"].assign(low)
@@ -72,12 +74,12 @@ def _fit_kernel_ranges(quantized: Keras2Model) -> None:
     would not fit into 32 bits in the file.
     """
     for variables in map(_variables, quantized.layers):
-        if "kernel_max" in variables:
-            kernel = np.abs(variables["kernel"])
-            bound = kernel.max(axis=tuple(range(kernel.ndim - variables["kernel_max"].shape.rank)))
+        for name in (name for name in KERNELS if f"{name}_max" in variables):
+            kernel = np.abs(variables[name])
+            bound = kernel.max(axis=tuple(range(kernel.ndim - variables[f"{name}_max"].shape.rank)))
             bound = np.maximum(bound, SMALLEST_CHANNEL * (kernel.max() or 1.0))
-            variables["kernel_min"].assign(-bound)
-            variables["kernel_max"].assign(bound)
+            variables[f"{name}_min"].assign(-bound)
+            variables[f"{name}_max"].assign(bound)
 
 
 def _variables(layer) -> dict[str, Any]:

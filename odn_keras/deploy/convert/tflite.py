@@ -29,7 +29,7 @@ INPUT_ERROR = 4  # steps; the converter gives tensors that are concatenated one 
 def export_tflite(
     network: keras.Model,
     calibration_images: np.ndarray | None,
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     *,
     quantize: str = "int8",
     integer_type: str = "int8",
@@ -104,7 +104,7 @@ def convert(
 
 def write_checked(
     content: bytes,
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     reference: Reference,
     *,
     quantize: str,
@@ -174,7 +174,7 @@ def converted_with_exits(network: keras.Model, calibration_images: np.ndarray) -
     return convert(copy, images, reference, quantize="int8"), reference
 
 
-def checked_images(calibration_images, expected: tuple[int, ...]) -> np.ndarray:
+def checked_images(calibration_images: np.ndarray | None, expected: tuple[int, ...]) -> np.ndarray:
     """The first `CALIBRATION_IMAGES` of the images, of that shape.
 
     Raises:

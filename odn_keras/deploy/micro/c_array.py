@@ -89,7 +89,7 @@ const char* const kLabels[kNumClasses] = {{
 
 
 def write_c_array(
-    tflite_path: str | os.PathLike, labels: Sequence[str], folder: str | os.PathLike, *, arena_bytes: int
+    tflite_path: str | os.PathLike[str], labels: Sequence[str], folder: str | os.PathLike[str], *, arena_bytes: int
 ) -> None:
     """Writes `model.h` and `model.cc`: the file's bytes and all that a program needs to know of them, in C++11.
 
@@ -140,7 +140,7 @@ def write_c_array(
 
 
 def write_stage_array(
-    tflite_path: str | os.PathLike, name: str, folder: str | os.PathLike, *, arena_bytes: int | None
+    tflite_path: str | os.PathLike[str], name: str, folder: str | os.PathLike[str], *, arena_bytes: int | None
 ) -> None:
     """Writes a stage of a routed network (see `odn_keras.deploy.chain.exit_chain`) as `NAME.h` and `NAME.cc`.
 
@@ -155,7 +155,16 @@ def write_stage_array(
     _write(tflite_path, name, folder, arena_bytes=arena_bytes)
 
 
-def _write(tflite_path, name, folder, arena_bytes, *, facts="", declarations="", definitions="") -> None:
+def _write(
+    tflite_path: str | os.PathLike[str],
+    name: str,
+    folder: str | os.PathLike[str],
+    arena_bytes: int | None,
+    *,
+    facts: str = "",
+    declarations: str = "",
+    definitions: str = "",
+) -> None:
     tflite_path, folder = pathlib.Path(tflite_path).expanduser(), pathlib.Path(folder).expanduser()
     content = tflite_path.read_bytes()
     file = _ascii(tflite_path.name)

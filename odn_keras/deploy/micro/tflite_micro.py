@@ -34,7 +34,7 @@ class MicroClassifier(TensorClassifier):
         InputError: where TFLite Micro is not installed, or cannot run the file in that arena.
     """
 
-    def __init__(self, path: str | os.PathLike, arena_bytes: int | None = None):
+    def __init__(self, path: str | os.PathLike[str], arena_bytes: int | None = None):
         _check(path)
         LiteRTClassifier(path)
         from tflite_micro import runtime
@@ -60,7 +60,7 @@ class MicroClassifier(TensorClassifier):
         return self._interpreter.get_output(0).copy()
 
 
-def measure_arena(path: str | os.PathLike) -> int:
+def measure_arena(path: str | os.PathLike[str]) -> int:
     """The smallest arena, in bytes and a multiple of 16, in which TFLite Micro runs an integer file; by bisection.
 
     Each try is a process of its own, for TFLite Micro can crash where the arena is too small.
@@ -90,7 +90,7 @@ def measure_arena(path: str | os.PathLike) -> int:
     return enough * step
 
 
-def _check(path: str | os.PathLike) -> None:
+def _check(path: str | os.PathLike[str]) -> None:
     """Raises `InputError` for damaged files, on which TFLite Micro would crash, and float ones."""
     if importlib.util.find_spec("tflite_micro") is None:
         raise InputError("this needs TFLite Micro: pip install 'odn_keras[micro]'")
@@ -102,13 +102,13 @@ def _least(content: bytes) -> int:
     return least_bytes(list(activations_of(read_model(content)).values()))
 
 
-def _tried(path: str | os.PathLike, arena_bytes: int) -> subprocess.CompletedProcess:
+def _tried(path: str | os.PathLike[str], arena_bytes: int) -> subprocess.CompletedProcess[str]:
     """Runs the file once in that arena, in another process: its exit status, and the output of TFLite Micro."""
     command = [sys.executable, "-m", __name__, os.fspath(path), str(arena_bytes)]
     return subprocess.run(command, check=False, capture_output=True, text=True, errors="replace")
 
 
-def _refuse_unless_too_small(path: str | os.PathLike, tried: subprocess.CompletedProcess) -> None:
+def _refuse_unless_too_small(path: str | os.PathLike[str], tried: subprocess.CompletedProcess[str]) -> None:
     """Raises `InputError` with the reason for which TFLite Micro could run the file in no arena."""
     said = tried.stdout + tried.stderr
     if missing := MISSING_OPERATOR.search(said):

@@ -4,8 +4,9 @@ The plan is the metadata buffer `OfflineMemoryAllocation` (TFLite Micro's docume
 `odn_keras.networks.memory_plan` makes it.
 """
 
+import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from odn_keras.errors import InputError
 from odn_keras.networks.memory_plan import ALIGNMENT, Tensor, lifetimes, plan
@@ -116,28 +117,32 @@ def read_model(content: bytes):
 def write_model(model) -> bytes:
     """The reverse, its buffers aligned as devices need them."""
     import flatbuffers
-    import numpy as np
-    from ai_edge_litert import schema_py_generated as schema
 
-    class Aligned(schema.BufferT):
-        def Pack(self, builder):  # noqa: N802 (overrides the schema's)
-            data = None
-            if self.data is not None and len(self.data):
-                content = np.asarray(self.data, np.uint8).tobytes()
-                builder.StartVector(1, len(content), ALIGNMENT)
-                builder.head -= len(content)
-                builder.Bytes[builder.head : builder.head + len(content)] = content
-                data = builder.EndVector()
-            schema.BufferStart(builder)
-            if data is not None:
-                schema.BufferAddData(builder, data)
-            return schema.BufferEnd(builder)
-
-    for buffer in model.buffers:
-        buffer.__class__ = Aligned
+    aligned = copy.copy(model)
+    aligned.buffers = [_AlignedBuffer(buffer.data) for buffer in model.buffers]
     builder = flatbuffers.Builder(2**16)
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    builder.Finish(aligned.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())
+
+
+class _AlignedBuffer:
+    """Packs as the schema's `BufferT` does, which leaves the alignment of its bytes to chance."""
+
+    def __init__(self, data: Sequence[int] | None):
+        self._data = data
+
+    def Pack(self, builder):  # noqa: N802 (the schema's name)
+        import numpy as np
+        from ai_edge_litert import schema_py_generated as schema
+
+        content = np.asarray([] if self._data is None else self._data, np.uint8)
+        if len(content):
+            builder.Prep(ALIGNMENT, len(content))
+            vector = builder.CreateNumpyVector(content)
+        schema.BufferStart(builder)
+        if len(content):
+            schema.BufferAddData(builder, vector)
+        return schema.BufferEnd(builder)
 
 
 def _bytes(tensor) -> int:

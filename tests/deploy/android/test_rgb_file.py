@@ -88,10 +88,13 @@ def test_labels_must_match(trained_on_digits, digits, tmp_path):
 def mediapipe(tmp_path_factory):
     """Runs a file on images in MediaPipe: its probabilities, or the message of its refusal."""
     folder = tmp_path_factory.mktemp("mediapipe")
-    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
     python = folder / "venv" / "bin" / "python"
     installed = subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", "mediapipe==1.2.2"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-compile", "mediapipe==1.2.2"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if installed.returncode:
         pytest.skip(f"pip cannot install MediaPipe here: {installed.stderr.strip().splitlines()[-1]}")

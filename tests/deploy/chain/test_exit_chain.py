@@ -115,11 +115,11 @@ def test_refuses_networks_that_cannot_be_cut(digits, tmp_path):
     dense = keras.layers.Dense
     separate = keras.Model(image, [dense(10, "softmax")(flat[0]), dense(10, "softmax")(both)])
     logits = keras.Model(image, [dense(10)(flat[0]), dense(10)(dense(4)(flat[0]))])
-    for network, told in [
+    for network, message in [
         (build(SPEC, 1), "no exit before its end: train with --exits=all"),
         (separate, "cannot be split off"),
         (logits, "no probabilities"),
     ]:
-        with pytest.raises(InputError, match=told):
+        with pytest.raises(InputError, match=message):
             export_chain(network, digits.train[0][:100], tmp_path)
     assert not list(tmp_path.iterdir())

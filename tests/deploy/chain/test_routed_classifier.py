@@ -93,7 +93,7 @@ def test_refuses_what_is_no_chain(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"stages": []}, "no stages"),
         ({"stages": {}}, "no routed network"),
@@ -112,14 +112,14 @@ def test_refuses_what_is_no_chain(folder, tmp_path):
         ({"labels": "0123456789"}, "list of texts"),
     ],
 )
-def test_a_routing_that_was_changed_is_refused(folder, tmp_path, changed, told):
+def test_a_routing_that_was_changed_is_refused(folder, tmp_path, changed, message):
     shutil.copytree(folder, tmp_path / "routed")
     routing = tmp_path / "routed" / "routing.json"
     stored = json.loads(routing.read_text())
     if "threshold" in changed:
         stored["stages"][0]["threshold_int8"] = changed.pop("threshold")
     routing.write_text(json.dumps({**stored, **changed}))
-    with pytest.raises(InputError, match=re.escape(told)) as refused:
+    with pytest.raises(InputError, match=re.escape(message)) as refused:
         RoutedClassifier(tmp_path / "routed")
     assert "\n" not in str(refused.value)
 

@@ -10,7 +10,8 @@ from keras import layers
 from odn_keras import InputError, NetworkSpec, build, export_tflite, prune
 from odn_keras.deploy.convert.keras2_twin import build_twin
 from odn_keras.deploy.convert.qat import export_qat
-from odn_keras.deploy.runtimes import LiteRTClassifier, Quantization
+from odn_keras.deploy.feeding import Quantization
+from odn_keras.deploy.runtimes import LiteRTClassifier
 from odn_keras.networks.builder import with_dtype
 
 for needed in ("tensorflow", "tensorflow_model_optimization", "tf_keras", "ai_edge_litert"):
@@ -68,7 +69,7 @@ def test_it_is_at_least_as_good_on_the_images_it_is_chosen_by(files, digits):
 
 
 @pytest.mark.parametrize("emptied", [False, True])
-def test_what_it_tells_is_what_the_file_does(narrow, digits, tmp_path, capfd, emptied):
+def test_the_accuracy_it_prints_is_the_file_s(narrow, digits, tmp_path, capfd, emptied):
     network = with_dtype(narrow, "float32")
     if emptied:  # a channel whose kernel training has shrunk to nothing, but not its bias
         (kernel,) = network.get_layer("block2_conv1").get_weights()
@@ -77,9 +78,9 @@ def test_what_it_tells_is_what_the_file_does(narrow, digits, tmp_path, capfd, em
         gamma, beta, *moving = network.get_layer("block2_bn1").get_weights()
         network.get_layer("block2_bn1").set_weights([gamma, beta + 1, *moving])
     export_qat(network, digits.train, digits.validation, tmp_path / "model.tflite", epochs=1, learning_rate=1e-9)
-    *_, told = capfd.readouterr().out.splitlines()
+    *_, printed = capfd.readouterr().out.splitlines()
     accuracy = LiteRTClassifier(tmp_path / "model.tflite").accuracy(*digits.validation)
-    assert float(told.split()[-1]) == pytest.approx(accuracy, abs=0.012)  # 3 of 255 images
+    assert float(printed.split()[-1]) == pytest.approx(accuracy, abs=0.012)  # 3 of 255 images
 
 
 def test_the_same_seed_gives_the_same_file_and_leaves_the_network_alone(narrow, files, digits, tmp_path):
@@ -93,7 +94,7 @@ def test_the_same_seed_gives_the_same_file_and_leaves_the_network_alone(narrow, 
         np.testing.assert_array_equal(old, new)
 
 
-@pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
+@pytest.mark.parametrize("backbone", ["resnet50", "mobilenetv2"])
 def test_a_twin_computes_the_same(backbone, digits):
     network = build(NetworkSpec(backbone, (8, 8, 1), 10, width=4), 4)
     rng = np.random.default_rng(0)

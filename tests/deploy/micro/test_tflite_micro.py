@@ -78,7 +78,7 @@ def test_an_operator_that_tflite_micro_lacks_is_named(tmp_path):
             use(tmp_path / "model.tflite")
 
 
-def test_an_operator_that_fails_is_told_after_one_try(tmp_path, monkeypatch):
+def test_an_operator_that_fails_is_reported_after_one_try(tmp_path, monkeypatch):
     """No larger arena would help."""
     tf = pytest.importorskip("tensorflow")
     import keras

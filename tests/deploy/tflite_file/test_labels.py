@@ -32,8 +32,8 @@ def test_a_file_without_labels_has_none(model):
 
 
 @pytest.mark.parametrize("where", ["given", "beside", "embedded"])
-@pytest.mark.parametrize(("lines", "told"), [(3, "has 3 labels"), (10**7, "too many for labels of 2 classes")])
-def test_what_is_too_long_is_refused_before_it_is_read_whole(model, where, lines, told):
+@pytest.mark.parametrize(("lines", "message"), [(3, "has 3 labels"), (10**7, "too many for labels of 2 classes")])
+def test_what_is_too_long_is_refused_before_it_is_read_whole(model, where, lines, message):
     content = b"a\n" * lines
     path = model.with_name("labels.txt" if where == "beside" else "given.txt")
     if where == "embedded":
@@ -41,7 +41,7 @@ def test_what_is_too_long_is_refused_before_it_is_read_whole(model, where, lines
             files.writestr("labels.txt", content)
     else:
         path.write_bytes(content)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         labels_of(model, 2, path if where == "given" else None)
 
 

@@ -107,5 +107,5 @@ def _cost_lines(report: dict[str, Any]) -> list[str]:
     if report.get("budget_changes"):
         lines.append(f"made smaller        {report['budget_changes']}, to keep the budget")
     if report.get("budget"):
-        lines.append(Budget.told(report["budget"]))
+        lines.append(Budget.summary(report["budget"]))
     return lines
