@@ -12,7 +12,7 @@ const SOFTMAX_STEPS = 256; // a quantised softmax counts in 1/256, from 0, in ev
  * Loads a model and the names of its classes: one a line in `labels.txt` beside it, else 0, 1, 2 ...
  *
  * @param {URL} url a .tflite file of uint8 or float32 input, 28x28 pixels, 1 or 3 channels, that takes pixels 0..255.
- * @returns {Promise<{labels: string[], classify: (pixels: Uint8Array) => Promise<object>}>} `classify` takes
+ * @returns {Promise<{labels: string[], leastConfidence: number, classify: (pixels: Uint8Array) => Promise<object>}>} `classify` takes
  *   28 * 28 grey pixels, white on black, and gives `{ probabilities, milliseconds }`.
  * @throws {Error} with a reason to show, where a file cannot be loaded or is no such model.
  */
@@ -32,6 +32,7 @@ export async function loadClassifier(url) {
   if (labels.length !== classes) {
     throw new Error(`labels.txt has ${labels.length} lines, it has ${classes} classes`);
   }
+  const leastConfidence = leastConfidenceOf(file);
 
   async function classify(pixels) {
     const values = new ARRAYS[input.dtype](pixels.length * channels);
@@ -48,7 +49,14 @@ export async function loadClassifier(url) {
   }
 
   await classify(new Uint8Array(SIDE * SIDE)); // the first run is slower than all others: the user shall not see it
-  return { labels, classify };
+  return { labels, leastConfidence, classify };
+}
+
+/** The confidence below which an answer is withheld; 0 where the file (an `ArrayBuffer`) says nothing of it. */
+function leastConfidenceOf(file) {
+  const text = new TextDecoder("latin1").decode(file);
+  const found = text.includes("odn_keras.reject") && text.match(/"least_confidence": ([0-9.e-]+)/);
+  return found ? Number(found[1]) : 0;
 }
 
 function startRuntime() {
