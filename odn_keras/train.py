@@ -40,6 +40,7 @@ def define_flags() -> None:
         "Resume the run that --out holds, with its options, from its last checkpoint. If there is none, begin the run "
         "that the other options describe.",
     )
+    flags.DEFINE_boolean("tensorboard", False, "Write metrics for TensorBoard into tensorboard/ of the run's folder.")
     flags.DEFINE_enum(
         "distribution", None, ["data_parallel"], "Train on all devices of this or of several processes (JAX only)."
     )
@@ -68,7 +69,7 @@ def main() -> int:
         distribution.start(**several)
     cli.wake_backend()
     with _saying_how_to_resume(RunFolder(out)):
-        result = run(options, out, overwrite=values.overwrite, resume=values.resume)
+        result = run(options, out, overwrite=values.overwrite, resume=values.resume, tensorboard=values.tensorboard)
     if result is None:  # another process than the chief
         return 0
     _show(result, out)

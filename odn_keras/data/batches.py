@@ -35,8 +35,11 @@ class Batches(keras.utils.PyDataset):
         label_smoothing: probability spread evenly over all classes.
         share: the part of every batch that this process feeds to its devices; default: all of it.
         threads: that prepare the next batches; 0 prepares each when it is asked for.
+        class_weights: of the images of each class in the loss, shape (classes,); a mixed image has the mixed weight.
+            Default: all images count alike.
 
-    Each item is (images uint8 of shape (batch, height, width, channels), labels float32 (batch, classes)).
+    Each item is (images uint8 of shape (batch, height, width, channels), labels float32 (batch, classes)), and with
+    class weights a third part, weights float32 (batch,).
 
     Raises:
         InputError: for labels that are not 0 .. num_classes - 1, as many as images; for fewer images than a batch; for
@@ -54,6 +57,7 @@ class Batches(keras.utils.PyDataset):
         share: Share | None = None,
         *,
         threads: int = THREADS,
+        class_weights: np.ndarray | None = None,
     ):
         super().__init__()
         self._images, self._labels = _checked(split, num_classes, batch_size)
@@ -68,6 +72,9 @@ class Batches(keras.utils.PyDataset):
         self._targets = one_hot(np.arange(num_classes), num_classes) * (1 - label_smoothing)
         self._targets += label_smoothing / num_classes
         self._threads = threads
+        self._class_weights = None if class_weights is None else np.asarray(class_weights, np.float32)
+        if class_weights is not None and np.shape(class_weights) != (num_classes,):
+            raise InputError(f"class_weights must be of shape ({num_classes},), got {np.shape(class_weights)}")
         self._prepare()
         self.seek(0)
 
@@ -97,7 +104,9 @@ class Batches(keras.utils.PyDataset):
 
     def settings(self) -> dict[str, Any]:
         """All settings that the batches depend on, as JSON; of the images only their number."""
+        weights = {} if self._class_weights is None else {"class_weights": self._class_weights.tolist()}
         return {
+            **weights,
             "images": len(self._labels),
             "batch_size": self._batch_size,
             "seed": self._seed,
@@ -113,14 +122,22 @@ class Batches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return self.steps_per_epoch - self._first_step
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
         return self._prepared[self._epoch, self._first_step + index]
 
     def _following(self, place: tuple[int, int]) -> tuple[int, int]:
         epoch, step = place
         return (epoch, step + 1) if step + 1 < self.steps_per_epoch else (epoch + 1, 0)
 
-    def _make(self, place: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    def _make(self, place: tuple[int, int]) -> tuple[np.ndarray, ...]:
+        images, targets = self._images_and_targets(place)
+        if self._class_weights is None:
+            return images, targets
+        smoothing = self._label_smoothing
+        shares = (targets - smoothing / targets.shape[-1]) / (1 - smoothing)  # of the classes, as before the smoothing
+        return images, targets, (shares @ self._class_weights).astype(np.float32)
+
+    def _images_and_targets(self, place: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         epoch, step = place
         batch = self._order.of(epoch)[step * self._batch_size : (step + 1) * self._batch_size]
         mine = np.arange(len(batch))[self._share.of(len(batch))]
@@ -149,7 +166,7 @@ class Batches(keras.utils.PyDataset):
         Returns:
             uint8 images of shape (n, height, width, channels), twice, and labels of shape (n, classes).
         """
-        changed, targets = self.whole()._make((0, 0))
+        changed, targets = self.whole()._images_and_targets((0, 0))
         return self._images[self._order.of(0)[:count][: len(changed)]], changed[:count], targets[:count]
 
     def on_epoch_end(self) -> None:

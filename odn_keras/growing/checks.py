@@ -1,4 +1,4 @@
-"""`AccuracyCheck`: the accuracy within an epoch, on a fixed part of the validation images."""
+"""`AccuracyCheck`: the accuracy, or another score, within an epoch, on a fixed part of the validation images."""
 
 import keras
 import numpy as np
@@ -6,6 +6,8 @@ import numpy as np
 from odn_keras.data.batches import EVALUATION_BATCH, EvaluationBatches, spread_rows
 from odn_keras.growing import distribution
 from odn_keras.utils import keras_backends
+from odn_keras.utils.metric_names import ACCURACY
+from odn_keras.utils.scores import score
 
 IMAGES = 5000  # a share of 0.8 is then known to 0.6 points (one standard deviation)
 
@@ -35,12 +37,12 @@ class AccuracyCheck:
             return cls(validation_data[0][rows], validation_data[1][rows])
         return None
 
-    def accuracy(self, network: keras.Model) -> float:
-        """The accuracy of the network's end, in [0, 1]."""
-        right = 0
+    def score(self, network: keras.Model, metric: str = ACCURACY) -> float:
+        """The score of the network's end by one of `odn_keras.utils.metric_names.METRIC_NAMES`, in [0, 1]."""
+        answers = np.empty(len(self._labels), int)
         with keras_backends.without_gradients():
             for start in range(0, len(self._labels), EVALUATION_BATCH):
                 part = slice(start, start + EVALUATION_BATCH)
                 *_, end = keras.tree.flatten(network(self._images[part], training=False))
-                right += int(np.sum(keras.ops.convert_to_numpy(end).argmax(axis=-1) == self._labels[part]))
-        return right / len(self._labels)
+                answers[part] = keras.ops.convert_to_numpy(end).argmax(axis=-1)
+        return score(metric, self._labels, answers)

@@ -257,6 +257,30 @@ class GrowthPlan:
         """Until when a network that is not good enough is trained on: pruning keeps its cycle."""
         return self.end - (self.cycle_steps if self.fit.removal else 0)
 
+    # What is still ahead.
+
+    def most_steps_left(self, stages: Sequence[Stage]) -> int:
+        """How many training steps the run may still take at most."""
+        stage = stages[-1]
+        step, last = stage.last_step, self.fit.epochs * self.fit.steps
+        if self._misses_so_far(stages):
+            return last - step
+        left = stage.end_step - step
+        if stage.phase == CYCLE and self.fit.removal:
+            left += self.cycle_steps
+        if stage.phase == PRUNE:
+            left += round((stage.end_step - stage.first_step) * (1 / stage.end_progress - 1))
+        if stage.phase != SHRINK:
+            left += self.rules.shrink_epochs * self.fit.steps
+        return min(left, last - step)
+
+    def dearest_ahead(self, stages: Sequence[Stage]) -> float:
+        """How many times more a step at a depth that may still be tried costs than one at the present depth."""
+        stage = stages[-1]
+        if self._misses_so_far(stages) and self._may_deepen(stages, stage.last_step):
+            return max(1.0, self.fit.cost(self.deepest) / self.fit.cost(stage.depth))
+        return 1.0
+
     # Whether a stage is over.
 
     def is_over(self, stages: Sequence[Stage]) -> bool:

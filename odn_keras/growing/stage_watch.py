@@ -14,6 +14,7 @@ from odn_keras.growing.snapshots import Snapshots
 from odn_keras.growing.stage import CYCLE
 from odn_keras.growing.training_data import TrainingData
 from odn_keras.utils import keras_backends
+from odn_keras.utils.metric_names import METRIC_NAMES
 
 
 class StageOver(Exception):
@@ -53,7 +54,8 @@ class StageWatch:
         self.interrupted_metrics: list[np.ndarray] = []
         self._training, self._data, self._growth = training, data, growth
         self._snapshots, self._snapshot = snapshots, snapshot
-        self._check = data.check if growth.monitor == "val_accuracy" else None
+        self._metric = growth.monitor.removeprefix("val_")
+        self._check = data.check if self._metric in METRIC_NAMES else None
         self._steps_done = 0  # of the epoch
         self._clock = 0.0
 
@@ -109,8 +111,8 @@ class StageWatch:
             self._data.check_length(self._steps_done)
         self._take_averages()
         if self._check and self._growth.stages[-1].phase == CYCLE:
-            # Even on all validation images: val_accuracy may be a metric of the user's own, and differ from the checks.
-            self._growth.add_check(self._step_of_run, self._check.accuracy(self._training.network))
+            # Even on all validation images: the metric may be one of the user's own, and differ from the checks.
+            self._growth.add_check(self._step_of_run, self._check.score(self._training.network, self._metric))
 
     def on_epoch_measured(self, loss: float) -> None:
         """Raises `TrainingDiverged` where the loss shows it."""
@@ -140,7 +142,7 @@ class StageWatch:
             self._check_loss(loss)
             keras_backends.sync_variables(self._training.fitted)
             self._take_averages()
-            growth.add_check(step, self._check.accuracy(self._training.network))
+            growth.add_check(step, self._check.score(self._training.network, self._metric))
             if not growth.is_over():
                 self._training.take_raw_weights()
                 return

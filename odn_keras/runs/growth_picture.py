@@ -10,6 +10,7 @@ from odn_keras.files import replacing
 from odn_keras.growing.depth_growth import DepthGrowth
 from odn_keras.growing.stage import CYCLE, PRUNE, SETTLE, SHRINK, Stage
 from odn_keras.utils import colours
+from odn_keras.utils.metric_names import in_words
 from odn_keras.utils.plain_text import missing_glyphs_allowed, shown
 
 NAMED = {PRUNE: "pruning", SHRINK: "shrinking widths"}
@@ -51,7 +52,7 @@ def plot_growth(growth: DepthGrowth, title: str, path: str | os.PathLike) -> Non
     if growth.target is not None:
         axes.axhline(growth.target, color="black", linestyle="--", linewidth=1, label=f"target {growth.target:.2%}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="epoch", ylabel="validation accuracy")
+    axes.set(xlabel="epoch", ylabel=f"validation {in_words(growth.monitor.removeprefix('val_'))}")
     axes.set_title(shown(title, TITLE_LENGTH), parse_math=False)
     axes.legend(loc="best", fontsize="small")
     with replacing(path) as temporary, missing_glyphs_allowed():

@@ -5,7 +5,7 @@ import pathlib
 import shutil
 
 from odn_keras.files import TEMPORARY_PREFIX
-from odn_keras.runs.run_files import CHECKPOINT, DERIVED, EXPORT, ROUTED, SNAPSHOTS, is_run
+from odn_keras.runs.run_files import CHECKPOINT, DERIVED, EVENTS, EXPORT, ROUTED, SNAPSHOTS, is_run
 
 
 def remove(path: pathlib.Path) -> None:
@@ -28,6 +28,16 @@ def remove_snapshots(checkpoint: pathlib.Path) -> None:
     for file in checkpoint.glob(SNAPSHOTS):
         remove(file)
     remove_unfinished_writes(checkpoint)
+
+
+def remove_events(board: pathlib.Path) -> None:
+    """Removes what a run has written for TensorBoard, and the folder where nothing else is in it."""
+    if not board.is_dir() or board.is_symlink():
+        return
+    for file in board.glob(EVENTS):
+        file.unlink()
+    if not any(path.is_file() for path in board.rglob("*")):
+        shutil.rmtree(board)
 
 
 def remove_derived(run: pathlib.Path) -> None:

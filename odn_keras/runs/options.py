@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from odn_keras.data.class_weights import NONE, check_class_weight
 from odn_keras.data.presets import PRESETS
 from odn_keras.data.resizing import RESIZES, STRETCH, write_size
 from odn_keras.devices.boards import LIST, Wanted
@@ -19,6 +20,7 @@ from odn_keras.networks import backbones
 from odn_keras.networks.backbones import BACKBONES
 from odn_keras.networks.budget import Budget
 from odn_keras.networks.kernels import KERNELS
+from odn_keras.utils.metric_names import ACCURACY, METRIC_NAMES
 
 FREE_TO_CHANGE = ("data_dir", "in_memory")  # they say where data are, not what the run does
 PATHS = ("dataset", "data_dir", "teacher", "device_file")  # in which ~ is the home folder
@@ -143,9 +145,20 @@ class RunOptions(DataOptions):
 
     target_accuracy: float | None = _option(
         None,
-        f"Validation accuracy to reach; default: {TARGET_ACCURACY}, with --depth none.",
+        f"Validation accuracy to reach, or other --target_metric; default: {TARGET_ACCURACY}, with --depth none.",
         above=0,
         most=1,
+    )
+    target_metric: str = _option(
+        ACCURACY,
+        "What the target is of, and what depths and epochs are chosen by. For classes of unequal numbers of images: "
+        "balanced_accuracy, the mean over the classes of what is recognised, or macro_f1, that of their F1.",
+        choices=METRIC_NAMES,
+    )
+    class_weight: str = _option(
+        NONE,
+        "Weights of the classes in the loss: none; balanced, by which all classes count alike; or by name, as "
+        "cat:3,dog:0.5.",
     )
     depth: int | None = _option(None, "Train the network of this depth and no other, instead of growing one.")
     max_depth: int | None = _option(None, "Deepest network tried; default: the whole backbone.")
@@ -242,6 +255,7 @@ class RunOptions(DataOptions):
         if self.width is None:
             object.__setattr__(self, "width", self._structure.width)
         _ = self.budget  # raises where the limits cannot be
+        check_class_weight(self.class_weight)
         for depth in (self.depth, self.max_depth):
             self._structure.check_depth(depth)
         if self.depth is not None and self.max_depth not in (None, self.depth):

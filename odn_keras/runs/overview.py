@@ -1,7 +1,5 @@
 """Describes a run before it trains: its images, its networks and their predicted sizes, its goal."""
 
-import time
-
 import keras
 import numpy as np
 
@@ -9,10 +7,10 @@ from odn_keras.data.datasets import Dataset
 from odn_keras.networks import footprint
 from odn_keras.networks.architectures import NetworkSpec
 from odn_keras.runs.options import RunOptions
+from odn_keras.utils.metric_names import in_words
 
 MOST_ROWS = 20  # classes listed one by one
 NAME_WIDTH = 24
-TIMED_STEPS = 10
 SPLITS = ("train", "validation", "test")
 
 
@@ -89,36 +87,12 @@ def describe_goal(options: RunOptions, steps: int, dtype: str) -> str:
         steps: training steps of an epoch.
         dtype: the Keras dtype policy.
     """
-    goal = "no target" if options.target_accuracy is None else f"target: validation accuracy {options.target_accuracy}"
+    metric = in_words(options.target_metric)
+    goal = "no target" if options.target_accuracy is None else f"target: validation {metric} {options.target_accuracy}"
     return (
         f"{goal}; at most {options.epochs} epochs of {steps:,} steps of {options.batch_size} images, "
         f"{keras.backend.backend()}, {dtype}"
     )
-
-
-class EpochEstimate(keras.callbacks.Callback):
-    """Prints, after some training steps, an estimate of the seconds of an epoch at the first depth."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._began: float | None = None
-        self._first = 0
-        self._printed = False
-
-    def on_train_batch_end(self, batch, logs=None):
-        """Prints the estimate once enough steps are timed."""
-        if self._printed:
-            return
-        if self._began is None:  # the first step traces and compiles
-            self._began, self._first = time.perf_counter(), batch
-        elif batch - self._first >= TIMED_STEPS:
-            seconds = (time.perf_counter() - self._began) / (batch - self._first) * self.params["steps"]
-            print(f"\nan epoch takes about {seconds:.0f} s at this depth", flush=True)
-            self._printed = True
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Stops timing: the epoch itself has shown how long it takes."""
-        self._printed = True
 
 
 def _row(name: str, *numbers) -> str:

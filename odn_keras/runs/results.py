@@ -17,6 +17,7 @@ from odn_keras.runs import overview, verdict
 from odn_keras.runs.options import RunOptions
 from odn_keras.runs.report import summary
 from odn_keras.runs.training_setup import network_spec
+from odn_keras.utils.metric_names import ACCURACY
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,13 @@ class TrainedRun:
         return builder.depth_of(self.network)
 
 
-def describe(run: TrainedRun, file: ExportedFile) -> dict[str, Any]:
+def describe(run: TrainedRun, file: ExportedFile, test_scores: dict[str, dict[str, float]]) -> dict[str, Any]:
     """Measures the network on the test images; returns what `report.json` holds.
 
     Args:
         run: whose training is over.
         file: the network's int8 file, measured.
+        test_scores: who answers -> the scores of the answers to the test images.
     """
     options, dataset, growth = run.options, run.dataset, run.growth
     stages = summary.stage_rows(growth, len(dataset.train[0]))
@@ -69,16 +71,19 @@ def describe(run: TrainedRun, file: ExportedFile) -> dict[str, Any]:
         "depth": run.depth,
         "max_depth": run.spec.max_depth,
         "target_accuracy": options.target_accuracy,
+        "target_metric": options.target_metric,
         "target_met": growth.target_met,
         **_sizes(run, file),
         "training_macs": sum(stage["training_macs"] for stage in stages),
         "epochs": round(sum(stage["epochs"] for stage in stages)),
         "stages": stages,
-        "val_accuracy": growth.best,
+        "val_score": growth.best,
+        "val_accuracy": _validation_accuracy(run),
         "pruning": _describe_pruning(run) if options.prune else None,
         "supernet": None if run.supernet is None else _describe_supernet(run.supernet, run),
         "test_accuracy": accuracies(run.network, dataset.test, dataset.num_classes)[0],
         "int8_test_accuracy": file.measurement.accuracy,
+        "test_scores": test_scores,
         "budget": file.against(options.budget),
         "input_quantization": dataclasses.asdict(file.input),
         "output_quantization": dataclasses.asdict(file.output),
@@ -99,6 +104,13 @@ def describe(run: TrainedRun, file: ExportedFile) -> dict[str, Any]:
         "ended": verdict.ending(growth, run.fitted, deepest),
         "budget_changes": overview.budget_changes(options, run.fitted),
     }
+
+
+def _validation_accuracy(run: TrainedRun) -> float:
+    """Of the network found; with accuracy as the target's metric it is known."""
+    if run.options.target_metric == ACCURACY:
+        return run.growth.best
+    return accuracies(run.network, run.dataset.validation, run.dataset.num_classes)[0]
 
 
 def _sizes(run: TrainedRun, file: ExportedFile) -> dict[str, Any]:

@@ -24,24 +24,28 @@ from odn_keras.growing.checkpoint import Checkpoint
 from odn_keras.growing.depth_growth import DepthGrowth
 from odn_keras.growing.distillation import student
 from odn_keras.growing.divergence import TrainingDiverged
+from odn_keras.growing.epoch_line import EpochLine
 from odn_keras.growing.optimally_deep_network import OptimallyDeepNetwork
 from odn_keras.growing.precision import precision
 from odn_keras.networks import builder
 from odn_keras.networks.architectures import NetworkSpec
-from odn_keras.runs import overview, results
+from odn_keras.runs import board, overview, results
 from odn_keras.runs.augmentation_picture import plot_augmentation
+from odn_keras.runs.board import Board
 from odn_keras.runs.growth_picture import plot_growth
 from odn_keras.runs.options import DataOptions, RunOptions
 from odn_keras.runs.report import summary
 from odn_keras.runs.report.evaluation import Evaluation
 from odn_keras.runs.report.run_page import write_run_page
+from odn_keras.runs.report.summary import FLOAT, INT8
 from odn_keras.runs.run_data import data_options, load_by_options, load_data, record_of, teacher_record
-from odn_keras.runs.run_files import REPORT, SUPERNET
+from odn_keras.runs.run_files import BOARD, REPORT, SUPERNET
 from odn_keras.runs.run_folder import RunFolder
 from odn_keras.runs.run_networks import MODEL
 from odn_keras.runs.run_record import SHOWN
 from odn_keras.runs.training_setup import (
     check_pruning,
+    check_target_metric,
     load_teacher,
     new_model,
     pruning_of,
@@ -53,7 +57,12 @@ from odn_keras.utils import keras_config
 
 
 def run(
-    options: RunOptions, out: str | os.PathLike[str], *, overwrite: bool = False, resume: bool = False
+    options: RunOptions,
+    out: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    tensorboard: bool = False,
 ) -> dict[str, Any] | None:
     """Trains by progressive depth expansion, exports, measures, and leaves everything in a folder.
 
@@ -65,6 +74,8 @@ def run(
         overwrite: whether the run that `out` holds may be replaced.
         resume: whether to resume the run that `out` holds, from its last checkpoint; a finished one is left as it is,
             and where there is none it begins.
+        tensorboard: whether metrics, depth and forecast are written for TensorBoard too, into the folder `tensorboard`
+            of the run.
 
     Returns:
         What `report.json` holds; `None` in other processes than process 0.
@@ -77,6 +88,8 @@ def run(
             before that.
     """
     keras_config.check()
+    if tensorboard:
+        board.check_installed()
     share = distribution.current()
     folder = RunFolder(pathlib.Path(out).expanduser())
     found = json.loads(distribution.from_chief(lambda: _look(folder, options, overwrite=overwrite, resume=resume)))
@@ -96,7 +109,7 @@ def run(
         if share.is_chief:
             _announce(setup, model.spec)
         with distribution.noticing_loss():
-            growth = _grow(model, setup)
+            growth = _grow(model, setup, tensorboard=tensorboard)
         if not share.is_chief:
             return None
         with distribution.local():
@@ -161,6 +174,7 @@ def _checked_setup(options: RunOptions, folder: RunFolder, share: Share, found: 
         fitted = within_budget(options, dataset)
         batches = training_batches(fitted, dataset, share)
         check_pruning(fitted, dataset)
+        check_target_metric(fitted, dataset)
         if share.processes > 1:
             load_teacher(teacher["teacher_path"], dataset)  # some process may lack the file
     return _Setup(
@@ -211,11 +225,12 @@ def _announce(setup: _Setup, spec: NetworkSpec) -> None:
     plot_augmentation(setup.batches, setup.dataset.class_names, setup.folder.path / "augmentation.png")
 
 
-def _grow(model: OptimallyDeepNetwork, setup: _Setup) -> DepthGrowth:
+def _grow(model: OptimallyDeepNetwork, setup: _Setup, *, tensorboard: bool) -> DepthGrowth:
     """Trains the model, from the folder's checkpoint if there is one."""
     options, is_chief = setup.fitted, setup.share.is_chief
     growth = DepthGrowth(
         options.target_accuracy,
+        monitor=f"val_{options.target_metric}",
         max_depth=options.depth or options.max_depth,
         cycle_epochs=options.first_cycle if options.depth else options.cycle_epochs,
         freeze=options.freeze,
@@ -223,8 +238,12 @@ def _grow(model: OptimallyDeepNetwork, setup: _Setup) -> DepthGrowth:
         shrink_epochs=options.shrink_epochs,
         verbose=1 if is_chief else 0,
     )
-    shown = 1 if sys.stdout.isatty() else 2  # in a log file, one line an epoch instead of a moving bar
+    on_terminal = sys.stdout.isatty()  # else one line an epoch, instead of a moving bar
     callbacks = [growth, Checkpoint(setup.folder.checkpoint)]
+    if is_chief:
+        callbacks.append(EpochLine(growth, whole=not on_terminal))
+    if is_chief and tensorboard:
+        callbacks.append(Board(growth, setup.folder.path / BOARD))
     if pruning := pruning_of(options):
         callbacks.append(pruning)
     callbacks.append(_Recorder(growth, model.spec, setup.dataset.class_names, out=setup.folder.path))
@@ -233,7 +252,7 @@ def _grow(model: OptimallyDeepNetwork, setup: _Setup) -> DepthGrowth:
             setup.batches,
             epochs=options.epochs,
             validation_data=validation_batches(setup.dataset, setup.share),
-            verbose=shown if is_chief else 0,
+            verbose=1 if is_chief and on_terminal else 0,
             callbacks=callbacks,
         )
     except TrainingDiverged as error:
@@ -307,10 +326,10 @@ def _deploy(model: OptimallyDeepNetwork, growth: DepthGrowth, setup: _Setup) -> 
         dataset=setup.dataset,
         data_record=setup.data_record,
     )
-    result = results.describe(trained, file)
-    outputs = {"int8 file": file.answers, "float network": file.float_answers}
+    outputs = {INT8: file.answers, FLOAT: file.float_answers}
     images, labels = setup.dataset.test
     evaluation = Evaluation(images, labels, setup.dataset.class_names, outputs, probabilities=file.probabilities)
+    result = results.describe(trained, file, evaluation.totals())
     write_run_page(result, evaluation, out)
     write_json(result, out / REPORT)
     return result

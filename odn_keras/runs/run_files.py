@@ -14,6 +14,7 @@ RUN_FILES = (
     REPORT,
 )
 SUPERNET = "supernet.keras"  # of a run with exits or shrunk widths only: the network that holds the smaller ones
+BOARD, EVENTS = "tensorboard", "**/events.out.tfevents.*"  # the folder of a run with --tensorboard, and its files
 CHECKPOINT, RECORD = "checkpoint", "run.json"  # the folder, and the file in it, of an unfinished run
 SNAPSHOTS = "epoch[0-9]*-step[0-9]*.npz"  # what `odn_keras.Checkpoint` writes
 EXPORT, ROUTED, LATENCY = "export", "routed", "latency.json"  # where other commands leave what they make of the run

@@ -17,11 +17,21 @@ from odn_keras.files import write_json
 from odn_keras.networks.backbones import difference
 from odn_keras.runs import locks
 from odn_keras.runs.full_disk import naming_full_disk
-from odn_keras.runs.leftovers import remove_derived, remove_snapshots, remove_unfinished_writes
+from odn_keras.runs.leftovers import remove_derived, remove_events, remove_snapshots, remove_unfinished_writes
 from odn_keras.runs.locks import LOCK
 from odn_keras.runs.options import FREE_TO_CHANGE, RunOptions
 from odn_keras.runs.output_folder import check_place
-from odn_keras.runs.run_files import CHECKPOINT, LATENCY, RECORD, REPORT, RUN_FILES, SNAPSHOTS, SUPERNET, is_unfinished
+from odn_keras.runs.run_files import (
+    BOARD,
+    CHECKPOINT,
+    LATENCY,
+    RECORD,
+    REPORT,
+    RUN_FILES,
+    SNAPSHOTS,
+    SUPERNET,
+    is_unfinished,
+)
 from odn_keras.runs.run_record import options_of, read
 
 
@@ -213,6 +223,7 @@ class RunFolder:
         if (self.path / REPORT).exists():  # there was a run, and these are of it
             remove_derived(self.path)
             (self.path / LATENCY).unlink(missing_ok=True)
+        remove_events(self.path / BOARD)
         for name in (SUPERNET, *RUN_FILES):  # the report last
             (self.path / name).unlink(missing_ok=True)
         write_json(record, self._record)

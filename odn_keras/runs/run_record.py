@@ -142,4 +142,7 @@ _FIELDS = {
     "pruning": _or_none(_is_pruning),
     "budget": _or_none(_is_budget),
     "ended": _is_ending,
+    "val_score": _is_number,
+    "target_metric": _is_text,
+    "test_scores": _is_object,
 }

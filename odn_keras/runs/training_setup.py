@@ -3,12 +3,16 @@
 import dataclasses
 
 import keras
+import numpy as np
 
 from odn_keras.data.augmentation import Augmentation, label_smoothing, may_mirror, preset
 from odn_keras.data.batches import EVALUATION_BATCH, Batches, EvaluationBatches
+from odn_keras.data.class_weights import class_weights
 from odn_keras.data.datasets import Dataset
 from odn_keras.data.share import Share
 from odn_keras.devices.finetuning import Recipe
+from odn_keras.errors import InputError
+from odn_keras.growing.class_score import ClassScore
 from odn_keras.growing.distillation import Distillation, check_teacher
 from odn_keras.growing.optimally_deep_network import OptimallyDeepNetwork
 from odn_keras.growing.optimizers import sgd
@@ -16,6 +20,7 @@ from odn_keras.networks import builder
 from odn_keras.networks.architectures import NetworkSpec
 from odn_keras.prune import ChannelPruning
 from odn_keras.runs.options import RunOptions
+from odn_keras.utils.metric_names import ACCURACY
 
 
 def network_spec(options: RunOptions, dataset: Dataset) -> NetworkSpec:
@@ -89,9 +94,27 @@ def new_model(
         sgd(options.learning_rate, options.weight_decay),
         loss="categorical_crossentropy",
         metrics=None,
-        weighted_metrics=["accuracy"],  # on several devices the validation has images without weight
+        weighted_metrics=_metrics(options, dataset),  # on several devices the validation has images without weight
     )
     return model
+
+
+def _metrics(options: RunOptions, dataset: Dataset) -> list[str | keras.metrics.Metric]:
+    """Accuracy and the metric of the target."""
+    if options.target_metric == ACCURACY:
+        return [ACCURACY]
+    return [ACCURACY, ClassScore(options.target_metric, dataset.num_classes)]
+
+
+def check_target_metric(options: RunOptions, dataset: Dataset) -> None:
+    """Raises `InputError` for a mean over classes of which some have no validation images."""
+    counts = np.bincount(dataset.validation[1], minlength=dataset.num_classes)
+    lacking = [name for name, count in zip(dataset.class_names, counts, strict=True) if not count]
+    if options.target_metric != ACCURACY and lacking:
+        raise InputError(
+            f"target_metric={options.target_metric} is a mean over the classes, and there are no validation images of "
+            f"{', '.join(map(repr, lacking))}: add images, or take {ACCURACY}"
+        )
 
 
 def augmentation_of(options: RunOptions, dataset: Dataset) -> Augmentation:
@@ -113,6 +136,7 @@ def training_batches(options: RunOptions, dataset: Dataset, share: Share | None 
         augmentation=augmentation_of(options, dataset),
         label_smoothing=smoothing,
         share=share,
+        class_weights=class_weights(options.class_weight, dataset.train[1], dataset.class_names),
     )
 
 

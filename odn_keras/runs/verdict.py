@@ -5,6 +5,7 @@ from typing import Any
 from odn_keras.growing.depth_growth import DepthGrowth
 from odn_keras.runs import next_step
 from odn_keras.runs.options import RunOptions
+from odn_keras.runs.report.summary import val_score
 
 TARGET_MET, FIXED_DEPTH, DEEPEST, EPOCHS = "target met", "fixed depth", "deepest network tried", "epochs used"
 LOUD_LOSS = 0.01  # of accuracy, by int8
@@ -33,7 +34,7 @@ def describe_ending(report: dict[str, Any]) -> list[str]:
     ended, asked = report.get("ended"), report["options"]
     if ended is None or report["target_met"] is not False:  # of earlier versions
         return []
-    missed = f"The target was not met: {report['val_accuracy']:.4f} of {report['target_accuracy']:.4f}."
+    missed = f"The target was not met: {val_score(report):.4f} of {report['target_accuracy']:.4f}."
     budget = any(asked.get(name) for name in ("max_flash", "max_arena", "max_latency_ms", "device"))
     deepest = ended["deepest"]
     helps = ["a lower --target_accuracy"]

@@ -7,8 +7,7 @@ import numpy as np
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support, recall_score
 
 from odn_keras.errors import InputError
-
-ACCURACY = "accuracy"
+from odn_keras.utils.metric_names import ACCURACY, BALANCED_ACCURACY, MACRO_F1
 
 
 def _macro(metric: Callable[..., float]) -> Callable[[np.ndarray, np.ndarray], float]:
@@ -20,8 +19,8 @@ def _macro(metric: Callable[..., float]) -> Callable[[np.ndarray, np.ndarray], f
 
 METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     ACCURACY: lambda labels, answers: float(accuracy_score(labels, answers)),
-    "balanced_accuracy": _macro(recall_score),
-    "macro_f1": _macro(f1_score),
+    BALANCED_ACCURACY: _macro(recall_score),
+    MACRO_F1: _macro(f1_score),
 }
 
 

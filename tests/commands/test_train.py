@@ -80,6 +80,51 @@ def test_a_run_leaves_a_checked_network(command, tmp_path, digits):
     assert f"{report['tflite_bytes']:,} bytes" in page and len(page) < 3_000_000
 
 
+@pytest.fixture
+def unequal(digits, npz):
+    """Three digits, of which one has 12 training images where another has 120."""
+    arrays = {}
+    for split, name in (("train", "train"), ("validation", "val"), ("test", "test")):
+        images, labels = getattr(digits, split)
+        counts = {0: 120, 1: 40, 2: 12} if split == "train" else dict.fromkeys(range(3), 20)
+        rows = np.concatenate([np.flatnonzero(labels == label)[:count] for label, count in counts.items()])
+        arrays |= {f"x_{name}": images[rows], f"y_{name}": labels[rows]}
+    return npz(**arrays)
+
+
+def test_unequal_classes_are_weighed_and_judged_alike(command, tmp_path, unequal):
+    out = tmp_path / "run"
+    few = ["--width=4", "--epochs=6", "--cycle_epochs=3", "--batch_size=32", "--precision=float32"]
+    wanted = ["--class_weight=balanced", "--target_metric=balanced_accuracy", "--target_accuracy=0.9"]
+    status, printed, error = command(f"--out={out}", f"--dataset={unequal}", *few, *wanted)
+    assert status in (0, 3), error
+    report = json.loads((out / "report.json").read_text())
+    with open(out / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert report["val_score"] == pytest.approx(max(float(row["val_balanced_accuracy"]) for row in rows))
+    assert "target: validation balanced accuracy 0.9" in printed
+    assert f"validation balanced accuracy {report['val_score']:.4f}" in printed
+    assert report["test_scores"]["int8 file"]["accuracy"] == report["int8_test_accuracy"]
+    assert "balanced accuracy" in (out / "report.html").read_text()
+    assert report["learning_rate_scale"] == 1  # the weights are no divergence
+
+    status, _, error = command(f"--out={out}", "--overwrite", f"--dataset={unequal}", "--class_weight=7:2", *few)
+    assert status == 2 and "class_weight names '7', which is no class; there are '0', '1', '2'" in error
+    assert (out / "report.json").exists()
+
+
+def test_a_mean_over_classes_wants_validation_images_of_each(command, tmp_path, npz):
+    data = npz(
+        x_train=np.zeros((120, 8, 8), np.uint8), y_train=np.arange(120) % 3, x_val=np.zeros((20, 8, 8), np.uint8),
+        y_val=np.arange(20) % 2, x_test=np.zeros((20, 8, 8), np.uint8), y_test=np.arange(20) % 3,
+        class_names=np.array(["cat", "dog", "cow"]),
+    )  # fmt: skip
+    arguments = [f"--dataset={data}", "--width=2", "--batch_size=32", "--target_metric=macro_f1"]
+    with pytest.warns(UserWarning, match="class 'cow' has no image to validate on"):
+        status, _, error = command(f"--out={tmp_path / 'run'}", *arguments)
+    assert status == 2 and "there are no validation images of 'cow'" in error and not (tmp_path / "run").exists()
+
+
 def test_a_pruned_run_tells_what_depth_and_width_saved(command, tmp_path):
     out = tmp_path / "run"
     arguments = ["--dataset=digits", *SMALL, "--prune=0.5", "--target_accuracy=0.5", "--seed=1"]
@@ -98,11 +143,18 @@ def test_a_pruned_run_tells_what_depth_and_width_saved(command, tmp_path):
 
 def test_an_unmet_target_still_exports_says_so_and_exits_3(command, tmp_path):
     out = tmp_path / "run"
-    arguments = [f"--out={out}", "--width=2", "--epochs=2", "--cycle_epochs=1", "--target_accuracy=1.0"]
-    status, printed, _ = command(*arguments)
+    arguments = [f"--out={out}", "--width=2", "--epochs=3", "--cycle_epochs=1", "--target_accuracy=1.0"]
+    status, printed, _ = command(*arguments, "--tensorboard")
     assert status == 3
+    assert [line[:9] for line in printed.splitlines() if line.startswith("epoch ")] == [
+        "epoch 1/3",
+        "epoch 2/3",
+        "epoch 3/3",
+    ]
+    assert list((out / "tensorboard").rglob("events.out.tfevents.*"))
+    (out / "tensorboard" / "mine.txt").write_text("of the user")
     assert "target was not met" in printed and "--width" in printed
-    assert sorted(path.name for path in out.iterdir()) == sorted(RUN_FILES)
+    assert sorted(path.name for path in out.iterdir()) == sorted((*RUN_FILES, "tensorboard"))
     assert not json.loads((out / "report.json").read_text())["target_met"]
 
     before = (out / "report.json").read_text()
@@ -111,6 +163,7 @@ def test_an_unmet_target_still_exports_says_so_and_exits_3(command, tmp_path):
     (out / "export").mkdir()  # made of the run that goes
     assert command(*arguments, "--overwrite", "--seed=5")[0] == 3 and not (out / "export").exists()
     assert json.loads((out / "report.json").read_text())["seed"] == 5
+    assert [path.name for path in (out / "tensorboard").rglob("*") if path.is_file()] == ["mine.txt"]
 
 
 def test_what_a_folder_held_before_its_first_run_stays(tmp_path):

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from odn_keras import NetworkSpec, build
+from odn_keras import Batches, NetworkSpec, build
+from odn_keras.growing.averaging import some_examples
 from odn_keras.growing.divergence import DivergenceGuard, TrainingDiverged, loss_limit
 
 CLASSES, BATCH = 4, 8
@@ -39,6 +40,16 @@ def test_it_grows_with_whatever_the_loss_is_multiplied_by(network):
         return 7 * keras.losses.sparse_categorical_crossentropy(labels, probabilities)
 
     assert limit(network, own) == pytest.approx(7 * usual, rel=1e-5)
+
+
+def test_weights_of_classes_within_batches_multiply_it_as_they_do_the_loss(network):
+    images, labels = np.zeros((80, 8, 8, 1), np.uint8), np.arange(80) % CLASSES
+    network.compile("sgd", "categorical_crossentropy")
+    limits = [
+        loss_limit(network, some_examples(Batches((images, labels), CLASSES, 20, class_weights=weights), None), CLASSES)
+        for weights in (None, np.full(CLASSES, 5.0))
+    ]
+    assert limits[1] == pytest.approx(5 * limits[0], rel=1e-5) and limits[0] < math.inf
 
 
 def test_batches_that_do_not_count_set_no_limit(network):

@@ -8,7 +8,9 @@ from typing import Any
 
 from odn_keras.runs.report.page import Figure, Figures, Page, Section, Table, Text
 from odn_keras.runs.report.pictures import picture_file, uri
+from odn_keras.runs.report.summary import val_score
 from odn_keras.utils import colours
+from odn_keras.utils.metric_names import ACCURACY, in_words
 from odn_keras.utils.plain_text import missing_glyphs_allowed, shown
 
 NEEDED = (
@@ -35,8 +37,10 @@ def rows(reports: Reports) -> list[list[str]]:
     figures: dict[str, Any] = {
         "dataset": lambda run: pathlib.Path(run["dataset"]).name,
         "target": lambda run: "none" if run["target_accuracy"] is None else f"{run['target_accuracy']:.4f}",
+        "target's metric": lambda run: in_words(run.get("target_metric", ACCURACY)),
         "target met": lambda run: {True: "yes", False: "NO", None: ""}[run["target_met"]],
         "depth": lambda run: f"{run['depth']} of {run['max_depth']}",
+        "validation score": lambda run: f"{val_score(run):.4f}",
         "validation accuracy": lambda run: f"{run['val_accuracy']:.4f}",
         "test accuracy, int8": lambda run: f"{run['int8_test_accuracy']:.4f}",
         "test accuracy, float": lambda run: f"{run['test_accuracy']:.4f}",

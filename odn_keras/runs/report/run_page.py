@@ -24,7 +24,9 @@ from odn_keras.runs.report.page import (
     Text,
 )
 from odn_keras.runs.report.pictures import picture_file
+from odn_keras.runs.report.summary import INT8
 from odn_keras.runs.run_files import PAGE
+from odn_keras.utils.metric_names import ACCURACY, in_words
 
 MUCH_LOST = 0.01  # of accuracy, by int8
 
@@ -62,7 +64,7 @@ def _lead(report: dict[str, Any]) -> list[Block]:
 
 
 def _target(report: dict[str, Any]) -> Card:
-    reached = f"{percent(report['val_accuracy'])} of the validation images"
+    reached = f"{in_words(report['target_metric'])} {percent(report['val_score'])} on validation images"
     if report["target_accuracy"] is None:
         return Card("No target", f"the depth was given; {reached}")
     wanted = f"{reached}, wanted were {percent(report['target_accuracy'])}"
@@ -82,6 +84,9 @@ def _fit(report: dict[str, Any]) -> Card:
 def _int8(report: dict[str, Any]) -> Card:
     int8, exact = report["int8_test_accuracy"], report["test_accuracy"]
     text = f"int8 file {percent(int8)}, float network {percent(exact)} of {report['images']['test']:,} test images"
+    if (metric := report["target_metric"]) != ACCURACY:
+        of_file = report["test_scores"][INT8][metric]
+        text += f"; {in_words(metric)} of the file {percent(of_file)}"
     if exact - int8 > MUCH_LOST:
         return Card(f"int8 costs {100 * (exact - int8):.1f} points", text, BAD)
     return Card("int8 keeps the accuracy", text, GOOD)

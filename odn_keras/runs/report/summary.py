@@ -11,7 +11,9 @@ from odn_keras.files import replacing
 from odn_keras.growing.depth_growth import DepthGrowth
 from odn_keras.growing.stage import CYCLE, Stage
 from odn_keras.networks.budget import Budget
+from odn_keras.utils.metric_names import ACCURACY, in_words
 
+INT8, FLOAT = "int8 file", "float network"  # whose answers are in a report
 REPORTED_PACKAGES = ("odn_keras", "keras", "tensorflow", "jax", "torch", "numpy", "ai-edge-litert")
 
 
@@ -78,6 +80,11 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join([*lines, *_accuracy_lines(report), *_cost_lines(report)])
 
 
+def val_score(report: dict[str, Any]) -> float:
+    """The validation score that is compared with the target; reports of earlier versions have an accuracy only."""
+    return report.get("val_score", report["val_accuracy"])
+
+
 def _row(name: str, found: int, full: int) -> tuple[str, str, str, str]:
     return name, f"{found:,}", f"{full:,}", f"{1 - found / full:.2%}"
 
@@ -86,8 +93,12 @@ def _accuracy_lines(report: dict[str, Any]) -> list[str]:
     target = ""
     if report["target_accuracy"] is not None:  # none where the depth was given
         target = f" (target {report['target_accuracy']:.4f}: {'met' if report['target_met'] else 'NOT met'})"
-    lines = [
-        f"validation accuracy {report['val_accuracy']:.4f}{target}",
+    score, metric = val_score(report), report.get("target_metric", ACCURACY)
+    lines = [f"{f'validation {in_words(metric)}':<19} {score:.4f}{target}"]
+    if metric != ACCURACY:
+        int8, exact = (report["test_scores"][name][metric] for name in (INT8, FLOAT))
+        lines.append(f"{f'test {in_words(metric)}':<19} {exact:.4f} float, {int8:.4f} int8")
+    lines += [
         f"test accuracy       {report['test_accuracy']:.4f} float, {report['int8_test_accuracy']:.4f} int8",
     ]
     if pruning := report.get("pruning"):
