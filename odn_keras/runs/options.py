@@ -21,7 +21,7 @@ from odn_keras.networks.budget import Budget
 from odn_keras.networks.kernels import KERNELS
 
 FREE_TO_CHANGE = ("data_dir", "in_memory")  # they say where data are, not what the run does
-PATHS = ("dataset", "data_dir", "teacher", "device_file")  # in which ~ is the home folder
+PATHS = ("dataset", "data_dir", "teacher", "start_from", "device_file")  # in which ~ is the home folder
 TARGET_ACCURACY = 0.98
 
 
@@ -138,6 +138,11 @@ class RunOptions(DataOptions):
         "resnet18.",
         least=1,
         most=1024,
+    )
+    start_from: str | None = _option(
+        None,
+        "A finished run's folder or a .keras file, of other classes or images: its stem and blocks are carried over as "
+        "far as they fit, and growth begins at their depth.",
     )
     stem_stride: int = _option(1, "Stride of the stem; 2 quarters the activation memory.", choices=(1, 2))
 
