@@ -1,10 +1,9 @@
 """Measures a `.tflite` file on the test images of a dataset, in the runtime that is to run it.
 
     python -m odn_keras.evaluate --tflite=runs/mnist/model.tflite --dataset=mnist
-    python -m odn_keras.evaluate --tflite=runs/mnist/export/android.tflite --dataset=mnist --runtime=mediapipe
-    python -m odn_keras.evaluate --tflite=runs/mnist/export/model.tflite --dataset=mnist --runtime=serial \
-        --port=/dev/ttyACM0 --images=500
-    python -m odn_keras.evaluate --tflite=model.tflite --dataset=path/to/images --report=evaluation
+    python -m odn_keras.evaluate --tflite=android.tflite --dataset=mnist --runtime=mediapipe
+    python -m odn_keras.evaluate --tflite=model.tflite --runtime=serial --port=/dev/ttyACM0
+    python -m odn_keras.evaluate --tflite=model.tflite --dataset=photos --report=evaluation
 
 The images of a folder or a TFDS set are made as large as the file takes them, and grey where it takes one channel,
 unless --image_size and --grayscale say otherwise.
@@ -38,7 +37,7 @@ def define_flags() -> None:
     flags.DEFINE_string("tflite", None, "The file.")
     flags.DEFINE_enum("runtime", "litert", list(RUNTIMES), "What runs it.")
     flags.DEFINE_string("port", None, "With --runtime=serial: the port of the device, such as /dev/ttyACM0.")
-    flags.DEFINE_integer("baud", None, "The same: its bits per second; default: 115200.", lower_bound=1)
+    flags.DEFINE_integer("baud", None, "With --runtime=serial: its bits per second; default: 115200.", lower_bound=1)
     flags.DEFINE_integer("images", None, "Measure on the first so many test images; default: all.", lower_bound=1)
     cli.define_path(
         "report",
