@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import errno
+import functools
 import inspect
 import os
 import pathlib
@@ -20,8 +21,8 @@ from odn_keras.errors import BAD_INPUT, InputError
 from odn_keras.quiet import command, quiet
 from odn_keras.runs import run_data
 from odn_keras.runs.full_disk import DISK_FULL
-from odn_keras.runs.options import PATHS, DataOptions, RunOptions, kind_of
-from odn_keras.utils import console, keras_config
+from odn_keras.runs.options import GROUPS, PATHS, DataOptions, RunOptions, kind_of
+from odn_keras.utils import console, help_pages, keras_config
 
 OVER_BUDGET = 4
 SIGNALLED = 128  # plus the signal's number, as a shell reports a program that a signal ended
@@ -38,6 +39,9 @@ _DEFINERS: dict[type, Any] = {
     float: flags.DEFINE_float,
     bool: flags.DEFINE_boolean,
 }
+
+
+_VALUES = {"int": "N", "float": "X", "path": "PATH", "string enum": "NAME", "comma separated list of strings": "A,B"}
 
 
 class Stopped(BaseException):
@@ -146,7 +150,7 @@ def run(main: Callable[..., int | None], define_flags: Callable[[], None] = lamb
 
     console.never_fail()
     with _manners(), command():
-        app.run(guarded, flags_parser=_parse)
+        app.run(guarded, flags_parser=functools.partial(_parse, sys.modules[main.__module__]))
 
 
 @contextlib.contextmanager
@@ -225,12 +229,36 @@ def _stop(number, frame):
     raise Stopped(number)
 
 
-def _parse(arguments):
+def _parse(module, arguments):
     try:
         program, *rest = arguments
+        for argument in rest:
+            name, _, topic = argument.partition("=")
+            if name in ("--help", "-help", "-h"):
+                print(_help(module, topic))
+                sys.exit()
         return flags.FLAGS([program, *_with_flagfiles(rest)])
     except (flags.Error, InputError) as error:
         sys.exit(fail(str(error)))
+
+
+def _help(module, topic: str) -> str:
+    """What `--help` prints of the command in this module."""
+    name = pathlib.Path(module.__file__).stem
+    shown = {}
+    own = flags.FLAGS.get_key_flags_for_module(module.__name__)
+    for flag in (*own, *flags.FLAGS.get_flags_for_module(__name__)):
+        value = "" if flag.boolean else _VALUES.get(flag.flag_type(), "TEXT")
+        default = str(flag.default) if flag.default or isinstance(flag.default, float) else None
+        text = flag.help or ""
+        if isinstance(flag, flags.EnumFlag):  # in whose help absl has put them first
+            text = f"{text.partition('>: ')[2]} One of {', '.join(flag.parser.enum_values)}."
+        shown[flag.name] = help_pages.Flag(flag.name, value, text, default)
+    try:
+        return help_pages.help_text(module.__doc__ or "", name, GROUPS, shown, topic)
+    except KeyError:
+        choices = ", ".join(help_pages.topics(name, GROUPS, shown))
+        raise InputError(f"there is no help on {topic!r}: choose one of {choices}") from None
 
 
 def _with_flagfiles(arguments: list[str], within: tuple[str, ...] = ()) -> Iterator[str]:

@@ -1,10 +1,9 @@
 """Measures a `.tflite` file on the test images of a dataset, in the runtime that is to run it.
 
     python -m odn_keras.evaluate --tflite=runs/mnist/model.tflite --dataset=mnist
-    python -m odn_keras.evaluate --tflite=runs/mnist/export/android.tflite --dataset=mnist --runtime=mediapipe
-    python -m odn_keras.evaluate --tflite=runs/mnist/export/model.tflite --dataset=mnist --runtime=serial \
-        --port=/dev/ttyACM0 --images=500
-    python -m odn_keras.evaluate --tflite=model.tflite --dataset=path/to/images --report=evaluation
+    python -m odn_keras.evaluate --tflite=android.tflite --dataset=mnist --runtime=mediapipe
+    python -m odn_keras.evaluate --tflite=model.tflite --runtime=serial --port=/dev/ttyACM0
+    python -m odn_keras.evaluate --tflite=model.tflite --dataset=photos --report=evaluation
 
 With --reject, or for a file exported with it, it also says how many answers are withheld for want of confidence, and
 how often those that are given are right.
@@ -42,7 +41,7 @@ def define_flags() -> None:
     flags.DEFINE_string("tflite", None, "The file.")
     flags.DEFINE_enum("runtime", "litert", list(RUNTIMES), "What runs it.")
     flags.DEFINE_string("port", None, "With --runtime=serial: the port of the device, such as /dev/ttyACM0.")
-    flags.DEFINE_integer("baud", None, "The same: its bits per second; default: 115200.", lower_bound=1)
+    flags.DEFINE_integer("baud", None, "With --runtime=serial: its bits per second; default: 115200.", lower_bound=1)
     flags.DEFINE_float(
         "reject",
         None,

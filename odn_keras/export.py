@@ -3,8 +3,9 @@
     python -m odn_keras.export --run=runs/mnist
     python -m odn_keras.export --run=runs/mnist --quantize=qat --vela=ethos-u55-128
     python -m odn_keras.export --run=runs/mnist --max_flash=256KB --max_arena=64KB
-    python -m odn_keras.export --run=runs/mnist --device=nucleo_f446re    (--device=list lists them)
     python -m odn_keras.export --run=runs/mnist --reject=0.999
+    python -m odn_keras.export --run=runs/mnist --device=nucleo_f446re
+    python -m odn_keras.export --device=list
     python -m odn_keras.export --model=my.keras --dataset=path/to/images --out=exported
 
 Writes model.tflite, labels.txt and export.json; for an integer file also model.cc and model.h for TFLite Micro, with

@@ -1,10 +1,10 @@
 """Cuts the network for a device out of a run that was trained with exits, or at smaller widths, and exports it.
 
-    python -m odn_keras.specialize --run=runs/fashion --max_flash=256KB --max_arena=64KB --out=runs/fashion/sensor
-    python -m odn_keras.specialize --run=runs/fashion --device=nucleo_f446re --max_latency_ms=200 --out=board
-    python -m odn_keras.specialize --run=runs/fashion --min_accuracy=0.88 --out=runs/fashion/small
-    python -m odn_keras.specialize --run=runs/fashion --max_latency_ms=0.5 --out=runs/fashion/fast
-    python -m odn_keras.specialize --run=runs/fashion --max_flash=64KB --finetune_epochs=4 --out=runs/fashion/watch
+    python -m odn_keras.specialize --run=runs/fashion --max_flash=256KB --out=sensor
+    python -m odn_keras.specialize --run=runs/fashion --device=pico --out=board
+    python -m odn_keras.specialize --run=runs/fashion --min_accuracy=0.88 --out=small
+    python -m odn_keras.specialize --run=runs/fashion --max_latency_ms=2 --out=fast
+    python -m odn_keras.specialize --run=runs/x --max_flash=64KB --finetune_epochs=4 --out=watch
     python -m odn_keras.specialize --run=runs/fashion --frontier
 
 Within limits the command takes the network that is most accurate on validation images; with --min_accuracy the smallest

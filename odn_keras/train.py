@@ -3,7 +3,8 @@
     python -m odn_keras.train --dataset=mnist --target_accuracy=0.993 --out=runs/mnist
     python -m odn_keras.train --flagfile=flags/mnist.txt
     python -m odn_keras.train --resume --out=runs/mnist
-    python -m odn_keras.train --dataset=mnist --device=nucleo_f446re --out=runs/board    (--device=list lists them)
+    python -m odn_keras.train --dataset=mnist --device=nucleo_f446re
+    python -m odn_keras.train --device=list
 
 Exit status: 0 target met, or none given with --depth, 3 target not met (the best network is exported nevertheless), 4
 the exported file, its arena or its predicted time exceeds a limit of the device or of the --max_ options (whether the

@@ -39,6 +39,7 @@ class FitOptions:
         epochs: `initial_epoch` to `epochs` of `keras.Model.fit`.
         verbose: as in `keras.Model.fit`.
         trained_before: whether the user's model has been through such a training already.
+        carried: how many of the network's blocks were carried over from another one.
     """
 
     growth: DepthGrowth
@@ -48,6 +49,7 @@ class FitOptions:
     epochs: range
     verbose: Any
     trained_before: bool
+    carried: int = 0
 
 
 class GrowingFit:
@@ -65,7 +67,7 @@ class GrowingFit:
     def __init__(self, training: NetworkInTraining, data: TrainingData, options: FitOptions):
         self._training, self._data, self._options, self._growth = training, data, options, options.growth
         pruning = options.pruning.of_trained() if options.pruning else None
-        self._context = PhaseContext(training, pruning)
+        self._context = PhaseContext(training, pruning, carried=options.carried)
         self._snapshots = Snapshots(options.checkpoint, self._settings())
         self._watch = StageWatch(training, data, self._growth, snapshots=self._snapshots, snapshot=self._take_snapshot)
         self._history = EpochHistory()
@@ -118,6 +120,7 @@ class GrowingFit:
             cost=training.training_macs_at,
             whole_epochs=not self._data.seekable,
             removal=pruning.plan.end if pruning else 0.0,
+            carried=self._context.carried > 0,
         )
         first = growth.begin(conditions)
         if pruning:
@@ -293,6 +296,7 @@ class GrowingFit:
             **asdict(compilation.distillation),
             "taught": compilation.teacher is not None,
             "pruning": pruning and asdict(pruning.plan),
+            "carried": self._context.carried,
             **self._growth.settings(),
             "dtype": self._training.dtype,
             "loss": loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__),

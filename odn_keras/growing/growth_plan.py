@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from odn_keras.errors import InputError
 from odn_keras.growing.cycle_length import default_cycle, leaves_second_cycle
 from odn_keras.growing.forecast import forecast
-from odn_keras.growing.stage import CYCLE, FALL_FROM, PRUNE, RECOVER, SETTLE, SHRINK, WARMUP, Stage
+from odn_keras.growing.stage import CYCLE, FALL_FROM, HEAD, PRUNE, RECOVER, SETTLE, SHRINK, WARMUP, Stage
 
 FREEZE_POLICIES = ("prefix", "none")
 NO_ACCURACIES = ("loss", "error", "mae", "mse", "rmse", "entropy", "divergence", "false_", "learning_rate")
@@ -77,6 +77,7 @@ class FitConditions:
         whole_epochs: whether stages may begin and end between epochs only.
         removal: with pruning, the fraction of its cycle after which the channels have gone, in (0, 1]; 0 without.
         results: the depths that may be the result, the present one among them; `None` for all.
+        carried: whether the network has blocks of a trained one, under a head that is new.
     """
 
     depth: int
@@ -88,6 +89,7 @@ class FitConditions:
     whole_epochs: bool = False
     removal: float = 0.0
     results: Collection[int] | None = None
+    carried: bool = False
 
 
 @dataclass(frozen=True)
@@ -175,14 +177,18 @@ class GrowthPlan:
     # What follows.
 
     def first_stage(self) -> Stage:
-        """The stage that the `fit` begins with."""
-        return self._cycle(self.fit.depth, self.fit.first_epoch * self.fit.steps, 0.0)
+        """The stage that the `fit` begins with: before carried blocks are trained, the head learns to read them."""
+        step = self.fit.first_epoch * self.fit.steps
+        end = self._end_of_settling(step)
+        if self.fit.carried and end - step <= FALL_FROM * self.cycle_steps:
+            return self._stage(self.fit.depth, HEAD, step, end, until=(end - step) / self.cycle_steps)
+        return self._cycle(self.fit.depth, step, 0.0)
 
     def next_stage(self, stages: Sequence[Stage]) -> Stage | None:
         """The stage that follows the one just trained; `None` when the run is over."""
         stage = stages[-1]
         step, best = stage.last_step, self.best(stages)
-        if stage.phase == SETTLE:
+        if stage.phase in (HEAD, SETTLE):
             return self._cycle(stage.depth, step, stage.progress_at(step))
         if stage.phase == CYCLE and (more := self._more_growth(stages, step)) is not None:
             return more
@@ -222,10 +228,14 @@ class GrowthPlan:
         progress = min(progress, FALL_FROM)
         if self.rules.freeze == "none":
             return self._cycle(depth, step, progress)
-        end = step + self.check_steps
-        end = self._whole_epochs(end) if self.fit.whole_epochs else end
+        end = self._end_of_settling(step)
         until = progress + (end - step) / self.cycle_steps
         return self._stage(depth, SETTLE, step, end, progress=progress, until=min(until, DECIDED))
+
+    def _end_of_settling(self, step: int) -> int:
+        """Until when, from a step on, a part of the network is trained alone."""
+        end = step + self.check_steps
+        return self._whole_epochs(end) if self.fit.whole_epochs else end
 
     def _longer(self, stages: Sequence[Stage], step: int) -> Stage:
         """As long again as the network found was trained so far, from the middle of a cycle on."""

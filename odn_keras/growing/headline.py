@@ -1,7 +1,7 @@
 """The lines that are printed when a stage begins."""
 
 from odn_keras.growing.depth_growth import DepthGrowth
-from odn_keras.growing.stage import CYCLE, PRUNE, RECOVER, SETTLE, SHRINK, Stage
+from odn_keras.growing.stage import CYCLE, HEAD, PRUNE, RECOVER, SETTLE, SHRINK, Stage
 
 
 def headline(growth: DepthGrowth) -> str:
@@ -25,6 +25,7 @@ def _length(stage: Stage) -> str:
     epochs = f"{length:.3g} {'epoch' if length == 1 else 'epochs'}"
     rest = "the rest of the learning-rate cycle," if stage.progress else "a learning-rate cycle of"
     return {
+        HEAD: f"{epochs} for the head, on blocks that were carried over",
         SETTLE: f"{epochs} for the newest block and the head",
         CYCLE: f"{rest} {epochs}",
         PRUNE: f"{epochs} in which channels are removed",

@@ -21,6 +21,7 @@ from odn_keras.growing.precision import jit_compile
 from odn_keras.growing.training_data import TrainingData
 from odn_keras.networks import builder
 from odn_keras.networks.architectures import NetworkSpec
+from odn_keras.networks.start import Carried, Start
 from odn_keras.prune import ChannelPruning
 
 IMPOSSIBLE_BESIDE_GROWTH = (
@@ -40,7 +41,17 @@ OF_WHAT_IS_COMPILED = (
     "reset_metrics",
     "get_metrics_result",
 )
-OWN = ("network", "spec", "_network", "_fitted", "_teacher", "_distillation", "_compile_arguments", "_trained")
+OWN = (
+    "network",
+    "spec",
+    "carried",
+    "_network",
+    "_fitted",
+    "_teacher",
+    "_distillation",
+    "_compile_arguments",
+    "_trained",
+)
 
 
 class OptimallyDeepNetwork:
@@ -56,11 +67,14 @@ class OptimallyDeepNetwork:
         input_shape: (height, width, channels), in pixels.
         num_classes: number of classes; labels are 0 .. num_classes - 1.
         spec: the architecture, instead of these three and `architecture`.
-        depth: residual blocks to start with.
+        depth: residual blocks to begin with; default: 1, or as many as `start_from` brings.
         dtype: a Keras dtype policy; default: the global one. Not float16, which needs a scaled loss.
         teacher: a classifier of the same images and classes, from which all outputs learn besides the labels; it is
             frozen. Default: inner exits learn from the end.
         distillation: how much is learned from whom; default: `Distillation()`.
+        start_from: a trained network of any classes, such as `odn_keras.load("runs/other/model.keras")`, whose stem
+            and blocks are carried over as far as they fit (see `odn_keras.networks.start`); it is left unchanged. A
+            growing fit then trains the head alone for the first twentieth of its cycle.
         **architecture: other attributes of `odn_keras.NetworkSpec`: `width` (channels of the stem), `stem_stride`,
             `input_scale`, `inner`, `stream` and `exits`. With exits, depths or `"all"` of them, a deeper network has
             several outputs, the shallowest first, all trained together; metrics are those of the end.
@@ -69,16 +83,20 @@ class OptimallyDeepNetwork:
         network: the current network, a plain functional `keras.Model`; another one made by `odn_keras.build` or
             `odn_keras.prune.compact` may be put in its place, and is compiled before it is fitted.
         spec: its `NetworkSpec`.
+        carried: what it has of `start_from`; `None` without one.
         trainable, stop_training: as of a `keras.Model`. Anything else is set on `network`, or given to `compile`.
 
     Raises:
-        InputError: for a value out of range, and for a spec beside what it stands for.
+        InputError: for a value out of range, for a spec beside what it stands for, and for a start of which no block
+            fits.
 
     >>> OptimallyDeepNetwork("resnet18", (28, 28, 1), 10, width=8, exits="all").spec.exits
     (1, 2, 3, 4, 5, 6, 7, 8)
     >>> OptimallyDeepNetwork(spec=NetworkSpec("resnet18", (28, 28, 1), 10, width=8), depth=2).depth
     2
     """
+
+    carried: Carried | None
 
     def __init__(
         self,
@@ -87,10 +105,11 @@ class OptimallyDeepNetwork:
         num_classes: int | None = None,
         *,
         spec: NetworkSpec | None = None,
-        depth: int = 1,
+        depth: int | None = None,
         dtype: str | None = None,
         teacher: keras.Model | None = None,
         distillation: Distillation | None = None,
+        start_from: keras.Model | None = None,
         **architecture: Any,
     ):
         given: dict[str, Any] = {"backbone": backbone, "input_shape": input_shape, "num_classes": num_classes}
@@ -104,7 +123,13 @@ class OptimallyDeepNetwork:
             check_teacher(teacher, self.spec.input_shape, self.spec.num_classes)
         self._teacher, self._distillation = teacher, distillation or Distillation()
         self._trained = False  # by a growing fit, to its end
+        start = None if start_from is None else Start(start_from, self.spec)
+        if start is not None:
+            self.spec = start.spec
+        depth = depth or (start.blocks if start else 1)
         self.network = builder.build(self.spec, depth, dtype)
+        if start is not None:
+            self.carried = start.carry_into(self.network)
 
     @property
     def network(self) -> keras.Model:
@@ -114,6 +139,7 @@ class OptimallyDeepNetwork:
     @network.setter
     def network(self, network: keras.Model) -> None:
         self._network = self._fitted = network  # the latter is what Keras fits
+        self.carried = None
         self._compile_arguments: dict[str, Any] | None = None
 
     @property
@@ -252,6 +278,7 @@ class OptimallyDeepNetwork:
             epochs=epochs,
             verbose=verbose,
             trained_before=self._trained,
+            carried=self.carried.blocks if self.carried and not self._trained else 0,
         )
         steps = data["steps_per_epoch"] or _count_steps(data["x"], data["batch_size"], data["validation_split"])
         return GrowingFit(training, TrainingData(data, steps), options)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from odn_keras.growing.network_in_training import NetworkInTraining
-from odn_keras.growing.stage import CYCLE, PRUNE, RECOVER, SETTLE, SHRINK, Stage
+from odn_keras.growing.stage import CYCLE, HEAD, PRUNE, RECOVER, SETTLE, SHRINK, Stage
 from odn_keras.networks import elastic
 from odn_keras.prune import ChannelPruning
 from odn_keras.utils import keras_backends
@@ -22,11 +22,13 @@ class PhaseContext:
         training: the network.
         pruning: prunes the depth that is found, if anything.
         seed: of the widths that are drawn while they shrink.
+        carried: how many blocks the network has of the one that it started from.
     """
 
     training: NetworkInTraining
     pruning: ChannelPruning | None
     seed: int = 0
+    carried: int = 0
 
 
 class Phase:
@@ -76,6 +78,15 @@ class Phase:
         """Goes one block deeper: with a high rate still before it, a network learns better from the raw weights."""
         self._training.take_raw_weights()
         self.stage.fresh_layers = self._training.deepen()
+
+
+class Head(Phase):
+    """The head is trained, and what else is new in a network that has the blocks of another one."""
+
+    @property
+    def frozen_blocks(self):
+        """The number of blocks that were carried over."""
+        return self._context.carried
 
 
 class Settle(Phase):
@@ -166,4 +177,11 @@ class Shrink(Phase):
         elastic.draw_widths(self._training.network, smallest, np.random.default_rng([self._context.seed, epoch, step]))
 
 
-PHASES: dict[str, type[Phase]] = {SETTLE: Settle, CYCLE: Cycle, PRUNE: Prune, RECOVER: Recover, SHRINK: Shrink}
+PHASES: dict[str, type[Phase]] = {
+    HEAD: Head,
+    SETTLE: Settle,
+    CYCLE: Cycle,
+    PRUNE: Prune,
+    RECOVER: Recover,
+    SHRINK: Shrink,
+}

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field
 
-SETTLE, CYCLE, PRUNE, RECOVER, SHRINK = "settle", "cycle", "prune", "recover", "shrink"
+HEAD, SETTLE, CYCLE, PRUNE, RECOVER, SHRINK = "head", "settle", "cycle", "prune", "recover", "shrink"
 WARMUP = 0.1  # of a learning-rate cycle
 FALL_FROM = 0.5  # of a cycle: where the rate begins to fall
 
@@ -14,15 +14,16 @@ class Stage:
 
     Attributes:
         depth: number of residual blocks.
-        phase: `"settle"` (newest block and head only), `"cycle"` (everything), `"prune"` (the beginning of a cycle of
-            its own, at the depth found, in which channels are removed), `"recover"` (the rest of that one, of the
-            network without them) or `"shrink"` (a cycle at the depth found, at smaller and smaller random widths).
+        phase: `"head"` (the head only, on blocks of another network), `"settle"` (newest block and head only),
+            `"cycle"` (everything), `"prune"` (the beginning of a cycle of its own, at the depth found, in which
+            channels are removed), `"recover"` (the rest of that one, of the network without them) or `"shrink"` (a
+            cycle at the depth found, at smaller and smaller random widths).
         first_step: steps of the run before this stage.
         end_step: the step of the run at which it ends at the latest.
         epoch_steps: steps of an epoch.
         progress: the part of its learning-rate cycle that is done when it begins, in [0, 1).
-        end_progress: the part that is done at its planned end: 1, but less for `"settle"` and `"prune"`, whose cycle
-            continues in another stage.
+        end_progress: the part that is done at its planned end: 1, but less for `"head"`, `"settle"` and `"prune"`,
+            whose cycle continues in another stage.
         steps: of it that are done.
         values: the monitored metric after each epoch.
         checks: (step of the run, accuracy) that forecasts are made from.

@@ -114,7 +114,13 @@ def deepen(network: keras.Model, spec: NetworkSpec, *, freeze_prefix: bool = Tru
 
 def depth_of(network: keras.Model) -> int:
     """Number of residual blocks of a network made by `build`."""
-    return max((_block_index(layer.name) for layer in network.layers), default=0)
+    return max((block_of(layer.name) for layer in network.layers), default=0)
+
+
+def block_of(layer_name: str) -> int:
+    """The number of the block that a layer of a network made by `build` belongs to, from 1; 0 for stem and head."""
+    place = re.match(r"block(\d+)_", layer_name)
+    return int(place[1]) if place else 0
 
 
 def set_frozen(network: keras.Model, depth: int | None) -> None:
@@ -124,7 +130,7 @@ def set_frozen(network: keras.Model, depth: int | None) -> None:
     compiled (again) for this to take effect.
     """
     for layer in network.layers:
-        in_prefix = layer.name.startswith("stem_") or 0 < _block_index(layer.name) <= (depth or 0)
+        in_prefix = layer.name.startswith("stem_") or 0 < block_of(layer.name) <= (depth or 0)
         layer.trainable = depth is None or not in_prefix
 
 
@@ -147,12 +153,13 @@ def transfer_weights(source: keras.Model, target: keras.Model) -> list[str]:
     return fresh
 
 
-def spec_of(network: keras.Model, spec: NetworkSpec) -> NetworkSpec:
+def spec_of(network: keras.Model, spec: NetworkSpec, depth: int | None = None) -> NetworkSpec:
     """The architecture of a network made by `build`, wherever channels may have been left out of it since.
 
     Args:
         network: whose layers have the names that `build` gives them.
         spec: what it was built from.
+        depth: how many of its blocks count; default: all.
 
     Returns:
         The spec with the channels that the network has: `build` makes the same network of it, and deeper ones, whose
@@ -162,7 +169,7 @@ def spec_of(network: keras.Model, spec: NetworkSpec) -> NetworkSpec:
     def channels(layer: str) -> int:
         return network.get_layer(layer).output.shape[-1]
 
-    numbers = range(1, depth_of(network) + 1)
+    numbers = range(1, (depth_of(network) if depth is None else depth) + 1)
     inner = tuple(tuple(channels(group[0]) for group in inner_layers(spec, number)) for number in numbers)
     begins = [number for number in spec.streams if number <= numbers[-1]]
     stream = tuple(channels(f"block{n}_conv{len(spec.convolutions(n))}" if n else "stem_conv") for n in begins)
@@ -219,11 +226,6 @@ def with_dtype(network: keras.Model, dtype: str) -> keras.Model:
         InputError: where it cannot be copied (see `odn_keras.networks.copying`).
     """
     return copying.copy(network, dtype)
-
-
-def _block_index(layer_name: str) -> int:
-    place = layer_name.split("_", maxsplit=1)[0]
-    return int(place.removeprefix("block")) if place.startswith("block") else 0
 
 
 def _layer_name(text: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from odn_keras.files import replacing
 from odn_keras.growing.depth_growth import DepthGrowth
-from odn_keras.growing.stage import CYCLE, PRUNE, SETTLE, SHRINK, Stage
+from odn_keras.growing.stage import CYCLE, HEAD, PRUNE, SETTLE, SHRINK, Stage
 from odn_keras.utils import colours
 from odn_keras.utils.metric_names import in_words
 from odn_keras.utils.plain_text import missing_glyphs_allowed, shown
@@ -82,7 +82,7 @@ def _mark_phase(axes, stage: Stage, color: str) -> dict[str, Style]:
     if stage.phase in NAMED:
         axes.axvspan(*span, facecolor="none", edgecolor="grey", hatch="//", alpha=0.3)
         axes.text(span[0] + 0.2, 0.97, NAMED[stage.phase], transform=axes.get_xaxis_transform(), va="top")
-    if stage.phase != SETTLE:
+    if stage.phase not in (HEAD, SETTLE):
         return {}
     axes.axvspan(*span, color=color, alpha=0.12)
     return {"prefix frozen": {"color": "grey", "alpha": 0.2, "linewidth": 8}}

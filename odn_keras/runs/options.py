@@ -20,10 +20,11 @@ from odn_keras.networks import backbones
 from odn_keras.networks.backbones import BACKBONES
 from odn_keras.networks.budget import Budget
 from odn_keras.networks.kernels import KERNELS
+from odn_keras.utils.help_pages import Group
 from odn_keras.utils.metric_names import ACCURACY, METRIC_NAMES
 
 FREE_TO_CHANGE = ("data_dir", "in_memory")  # they say where data are, not what the run does
-PATHS = ("dataset", "data_dir", "teacher", "device_file")  # in which ~ is the home folder
+PATHS = ("dataset", "data_dir", "teacher", "start_from", "device_file")  # in which ~ is the home folder
 TARGET_ACCURACY = 0.98
 
 
@@ -141,6 +142,11 @@ class RunOptions(DataOptions):
         least=1,
         most=1024,
     )
+    start_from: str | None = _option(
+        None,
+        "A finished run's folder or a .keras file, of other classes or images: its stem and blocks are carried over as "
+        "far as they fit, and growth begins at their depth.",
+    )
     stem_stride: int = _option(1, "Stride of the stem; 2 quarters the activation memory.", choices=(1, 2))
 
     target_accuracy: float | None = _option(
@@ -166,17 +172,19 @@ class RunOptions(DataOptions):
         None, "Bytes the int8 file may have, as 256KB: the network grows no deeper, and is made smaller if need be."
     )
     max_arena: str | None = _option(
-        None, "Bytes of working memory it may need in TFLite Micro, as 64KB; otherwise as --max_flash."
+        None, "Bytes of working memory it may need in TFLite Micro, as 64KB; it is kept as --max_flash is."
     )
     max_latency_ms: float | None = _option(
-        None, "Milliseconds an image may take on the --device, as predicted; otherwise as --max_flash.", above=0
+        None, "Milliseconds an image may take on the --device, as predicted; kept as --max_flash is.", above=0
     )
     device: str | None = _option(None, f"What is to run the network, for its limits; {LIST} lists those known.")
     device_file: str | None = _option(None, "A file of your own devices, in the form of odn_keras/devices/boards.toml.")
     reserved_flash: str | None = _option(
         None, "Bytes of the device's flash that are not for the model, as 96KB; default: as --device=list says."
     )
-    reserved_ram: str | None = _option(None, "The same of its RAM.")
+    reserved_ram: str | None = _option(
+        None, "Bytes of its RAM that are not for the model, as 32KB; default: as --device=list says."
+    )
     kernels: str | None = _option(
         None,
         "Kernels of TFLite Micro, on which arena and time depend; default: the device's, without one reference.",
@@ -228,20 +236,20 @@ class RunOptions(DataOptions):
         "mirrored.",
         choices=tuple(PRESETS),
     )
-    shift: float | None = _option(None, "Augmentation: largest shift, in pixels.", least=0)
-    rotate: float | None = _option(None, "Augmentation: largest rotation, in degrees.", least=0, most=180)
-    zoom: float | None = _option(None, "Augmentation: largest relative change of size.", least=0, below=1)
-    flip: bool | None = _option(None, "Augmentation: mirror left and right.")
-    brightness: float | None = _option(None, "Augmentation: largest relative change of brightness.", least=0, most=1)
-    contrast: float | None = _option(None, "Augmentation: largest relative change of contrast.", least=0, most=1)
-    saturation: float | None = _option(None, "Augmentation: largest relative change of saturation.", least=0, most=1)
-    hue: float | None = _option(None, "Augmentation: largest turn of the colours, in degrees.", least=0, most=180)
+    shift: float | None = _option(None, "Largest shift, in pixels.", least=0)
+    rotate: float | None = _option(None, "Largest rotation, in degrees.", least=0, most=180)
+    zoom: float | None = _option(None, "Largest relative change of size.", least=0, below=1)
+    flip: bool | None = _option(None, "Mirror left and right.")
+    brightness: float | None = _option(None, "Largest relative change of brightness.", least=0, most=1)
+    contrast: float | None = _option(None, "Largest relative change of contrast.", least=0, most=1)
+    saturation: float | None = _option(None, "Largest relative change of saturation.", least=0, most=1)
+    hue: float | None = _option(None, "Largest turn of the colours, in degrees.", least=0, most=180)
     erase: float | None = _option(
-        None, "Augmentation: largest part of the area that is erased, in half of the images.", least=0, most=1
+        None, "Largest part of the area that is erased, in half of the images.", least=0, most=1
     )
-    mixup: float | None = _option(None, "Augmentation: alpha of mix-up, which blends two images.", least=0)
-    cutmix: float | None = _option(None, "Augmentation: alpha of cut-mix, which pastes a part of another.", least=0)
-    seed: int = _option(0, "Of initial weights, shuffling and augmentation.", least=0, most=2**32 - 1)
+    mixup: float | None = _option(None, "Alpha of mix-up, which blends two images.", least=0)
+    cutmix: float | None = _option(None, "Alpha of cut-mix, which pastes a part of another.", least=0)
+    seed: int = _option(0, "Decides on initial weights, shuffling and augmentation.", least=0, most=2**32 - 1)
     precision: str = _option(
         "auto",
         "auto: mixed_bfloat16 on TensorFlow and a CPU with such instructions, but not for depthwise convolutions; else "
@@ -320,3 +328,68 @@ class RunOptions(DataOptions):
     @property
     def _deepest(self) -> int:
         return self.depth or self.max_depth or self._structure.max_depth
+
+
+GROUPS = (
+    Group("folder", "The folder of the results", ("out", "resume", "overwrite", "tensorboard"), "--out=runs/mine --resume"),
+    Group(
+        "data",
+        "The images",
+        (
+            "dataset", "data_dir", "image_size", "resize", "grayscale", "train_images", "validation_images",
+            "in_memory",
+        ),
+        "--dataset=path/to/photos --image_size=96x64 --resize=crop",
+    ),
+    Group(
+        "network",
+        "The network that is grown towards",
+        ("backbone", "width", "stem_stride", "start_from"),
+        "--backbone=ds_cnn --width=16 --stem_stride=2",
+    ),
+    Group(
+        "target",
+        "What to reach, and how long to try",
+        ("target_accuracy", "target_metric", "epochs", "depth", "max_depth"),
+        "--target_accuracy=0.95 --epochs=30",
+    ),
+    Group(
+        "device",
+        "The device, and what it leaves for the network",
+        (
+            "device", "device_file", "reserved_flash", "reserved_ram", "max_flash", "max_arena", "max_latency_ms",
+            "kernels",
+        ),
+        "--max_flash=256KB --max_arena=64KB",
+    ),
+    Group("growth", "How the depth is found", ("cycle_epochs", "slack", "freeze"), "--cycle_epochs=12 --slack=2"),
+    Group(
+        "smaller",
+        "Smaller networks, and several from one training",
+        ("prune", "prune_streams", "exits", "exit_weight", "shrink_epochs"),
+        "--epochs=60 --prune=0.5",
+    ),
+    Group("teacher", "A teacher", ("teacher", "alpha", "temperature"), "--teacher=large.keras --alpha=0.7"),
+    Group(
+        "training",
+        "How it is trained",
+        ("batch_size", "learning_rate", "weight_decay", "label_smoothing", "class_weight", "seed", "precision"),
+        "--batch_size=64 --learning_rate=0.05",
+    ),
+    Group(
+        "augmentation",
+        "Random changes of the training images",
+        (
+            "augment", "shift", "rotate", "zoom", "flip", "brightness", "contrast", "saturation", "hue", "erase",
+            "mixup", "cutmix",
+        ),
+        "--augment=light --rotate=10",
+    ),
+    Group(
+        "several",
+        "Several devices, several machines",
+        ("distribution", "coordinator", "num_processes", "process_id"),
+        "--distribution=data_parallel",
+    ),
+)  # fmt: skip
+"""The flags by subject, for `--help`; those that are no options of a run are the commands'."""

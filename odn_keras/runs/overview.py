@@ -35,15 +35,16 @@ def describe_data(dataset: Dataset) -> str:
     return "\n".join(lines)
 
 
-def describe_network(asked: RunOptions, options: RunOptions, spec: NetworkSpec) -> str:
+def describe_network(asked: RunOptions, options: RunOptions, spec: NetworkSpec, first: int) -> str:
     """Describes the networks that the run may end with, with predicted sizes of the shallowest and the deepest.
 
     Args:
         asked: the options as given.
         options: the same after a budget has made the network smaller, if there is one.
         spec: the architecture of `options`.
+        first: the depth at which the run begins.
     """
-    first, deepest = options.depth or 1, options.depth or options.max_depth or spec.max_depth
+    deepest = options.depth or options.max_depth or spec.max_depth
     depths = f"depth {first}" if first == deepest else f"depth {first} to {deepest}"
     lines = [f"{spec.name} of width {spec.width}, stem stride {spec.stem_stride}, {depths} of {spec.max_depth}"]
     if changes := budget_changes(asked, options):

@@ -13,6 +13,7 @@ from odn_keras.growing.depth_growth import DepthGrowth
 from odn_keras.growing.stage import CYCLE
 from odn_keras.networks import builder, cost, footprint
 from odn_keras.networks.architectures import NetworkSpec
+from odn_keras.networks.start import Carried
 from odn_keras.runs import overview, verdict
 from odn_keras.runs.options import RunOptions
 from odn_keras.runs.report import summary
@@ -28,17 +29,21 @@ class TrainedRun:
         network: the one found, without exits, in float32.
         supernet: the network that holds the smaller ones; `None` without exits and shrunk widths.
         spec: architecture of both.
+        unpruned: the architecture before the run pruned it.
+        carried: what the network had of a start; `None` without one.
         growth: how the depth was found.
         options: as given.
         fitted: the same after a budget has made the network smaller, if there is one.
         dtype: Keras dtype policy of the training.
         dataset: that it was trained on.
-        data_record: what a run keeps of its data and its teacher (see `odn_keras.runs.run_data`).
+        data_record: what a run keeps of its data, teacher and start (see `odn_keras.runs.run_data`).
     """
 
     network: keras.Model
     supernet: keras.Model | None
     spec: NetworkSpec
+    unpruned: NetworkSpec
+    carried: Carried | None
     growth: DepthGrowth
     options: RunOptions
     fitted: RunOptions
@@ -100,6 +105,7 @@ def describe(run: TrainedRun, file: ExportedFile, test_scores: dict[str, dict[st
         "learning_rate_scale": growth.rate_scale,
         "options": dataclasses.asdict(options),
         **run.data_record,
+        "carried": run.carried and dataclasses.asdict(run.carried),
         "versions": summary.versions(),
         "ended": verdict.ending(growth, run.fitted, deepest),
         "budget_changes": overview.budget_changes(options, run.fitted),
@@ -136,8 +142,7 @@ def _sizes(run: TrainedRun, file: ExportedFile) -> dict[str, Any]:
 
 def _describe_pruning(run: TrainedRun) -> dict[str, Any]:
     """Sizes and accuracies of the network found before and after pruning."""
-    whole = dataclasses.replace(network_spec(run.options, run.dataset), width=run.spec.width)
-    before = cost.params(builder.build(whole, run.depth))
+    before = cost.params(builder.build(run.unpruned, run.depth))
     accuracies_before = [stage.best for stage in run.growth.stages if stage.phase == CYCLE and stage.depth == run.depth]
     return {
         "sparsity": run.options.prune,

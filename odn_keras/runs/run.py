@@ -29,6 +29,7 @@ from odn_keras.growing.optimally_deep_network import OptimallyDeepNetwork
 from odn_keras.growing.precision import precision
 from odn_keras.networks import builder
 from odn_keras.networks.architectures import NetworkSpec
+from odn_keras.networks.start import Start
 from odn_keras.runs import board, overview, results
 from odn_keras.runs.augmentation_picture import plot_augmentation
 from odn_keras.runs.board import Board
@@ -38,15 +39,17 @@ from odn_keras.runs.report import summary
 from odn_keras.runs.report.evaluation import Evaluation
 from odn_keras.runs.report.run_page import write_run_page
 from odn_keras.runs.report.summary import FLOAT, INT8
-from odn_keras.runs.run_data import data_options, load_by_options, load_data, record_of, teacher_record
-from odn_keras.runs.run_files import BOARD, REPORT, SUPERNET
+from odn_keras.runs.run_data import data_options, load_by_options, load_data, record_of, start_record, teacher_record
+from odn_keras.runs.run_files import BOARD, MODEL, REPORT, SUPERNET
 from odn_keras.runs.run_folder import RunFolder
-from odn_keras.runs.run_networks import MODEL
 from odn_keras.runs.run_record import SHOWN
 from odn_keras.runs.training_setup import (
     check_pruning,
     check_target_metric,
+    first_depth,
+    load_start,
     load_teacher,
+    network_spec,
     new_model,
     pruning_of,
     training_batches,
@@ -82,8 +85,8 @@ def run(
 
     Raises:
         InputError: for data, a folder or a configuration of Keras that cannot be used, for data that are no longer
-            those of the run to resume, or another teacher, or without TensorFlow, which exports under any backend;
-            nothing is written then.
+            those of the run to resume, or another teacher or start, for a start of which nothing fits, or without
+            TensorFlow, which exports under any backend; nothing is written then.
         TrainingDiverged: where the loss becomes NaN or explodes, twice; `model.keras` then holds the best weights from
             before that.
     """
@@ -99,15 +102,15 @@ def run(
     setup = _checked_setup(options, folder, share, found=found)
     teacher = load_teacher(setup.teacher_path, setup.dataset)
     keras.utils.set_random_seed(setup.fitted.seed)  # only now: a teacher draws numbers too
-    depth = setup.fitted.depth or 1
-    model = new_model(setup.fitted, setup.dataset, setup.dtype, depth=depth, teacher=teacher)
+    depth, start = setup.first_depth, setup.start
+    model = new_model(setup.fitted, setup.dataset, setup.dtype, depth=depth, teacher=teacher, start=start)
     with contextlib.ExitStack() as claim:
         with distribution.together():
             if share.is_chief:
                 claimed = folder.claimed(options, setup.dtype, setup.data_record, overwrite=overwrite, resume=resume)
                 claim.enter_context(claimed)
         if share.is_chief:
-            _announce(setup, model.spec)
+            _announce(setup, model)
         with distribution.noticing_loss():
             growth = _grow(model, setup, tensorboard=tensorboard)
         if not share.is_chief:
@@ -127,7 +130,8 @@ class _Setup:
         fitted: the same after a budget has made the network smaller, if there is one.
         dtype: Keras dtype policy.
         dataset: to train on.
-        data_record: what the run keeps of its data and its teacher.
+        data_record: what the run keeps of its data, its teacher and its start.
+        start: the network that it starts from, if any.
         batches: for training.
         share: of every batch, of this process.
         folder: of the run.
@@ -138,6 +142,7 @@ class _Setup:
     dtype: str
     dataset: Dataset
     data_record: dict[str, Any]
+    start: Start | None
     batches: Batches
     share: Share
     folder: RunFolder
@@ -145,6 +150,15 @@ class _Setup:
     @property
     def teacher_path(self) -> str | None:
         return self.data_record["teacher_path"]
+
+    @property
+    def first_depth(self) -> int:
+        return first_depth(self.fitted, self.start)
+
+    @property
+    def spec(self) -> NetworkSpec:
+        """The architecture, without exits, before any pruning."""
+        return self.start.spec if self.start else network_spec(self.fitted, self.dataset)
 
 
 def _look(folder: RunFolder, options: RunOptions, *, overwrite: bool, resume: bool) -> bytes:
@@ -163,17 +177,20 @@ def _look(folder: RunFolder, options: RunOptions, *, overwrite: bool, resume: bo
 
 
 def _checked_setup(options: RunOptions, folder: RunFolder, share: Share, found: dict[str, Any]) -> _Setup:
-    """Loads the data and checks options, data and teacher against each other; `found` is what `_look` returned.
+    """Loads the data and checks options, data, teacher and start against each other; `found` is what `_look` returned.
 
     Raises:
         InputError: where they do not fit together.
     """
     with distribution.together(), distribution.local():
         teacher = teacher_record(options.teacher, found["resumed"])
+        begun_with = start_record(options.start_from, found["resumed"])
         dataset, data_record = _load(options, share, folder, resumed=found["resumed"])
         fitted = within_budget(options, dataset)
         batches = training_batches(fitted, dataset, share)
-        check_pruning(fitted, dataset)
+        start = load_start(begun_with["start_path"], fitted, dataset)
+        spec = start.spec if start else network_spec(fitted, dataset)
+        check_pruning(fitted, spec, first_depth(fitted, start))
         check_target_metric(fitted, dataset)
         if share.processes > 1:
             load_teacher(teacher["teacher_path"], dataset)  # some process may lack the file
@@ -182,7 +199,8 @@ def _checked_setup(options: RunOptions, folder: RunFolder, share: Share, found: 
         fitted=fitted,
         dtype=found["precision"],
         dataset=dataset,
-        data_record=data_record | teacher,
+        data_record=data_record | teacher | begun_with,
+        start=start,
         batches=batches,
         share=share,
         folder=folder,
@@ -216,11 +234,13 @@ def _load(
     return dataset, record_of(dataset, wanted)
 
 
-def _announce(setup: _Setup, spec: NetworkSpec) -> None:
+def _announce(setup: _Setup, model: OptimallyDeepNetwork) -> None:
     """Prints what the run is about to do, and plots examples of its training images."""
     steps = len(setup.dataset.train[0]) // setup.fitted.batch_size
     print(overview.describe_data(setup.dataset))
-    print(overview.describe_network(setup.options, setup.fitted, spec))
+    print(overview.describe_network(setup.options, setup.fitted, model.spec, setup.first_depth))
+    if model.carried:
+        print(model.carried.describe())
     print(overview.describe_goal(setup.fitted, steps, setup.dtype), flush=True)
     plot_augmentation(setup.batches, setup.dataset.class_names, setup.folder.path / "augmentation.png")
 
@@ -319,6 +339,8 @@ def _deploy(model: OptimallyDeepNetwork, growth: DepthGrowth, setup: _Setup) -> 
         network=network,
         supernet=supernet,
         spec=model.spec,
+        unpruned=setup.spec,
+        carried=model.carried,
         growth=growth,
         options=setup.options,
         fitted=fitted,

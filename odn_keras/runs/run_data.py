@@ -1,4 +1,4 @@
-"""Finds the data and the teacher of a run again, and checks that they are the same."""
+"""Finds the data, the teacher and the start of a run again, and checks that they are the same."""
 
 import hashlib
 import os
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from odn_keras.errors import InputError
 from odn_keras.runs.options import FREE_TO_CHANGE, DataOptions
+from odn_keras.runs.run_files import MODEL, is_unfinished
 
 if TYPE_CHECKING:
     from odn_keras.data.datasets import Dataset
@@ -107,20 +108,42 @@ def teacher_record(teacher: str | None, run: dict[str, Any] | None = None) -> di
     Raises:
         InputError: where there is no such file, or another than the run was begun with.
     """
-    if teacher is None:
-        return {"teacher_path": None, "teacher_digest": None}
-    path = os.path.abspath(_where(teacher, (run or {}).get("teacher_path")))
+    return _file_record("teacher", teacher, run)
+
+
+def start_record(start: str | None, run: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The fields by which a run recognises what it started from, as JSON: `start_path` and `start_digest` of the file.
+
+    Args:
+        start: the folder of a finished run or a `.keras` file, as the user has given it; `None` without a start.
+        run: the record of a run that is resumed.
+
+    Raises:
+        InputError: where there is no such file or finished run, or another than the run was begun with.
+    """
+    if start is not None and os.path.isdir(start):
+        if is_unfinished(pathlib.Path(start)):
+            raise InputError(f"the run in {start} is not finished: resume it first, or start from another")
+        start = os.path.join(start, MODEL)
+    return _file_record("start", start, run)
+
+
+def _file_record(role: str, given: str | None, run: dict[str, Any] | None) -> dict[str, Any]:
+    """Path and digest of a file that a run needs in this role; those of the run that is resumed must be the same."""
+    if given is None:
+        return {f"{role}_path": None, f"{role}_digest": None}
+    path = os.path.abspath(_where(given, (run or {}).get(f"{role}_path")))
     try:
         digest = hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
     except FileNotFoundError as error:
         raise InputError(f"no such file: {path}") from error
     except OSError as error:
-        raise InputError(f"cannot read the teacher {path} ({error.strerror})") from error
-    if (run or {}).get("teacher_digest") not in (None, digest):
+        raise InputError(f"cannot read the {role} {path} ({error.strerror})") from error
+    if (run or {}).get(f"{role}_digest") not in (None, digest):
         raise InputError(
-            f"the teacher {path} is not the one that the run was begun with: put that one back, or train again"
+            f"the {role} {path} is not the one that the run was begun with: put that one back, or train again"
         )
-    return {"teacher_path": path, "teacher_digest": digest}
+    return {f"{role}_path": path, f"{role}_digest": digest}
 
 
 def _where(given: str, path: str | None) -> str:

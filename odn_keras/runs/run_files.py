@@ -2,10 +2,10 @@
 
 import pathlib
 
-REPORT, PAGE = "report.json", "report.html"
+REPORT, PAGE, MODEL = "report.json", "report.html", "model.keras"
 RUN_FILES = (
     "model.tflite",
-    "model.keras",
+    MODEL,
     "labels.txt",
     "history.csv",
     "growth.png",

@@ -82,7 +82,7 @@ class RunFolder:
         return None if run is None else options_of(run["options"], self.path)
 
     def record(self) -> dict[str, Any]:
-        """The record of the unfinished run: `options`, `precision`, and what `run_data` keeps of data and teacher.
+        """The record of the unfinished run: `options`, `precision`, what `run_data` keeps of data, teacher and start.
 
         Raises:
             InputError: where it cannot be read.
@@ -106,10 +106,9 @@ class RunFolder:
         check_place(self.path, options.dataset)
         if resume and overwrite:
             raise InputError("--resume resumes a run, --overwrite replaces it: give one of them")
-        if overwrite and options.teacher and self._holds(options.teacher):
-            raise InputError(
-                f"--overwrite would remove the teacher, {options.teacher}: copy it, or choose another --out"
-            )
+        for role, file in (("teacher", options.teacher), ("start", options.start_from)):
+            if overwrite and file and self._holds(file):
+                raise InputError(f"--overwrite would remove the {role}, {file}: copy it, or choose another --out")
         if overwrite or not self.holds_run:
             return
         if resume:

@@ -8,9 +8,7 @@ import keras
 from odn_keras.errors import InputError
 from odn_keras.networks import builder, cost
 from odn_keras.networks.architectures import NetworkSpec
-from odn_keras.runs.run_files import SUPERNET
-
-MODEL = "model.keras"
+from odn_keras.runs.run_files import MODEL, SUPERNET
 
 
 def load_model(run: str | pathlib.Path, report: dict[str, Any]) -> keras.Model:

@@ -18,6 +18,7 @@ from odn_keras.growing.optimally_deep_network import OptimallyDeepNetwork
 from odn_keras.growing.optimizers import sgd
 from odn_keras.networks import builder
 from odn_keras.networks.architectures import NetworkSpec
+from odn_keras.networks.start import Start
 from odn_keras.prune import ChannelPruning
 from odn_keras.runs.options import RunOptions
 from odn_keras.utils.metric_names import ACCURACY
@@ -54,11 +55,11 @@ def pruning_of(options: RunOptions) -> ChannelPruning | None:
     return ChannelPruning(options.prune, streams=options.prune_streams) if options.prune else None
 
 
-def check_pruning(options: RunOptions, dataset: Dataset) -> None:
-    """Raises `InputError` for a pruning that some network of the run cannot have."""
+def check_pruning(options: RunOptions, spec: NetworkSpec, depth: int) -> None:
+    """Raises `InputError` for a pruning that some network of the run, from this depth on, cannot have."""
     if pruning := pruning_of(options):
-        spec = dataclasses.replace(network_spec(options, dataset), exits=options.exit_depths)
-        pruning.check(spec, options.depth or 1, options.max_depth or spec.max_depth)
+        spec = dataclasses.replace(spec, exits=options.exit_depths)
+        pruning.check(spec, depth, options.max_depth or spec.max_depth)
 
 
 def load_teacher(path: str | None, dataset: Dataset) -> keras.Model | None:
@@ -74,8 +75,30 @@ def load_teacher(path: str | None, dataset: Dataset) -> keras.Model | None:
     return teacher
 
 
+def load_start(path: str | None, options: RunOptions, dataset: Dataset) -> Start | None:
+    """The start in a file; `None` without one.
+
+    Raises:
+        InputError: where the file cannot be read, or nothing in it fits the network that the options ask for.
+    """
+    return None if path is None else Start(builder.load(path), network_spec(options, dataset))
+
+
+def first_depth(options: RunOptions, start: Start | None) -> int:
+    """The depth at which a run begins."""
+    if options.depth is not None:
+        return options.depth
+    return min(start.blocks, options.max_depth or start.blocks) if start else 1
+
+
 def new_model(
-    options: RunOptions, dataset: Dataset, dtype: str, *, depth: int = 1, teacher: keras.Model | None = None
+    options: RunOptions,
+    dataset: Dataset,
+    dtype: str,
+    *,
+    depth: int = 1,
+    teacher: keras.Model | None = None,
+    start: Start | None = None,
 ) -> OptimallyDeepNetwork:
     """The model of a run before its training, compiled; `dtype` is the Keras dtype policy."""
     model = OptimallyDeepNetwork(
@@ -89,6 +112,7 @@ def new_model(
         exits=options.exit_depths,
         teacher=teacher,
         distillation=Distillation(options.alpha, options.temperature, options.exit_weight),
+        start_from=start and start.network,
     )
     model.compile(
         sgd(options.learning_rate, options.weight_decay),

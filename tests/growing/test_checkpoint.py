@@ -16,6 +16,7 @@ from odn_keras import (
     DepthGrowth,
     EvaluationBatches,
     InputError,
+    NetworkSpec,
     OptimallyDeepNetwork,
     build,
 )
@@ -23,7 +24,7 @@ from odn_keras.data.augmentation import Augmentation
 from odn_keras.growing import divergence
 from odn_keras.growing.checkpoint import KEPT
 from odn_keras.growing.divergence import TrainingDiverged
-from odn_keras.growing.stage import CYCLE, PRUNE, RECOVER, SHRINK
+from odn_keras.growing.stage import CYCLE, HEAD, PRUNE, RECOVER, SHRINK
 from odn_keras.networks import elastic
 from odn_keras.networks.elastic import elastic_layers
 
@@ -191,6 +192,18 @@ def test_with_exits_pruning_and_shrinking_widths_it_resumes_to_the_same_bits_too
 
 
 @pytest.mark.one_backend
+def test_cut_while_the_head_of_a_start_is_trained_it_resumes_to_the_same_bits(train, digits, tmp_path):
+    plain = {"max_depth": 1, "cycle": EPOCHS}
+    started = plain | {"start_from": build(NetworkSpec("resnet18", digits.input_shape, 3, width=4), 1)}
+    expected = train(**started)
+    assert [stage.phase for stage in expected[2].stages][:2] == [HEAD, CYCLE]
+    with pytest.raises(Cut):
+        train(tmp_path, CutAt(1, 2, cut), **started)
+    assert_identical(train(tmp_path, **started), expected)
+    with pytest.raises(InputError, match="carried"):
+        train(tmp_path, **plain)
+
+
 def test_a_finished_training_is_not_trained_again_and_says_so(train, whole, tmp_path):
     model, _, _ = train(tmp_path)
     with pytest.warns(UserWarning, match=f"the training in {tmp_path} is complete: nothing more is trained"):

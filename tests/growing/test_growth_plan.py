@@ -5,7 +5,7 @@ import pytest
 
 from odn_keras import InputError
 from odn_keras.growing.growth_plan import FitConditions, GrowthPlan, GrowthRules, meets
-from odn_keras.growing.stage import CYCLE, PRUNE, RECOVER, SETTLE, SHRINK
+from odn_keras.growing.stage import CYCLE, HEAD, PRUNE, RECOVER, SETTLE, SHRINK
 
 
 class Growth:
@@ -224,3 +224,16 @@ def test_a_depth_that_cannot_be_pruned_so_far_is_not_found():
     growth = Growth(0.9, cycle_epochs=4)  # met at depth 2, which cannot be pruned so far
     run = growth.play(rising(lambda s: 0.5 if s.depth == 1 else 0.99), removal=0.25, results=[1, 3, 4])
     assert (2, PRUNE, 1) not in run and run[-1] == (3, RECOVER, 3) and growth.plan.deepest == 4
+
+
+def test_on_carried_blocks_the_head_is_trained_first_and_growth_begins_at_their_depth():
+    growth = Growth(0.9, cycle_epochs=10)
+    stages = growth.play(rising(lambda stage: 0.5 if stage.depth == 2 else 0.95), depth=2, carried=True)
+    assert stages[0] == (2, HEAD, 0.5) and stages[1][:2] == (2, CYCLE) and stages[-1][:2] == (3, CYCLE)
+    assert growth.stages[1].progress == growth.stages[0].end_progress == 0.05
+
+
+def test_where_the_head_would_take_half_of_a_short_cycle_it_is_not_trained_alone():
+    assert Growth(0.9, cycle_epochs=1).begin(steps=15, carried=True).phase == CYCLE
+    assert Growth(0.9, cycle_epochs=1).begin(whole_epochs=True, carried=True).phase == CYCLE
+    assert Growth(0.9, cycle_epochs=2).begin(whole_epochs=True, carried=True).phase == HEAD

@@ -4,7 +4,7 @@ import pytest
 
 from odn_keras.growing import phases
 from odn_keras.growing.phases import PHASES, Phase, PhaseContext
-from odn_keras.growing.stage import CYCLE, PRUNE, RECOVER, SETTLE, SHRINK, Stage
+from odn_keras.growing.stage import CYCLE, HEAD, PRUNE, RECOVER, SETTLE, SHRINK, Stage
 
 
 class Training:
@@ -26,7 +26,7 @@ class Training:
 def enter(phase, depth, earlier=None):
     """What entering a phase at a depth does to a network of depth 1 after another phase: (phase, what is done)."""
     training = Training()
-    context = PhaseContext(training, pruning=None)
+    context = PhaseContext(training, pruning=None, carried=1)
     before = PHASES[earlier](Stage(1, earlier, 0, 8, 4), context) if earlier else None
     found = PHASES[phase](Stage(depth, phase, 8, 16, 4), context)
     found.enter(before)
@@ -40,6 +40,8 @@ def enter(phase, depth, earlier=None):
         (CYCLE, 2, CYCLE, ["take_raw_weights", "deepen"]),
         (SETTLE, 2, CYCLE, ["take_raw_weights", "deepen"]),
         (CYCLE, 1, SETTLE, []),
+        (HEAD, 1, None, []),
+        (CYCLE, 1, HEAD, []),
         (CYCLE, 1, CYCLE, [("take_best_at", 1)]),
         (PRUNE, 1, CYCLE, [("take_best_at", 1)]),
         (RECOVER, 1, PRUNE, [("take_best_at", 1), "compact"]),
@@ -52,7 +54,7 @@ def test_what_a_phase_makes_of_the_network(phase, depth, earlier, expected):
     found, done = enter(phase, depth, earlier)
     assert done == expected
     assert found.stage.fresh_layers == (["head"] if "deepen" in done else [])
-    assert found.frozen_blocks == (1 if phase == SETTLE else None)
+    assert found.frozen_blocks == (1 if phase in (HEAD, SETTLE) else None)
     assert (found.clipnorm is not None) == (phase == SHRINK)
 
 

@@ -24,9 +24,9 @@ def test_many_classes_are_summed_up(digits):
 def test_a_budget_that_makes_the_network_smaller_says_so():
     asked = RunOptions(max_flash="64KB")
     options = replace(asked, width=12, max_depth=2)
-    text = describe_network(asked, options, NetworkSpec("resnet18", (8, 8, 1), 10, 12))
+    text = describe_network(asked, options, NetworkSpec("resnet18", (8, 8, 1), 10, 12), 1)
     assert "width 12 instead of 64" in text and "depth 1 to 2 of 8" in text
-    assert "instead" not in describe_network(options, options, NetworkSpec("resnet18", (8, 8, 1), 10, 12))
+    assert "instead" not in describe_network(options, options, NetworkSpec("resnet18", (8, 8, 1), 10, 12), 1)
 
 
 def test_a_fixed_depth_has_no_target():

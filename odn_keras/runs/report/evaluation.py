@@ -117,9 +117,9 @@ def _classes(evaluation: Evaluation, split: str) -> Section:
         ]
         for place in order
     ]
-    others = [f"{name}: recall" for name in list(scores)[1:]]
+    recalls = [f"{name}: recall" for name in list(scores)[1:]]
     table = Table(
-        ["class", "images", "recall", "precision", "F1", *others],
+        ["class", "images", "recall", "precision", "F1", *recalls],
         rows,
         caption=f"The {evaluation.name}, the worst class first; marked: recall 10 points or more below the mean",
         marked=[row for row, place in enumerate(order) if first.recall[place] <= weak],
