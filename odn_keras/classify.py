@@ -5,7 +5,9 @@
 
 Needs NumPy, Pillow and LiteRT (`ai-edge-litert`) or its predecessor `tflite-runtime`, and nothing else. The names of
 the classes come from --labels, else from the file's metadata, else from a labels.txt beside it; classes without names
-are numbered. Outputs that are no probabilities are printed as plain numbers. Exit status: 0, or 2 for bad input; an
+are numbered. Where the file says below which confidence an answer is withheld (`odn_keras.export --reject`), "none of
+these" stands before such an answer. Outputs that are no probabilities are printed as
+plain numbers. Exit status: 0, or 2 for bad input; an
 image that cannot be read is named on stderr, and the others are classified nevertheless.
 """
 
@@ -22,6 +24,7 @@ from odn_keras import quiet
 from odn_keras.data.images import read_image
 from odn_keras.deploy.runtimes import Classifier, open_classifier
 from odn_keras.deploy.tflite_file.labels import labels_of
+from odn_keras.deploy.tflite_file.reject_metadata import NONE_OF_THESE, Reject, reject_of
 from odn_keras.deploy.tflite_file.resize_metadata import resize_of
 from odn_keras.errors import BAD_INPUT, InputError
 from odn_keras.utils import console
@@ -53,8 +56,14 @@ def main(arguments: list[str] | None = None) -> int:
         with quiet.command():
             classifier = open_classifier(values.model)
         labels = labels_of(values.model, classifier.classes, values.labels) or map(str, range(classifier.classes))
-        resize = resize_of(values.model)
-        return _classify(classifier, list(map(console.printable, labels)), values.images, top=values.top, resize=resize)
+        return _classify(
+            classifier,
+            list(map(console.printable, labels)),
+            values.images,
+            top=values.top,
+            resize=resize_of(values.model),
+            reject=reject_of(values.model),
+        )
     except InputError as error:
         return _fail(error)
     except OSError as error:  # of stdout, such as a file on a full disk
@@ -64,7 +73,15 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(f"cannot write the answers ({error.strerror})")
 
 
-def _classify(classifier: Classifier, labels: list[str], files: list[str], top: int, resize: str) -> int:
+def _classify(
+    classifier: Classifier,
+    labels: list[str],
+    files: list[str],
+    top: int,
+    *,
+    resize: str,
+    reject: Reject | None,
+) -> int:
     """Prints a line for each image; returns the exit status."""
     if classifier.assumption:
         print(f"note: {console.printable(classifier.assumption)}", file=sys.stderr)
@@ -80,6 +97,8 @@ def _classify(classifier: Classifier, labels: list[str], files: list[str], top: 
         (outputs,) = classifier.predict(pixels[np.newaxis])
         best = np.argsort(-outputs, kind="stable")[:top]
         cells = [f"{labels[index]} {shown.format(outputs[index])}" for index in best]
+        if reject and outputs[best[0]] < reject.least_confidence:
+            cells.insert(0, NONE_OF_THESE)
         print("\t".join([console.printable(file), *cells]), flush=True)
     return status
 

@@ -6,6 +6,9 @@
         --port=/dev/ttyACM0 --images=500
     python -m odn_keras.evaluate --tflite=model.tflite --dataset=path/to/images --report=evaluation
 
+With --reject, or for a file exported with it, it also says how many answers are withheld for want of confidence, and
+how often those that are given are right.
+
 The images of a folder or a TFDS set are made as large as the file takes them, and grey where it takes one channel,
 unless --image_size and --grayscale say otherwise.
 
@@ -18,6 +21,7 @@ import os
 import pathlib
 from typing import Any
 
+import numpy as np
 from absl import flags
 
 from odn_keras import cli
@@ -39,6 +43,13 @@ def define_flags() -> None:
     flags.DEFINE_enum("runtime", "litert", list(RUNTIMES), "What runs it.")
     flags.DEFINE_string("port", None, "With --runtime=serial: the port of the device, such as /dev/ttyACM0.")
     flags.DEFINE_integer("baud", None, "The same: its bits per second; default: 115200.", lower_bound=1)
+    flags.DEFINE_float(
+        "reject",
+        None,
+        "Accuracy to promise of the answers given, as 0.98: the confidence below which one is withheld is set on "
+        "validation images. Default: that which the file has from odn_keras.export --reject, if any.",
+    )
+    cli.define_path("none_of_these", None, "A folder of images of no class, to see how many are withheld.")
     flags.DEFINE_integer("images", None, "Measure on the first so many test images; default: all.", lower_bound=1)
     cli.define_path(
         "report",
@@ -50,13 +61,15 @@ def define_flags() -> None:
 def main() -> None:
     """Measures a file."""
     from odn_keras.deploy.runtimes import Measurement, open_classifier, timed
-    from odn_keras.deploy.tflite_file.labels import check_classes, labels_of
     from odn_keras.deploy.tflite_file.resize_metadata import resize_of
+    from odn_keras.devices.withholding import check_promise, describe
 
     values = flags.FLAGS
     options = DataOptions(**cli.option_values(DataOptions))
     if not values.tflite:
         raise InputError("give --tflite, the file to measure")
+    if values.reject is not None:
+        check_promise(values.reject)
     path = pathlib.Path(os.path.expanduser(values.tflite))
     report = pathlib.Path(values.report) if values.report else None
     as_page = report is not None and report.suffix.lower() != ".json"
@@ -69,17 +82,12 @@ def main() -> None:
     with open_classifier(path, values.runtime, **_line(values)) as classifier:
         assumption = classifier.assumption  # where the file takes no pixels this says so, before they are read
         dataset = _load(options, classifier.input_shape, resize_of(path))
-        images, labels = dataset.test
-        if dataset.num_classes != classifier.classes:
-            raise InputError(f"{path} has {classifier.classes} classes, {options.dataset} has {dataset.num_classes}")
-        if not classifier.accepts(dataset.input_shape):
-            raise InputError(
-                f"{path} takes images of {classifier.input_shape}, {options.dataset} has {dataset.input_shape}"
-            )
-        check_classes(path, labels_of(path, classifier.classes), options.dataset, class_names=dataset.class_names)
-        images, labels = images[: values.images], labels[: values.images]
+        _check_fit(path, classifier, dataset)
+        none_of_these = _images_of_no_class(classifier, path)
+        images, labels = (part[: values.images] for part in dataset.test)
         outputs, milliseconds = timed(classifier, images)
-        probabilities = classifier.gives_probabilities() if report else True
+        probabilities = not (report or values.reject) or classifier.gives_probabilities()  # runs some images more
+        reject = _reject(classifier, path, dataset, _Answered(outputs, labels, none_of_these, probabilities))
         remarks, details = classifier.remarks, classifier.details
     measured = Measurement.of(outputs, milliseconds, labels)
     print(
@@ -88,22 +96,16 @@ def main() -> None:
         f"  latency   {measured.median_ms:.3f} ms median, {measured.p95_ms:.3f} ms at the 95th percentile, "
         f"{classifier.timing}"
     )
-    for remark in remarks:
-        print(f"  {remark}")
-    if assumption:
-        print(f"  assumed   {assumption}")
+    assumed = [f"assumed   {assumption}"] if assumption else []
+    for line in [*remarks, *assumed, *describe(reject)]:
+        print(f"  {line}")
     if report:
         from odn_keras.runs.report.evaluation import Evaluation
 
         evaluation = Evaluation(images, labels, dataset.class_names, {"file": outputs}, probabilities=probabilities)
         what = {"file": str(path), "bytes": path.stat().st_size, "runtime": values.runtime, "dataset": options.dataset}
-        figures = {
-            **what,
-            **dataclasses.asdict(measured),
-            "scores": evaluation.totals()["file"],
-            "assumption": assumption,
-            **details,
-        }
+        figures = {**what, **dataclasses.asdict(measured), "scores": evaluation.totals()["file"]}
+        figures |= {"assumption": assumption, "reject": reject, **details}
         if as_page:
             _write_page(figures, evaluation, report, options)
         else:
@@ -118,6 +120,65 @@ def _line(values: flags.FlagValues) -> dict[str, Any]:
     if values.runtime != "serial" and line:
         raise InputError("--port and --baud are for --runtime=serial")
     return line
+
+
+def _check_fit(path: pathlib.Path, classifier, dataset) -> None:
+    """Raises `InputError` where the dataset has other images or classes than the file."""
+    from odn_keras.deploy.tflite_file.labels import check_classes, labels_of
+
+    if dataset.num_classes != classifier.classes:
+        raise InputError(f"{path} has {classifier.classes} classes, {dataset.name} has {dataset.num_classes}")
+    if not classifier.accepts(dataset.input_shape):
+        raise InputError(f"{path} takes images of {classifier.input_shape}, {dataset.name} has {dataset.input_shape}")
+    check_classes(path, labels_of(path, classifier.classes), dataset.name, class_names=dataset.class_names)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Answered:
+    """What a classifier answers: to test images with labels, and to images of no class, if there are any."""
+
+    outputs: np.ndarray
+    labels: np.ndarray
+    none_of_these: np.ndarray | None
+    probabilities: bool
+
+
+def _reject(classifier, path: pathlib.Path, dataset, answered: _Answered) -> dict[str, Any] | None:
+    """Which answers are withheld, by --reject or by the file, and how many of these; `None` where none is.
+
+    Raises:
+        InputError: where the promise cannot be kept, or a flag has no meaning.
+    """
+    from odn_keras.deploy.tflite_file.reject_metadata import Reject, reject_of
+    from odn_keras.devices.withholding import Withheld, withholding
+
+    reject = reject_of(path)
+    if (promised := flags.FLAGS.reject) is not None:
+        if not answered.probabilities:
+            raise InputError(f"--reject needs probabilities, the outputs of {path} are other scores")
+        images, labels = dataset.validation
+        reject = Reject(withholding(classifier.predict(images), labels, promised).least_confidence, promised)
+    if reject is None:
+        if answered.none_of_these is not None:
+            raise InputError("--none_of_these shows how many are withheld: give --reject, or a file exported with it")
+        return None
+    least = reject.least_confidence
+    test = dataclasses.asdict(Withheld.of(answered.outputs, least, answered.labels))
+    others = None
+    if answered.none_of_these is not None:
+        others = dataclasses.asdict(Withheld.of(answered.none_of_these, least))
+    return {**dataclasses.asdict(reject), "test": test, "none_of_these": others}
+
+
+def _images_of_no_class(classifier, path: pathlib.Path) -> np.ndarray | None:
+    """The outputs for the images of --none_of_these."""
+    from odn_keras.data.folder import read_images_below
+    from odn_keras.deploy.tflite_file.resize_metadata import resize_of
+
+    folder = flags.FLAGS.none_of_these
+    if not folder:
+        return None
+    return classifier.predict(read_images_below(pathlib.Path(folder), classifier.input_shape, resize_of(path)))
 
 
 def _write_page(figures: dict[str, Any], evaluation, report: pathlib.Path, options: DataOptions) -> None:

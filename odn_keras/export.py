@@ -4,6 +4,7 @@
     python -m odn_keras.export --run=runs/mnist --quantize=qat --vela=ethos-u55-128
     python -m odn_keras.export --run=runs/mnist --max_flash=256KB --max_arena=64KB
     python -m odn_keras.export --run=runs/mnist --device=nucleo_f446re    (--device=list lists them)
+    python -m odn_keras.export --run=runs/mnist --reject=0.999
     python -m odn_keras.export --model=my.keras --dataset=path/to/images --out=exported
 
 Writes model.tflite, labels.txt and export.json; for an integer file also model.cc and model.h for TFLite Micro, with
@@ -38,6 +39,12 @@ def define_flags() -> None:
     flags.DEFINE_list("targets", None, "microcontroller, android or both; default: all that --quantize allows.")
     flags.DEFINE_string("vela", None, "Compile for an Ethos-U too, such as ethos-u55-128.")
     cli.define_device_flags()
+
+    flags.DEFINE_float(
+        "reject",
+        None,
+        "Accuracy to promise of the answers given, as 0.98: the files say below which confidence one is withheld.",
+    )
     flags.DEFINE_string("max_flash", None, "Bytes that model.tflite may have, as 256KB.")
     flags.DEFINE_string("max_arena", None, "Bytes of working memory it may need in TFLite Micro, as 64KB.")
     flags.DEFINE_float("max_latency_ms", None, "Milliseconds an image may take on the --device, as predicted.")
@@ -75,7 +82,7 @@ def _export(model: pathlib.Path, report: dict[str, Any] | None) -> int:
     from odn_keras.runs.run_networks import load_model
 
     targets = None if values.targets is None else tuple(values.targets)
-    choices = ExportChoices(quantize=values.quantize, targets=targets, vela=vela, budget=budget)
+    choices = ExportChoices(quantize=values.quantize, targets=targets, vela=vela, budget=budget, reject=values.reject)
     choices.check()
     network = load_model(model.parent, report) if report else load(model)
     cli.wake_backend()

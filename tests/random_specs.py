@@ -2,10 +2,18 @@
 
 import dataclasses
 
+import keras
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from odn_keras import Block, Convolution, NetworkSpec
 from odn_keras.networks.backbones import BACKBONES, Backbone
+
+
+def examples(count):
+    """Settings for so many examples on TensorFlow and a third of them on the others, where each is compiled first."""
+    return settings(max_examples=count if keras.backend.backend() == "tensorflow" else -(-count // 3), deadline=None)
+
 
 MULTIPLES = st.sampled_from([0.5, 1, 1.5, 2, 3])
 ACTIVATIONS = st.sampled_from(["relu", "relu6", None])

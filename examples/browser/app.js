@@ -70,7 +70,8 @@ function showPixels(pixels, { height, width }) {
 
 function showPrediction({ probabilities, milliseconds }) {
   const best = probabilities.indexOf(Math.max(...probabilities));
-  element("prediction").textContent = classifier.labels[best];
+  const sure = probabilities[best] >= classifier.leastConfidence;
+  element("prediction").textContent = sure ? classifier.labels[best] : "none of these";
   element("time").textContent = `${milliseconds.toFixed(1)} ms in this browser`;
   showBars(probabilities, best);
 }

@@ -44,6 +44,7 @@ export async function openClassifier(file, names = null) {
   if (labels.length !== classes) {
     throw new Error(`labels.txt has ${labels.length} lines, it has ${classes} classes`);
   }
+  const leastConfidence = leastConfidenceOf(file);
 
   async function classify(pixels) {
     const values = new ARRAYS[input.dtype](height * width * channels);
@@ -61,7 +62,14 @@ export async function openClassifier(file, names = null) {
   }
 
   await classify(new Uint8Array(height * width)); // the first run is slower than all others: the user shall not see it
-  return { labels, shape: { height, width, channels }, resize: resizeIn(file), classify };
+  return { labels, leastConfidence, shape: { height, width, channels }, resize: resizeIn(file), classify };
+}
+
+/** The confidence below which an answer is withheld; 0 where the file (an `ArrayBuffer`) says nothing of it. */
+function leastConfidenceOf(file) {
+  const text = new TextDecoder("latin1").decode(file);
+  const found = text.includes("odn_keras.reject") && text.match(/"least_confidence": ([0-9.e-]+)/);
+  return found ? Number(found[1]) : 0;
 }
 
 let runtime = null;

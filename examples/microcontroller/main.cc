@@ -21,7 +21,7 @@ int main() {
   while (ReadImage(pixels)) {
     const int best = Classify(pixels, scores);
     if (best < 0) return 1;
-    MicroPrintf("%s (%d)", odn_model::kLabels[best], scores[best]);
+    MicroPrintf("%s (%d)", Answer(best, scores), scores[best]);
   }
   return 0;
 }

@@ -93,6 +93,29 @@ def open_folder(path: pathlib.Path, reading: Reading) -> Source:
     return Source("folder", parts, dict(enumerate(classes)), notes=notes, check=findings.refuse_bad)
 
 
+def read_images_below(path: pathlib.Path, shape: tuple[int, int, int], resize: str) -> np.ndarray:
+    """All image files of a folder and of the folders in it, without classes.
+
+    Args:
+        path: the folder.
+        shape: (height, width, channels) that every image becomes.
+        resize: how: one of `odn_keras.data.resizing.RESIZES`.
+
+    Returns:
+        uint8 pixels of shape (n, height, width, channels).
+
+    Raises:
+        InputError: where there is no such folder, no image in it, or one that cannot be read.
+    """
+    if not path.is_dir():
+        raise InputError(f"no such folder of images: {path}")
+    files = [file for file in _files_below(path) if file.suffix.lower() in image_suffixes()]
+    if not files:
+        raise InputError(f"there is no image in {path}")
+    height, width, channels = shape
+    return np.stack([read_image(file, (height, width), channels, resize) for file in files])
+
+
 def _split_folders(path: pathlib.Path) -> dict[str, pathlib.Path]:
     """The folder of each split; of "train" only, where the sub-folders of `path` are classes."""
     folders = _folders_in(path)

@@ -21,7 +21,9 @@ from odn_keras.deploy.micro.tflite_micro import MicroClassifier, measure_arena
 from odn_keras.deploy.micro.vela import compile_for_ethos_u
 from odn_keras.deploy.runtimes import LiteRTClassifier
 from odn_keras.deploy.tflite_file.metadata import LABELS
+from odn_keras.deploy.tflite_file.reject_metadata import Reject, write_reject
 from odn_keras.deploy.tflite_file.resize_metadata import write_resize
+from odn_keras.devices.withholding import Withheld, describe, withholding
 from odn_keras.errors import InputError
 from odn_keras.files import replacing_files, write_json, write_lines
 from odn_keras.networks.budget import Budget
@@ -92,7 +94,8 @@ def _write_model(
     """Writes `model.tflite` and what is made of it; measures it, and the Android file that is there already."""
     float_answers = answers_of_test(network, dataset)
     file = export_measured(network, dataset, folder / MODEL, quantize=choices.quantize, float_answers=float_answers)
-    files = [_row(file)]
+    file, withheld = _withhold(file, dataset, choices.reject)
+    files = [_row(file) | withheld]
     result: dict[str, Any] = {
         "dataset": dataset.name,
         "quantize": choices.quantize,
@@ -104,12 +107,29 @@ def _write_model(
         result["microcontroller"] = _microcontroller(file.path, dataset, folder)
         arena = result["microcontroller"]["arena_bytes"]
     if ANDROID in choices.all_targets:
-        files.append(_row(measured(network, dataset, folder / RGB_MODEL, float_answers)))
+        android, withheld = _withhold(
+            measured(network, dataset, folder / RGB_MODEL, float_answers), dataset, choices.reject
+        )
+        files.append(_row(android) | withheld)
     if choices.vela:
         result["ethos_u"] = dataclasses.asdict(compile_for_ethos_u(file.path, choices.vela, folder / VELA_MODEL))
         latency = result["ethos_u"]["milliseconds"]
     result["budget"] = file.against(choices.budget, arena, latency)
     return result
+
+
+def _withhold(file: ExportedFile, dataset: Dataset, promised: float | None) -> tuple[ExportedFile, dict[str, Any]]:
+    """Writes into a file which answers to withhold; returns the file, and what its row in `export.json` has of that."""
+    if promised is None:
+        return file, {}
+    if not file.probabilities:
+        raise InputError("reject needs probabilities, and the network does not end with a softmax")
+    images, labels = dataset.validation
+    found = withholding(LiteRTClassifier(file.path).predict(images), labels, promised)
+    write_reject(file.path, Reject(found.least_confidence, promised))
+    test = Withheld.of(file.answers, found.least_confidence, dataset.test[1])
+    described = {**dataclasses.asdict(found), "test": dataclasses.asdict(test)}
+    return dataclasses.replace(file, bytes=file.path.stat().st_size), {"reject": described}
 
 
 def _row(file: ExportedFile) -> dict[str, Any]:
@@ -164,6 +184,8 @@ def table(result: dict[str, Any]) -> str:
     ]
     lines.append(f"accuracy of {result['files'][0]['images']:,} test images, in LiteRT on this machine, one thread")
     lines += [_loss(file) for file in result["files"] if file["float_accuracy"] - file["accuracy"] > LOUD_LOSS]
+    for file in result["files"]:
+        lines += [f"{file['file']}: {line}" for line in describe(file.get("reject"))]
     if not result["files"][0]["probabilities"]:
         lines.append("the outputs are no probabilities but other scores: the network does not end with a softmax")
     if result["resize"] != STRETCH:

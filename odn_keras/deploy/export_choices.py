@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from odn_keras.deploy.convert.tflite import QUANTIZATIONS
 from odn_keras.deploy.micro.vela import check_configuration
+from odn_keras.devices.withholding import check_promise
 from odn_keras.errors import InputError
 from odn_keras.networks.budget import Budget
 
@@ -25,12 +26,15 @@ class ExportChoices:
         vela: an Ethos-U configuration such as `"ethos-u55-128"`, for `model_vela.tflite`.
         budget: what `model.tflite`, its arena in TFLite Micro and its latency (in LiteRT on one thread of this machine;
             with `vela` Vela's estimate) are compared with; nothing is changed to keep it.
+        reject: the accuracy to promise of the answers that are given: the files say below which confidence an answer is
+            withheld. Default: every answer is given.
     """
 
     quantize: str = "int8"
     targets: tuple[str, ...] | None = None
     vela: str | None = None
     budget: Budget | None = None
+    reject: float | None = None
 
     @property
     def all_targets(self) -> tuple[str, ...]:
@@ -39,6 +43,8 @@ class ExportChoices:
 
     def check(self) -> None:
         """Raises `InputError` for choices that are unknown or exclude each other, or need a package that is missing."""
+        if self.reject is not None:
+            check_promise(self.reject)
         known = (*QUANTIZATIONS, "qat")
         if self.quantize not in known:
             raise InputError(f"quantize must be one of {', '.join(known)}, got {self.quantize!r}")

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from odn_keras.devices.paired_test import drops_at_most, least_images
 from odn_keras.errors import InputError
 
 NEVER = 2.0  # a threshold that no probability reaches
-ONE_SIDED_95 = 1.645  # standard deviations
 MOST_ROUNDS = 10
 PROPOSING, CHECKING = slice(0, None, 2), slice(1, None, 2)  # which of the images to calibrate on do what
 PRICES = (*np.geomspace(1e4, 0.1, 60), 0.0)  # of all accuracy, in MACs of the whole network
@@ -30,7 +30,6 @@ class Routing:
         shares: fraction of the images that leave at each exit, the end included.
         accuracy: of the routed answers.
         end_accuracy: of the end, had it answered all.
-        worst_drop: accuracy lost against the end, at most, with a confidence of 95 %.
         images_needed: where nothing leaves early, about how many images to calibrate on it takes for the promise, as
             often as answers differed; `None` where something leaves, or no number of images would do.
     """
@@ -40,7 +39,6 @@ class Routing:
     shares: tuple[float, ...]
     accuracy: float
     end_accuracy: float
-    worst_drop: float
     images_needed: int | None = None
 
     @property
@@ -91,10 +89,9 @@ def calibrate(
     the first failure. So the promise is kept on other images of the same kind with 95 % confidence, for any number of
     proposals (fixed-sequence testing, as in Learn then Test, arXiv 2110.01052).
 
-    The drop is counted on pairs, the routed answer and the end's to the same image: with `b` answers right at the end
-    only and `c` right as routed only, of `n`, it is held to be at most (b - c + z * sqrt(b + c + z**2)) / n, z = 1.645.
-    Without any differing answer that is 2.7 / n, close to the rule of three. So few images let nothing leave early:
-    a drop of 0.005 needs 1,084 at least (see `least_images`).
+    The drop is tested on pairs, the routed answer and the end's to the same image, by an exact test (see
+    `odn_keras.devices.paired_test`), so that at most 5 % of such promises are broken. Few images let nothing leave
+    early: a drop of 0.005 needs 1,198 at least.
 
     Args:
         probabilities_per_exit: for each exit and, last, the end, shape (n, classes): of images that the network was
@@ -118,18 +115,17 @@ def calibrate(
     if [np.shape(each) for each in confidences] != [np.shape(labels)] * (len(probabilities_per_exit) - 1):
         raise InputError(f"confidences must be of shape {np.shape(labels)} for each exit but the end")
     end = len(confidences)
-    thresholds, worst_drop, images_needed = [NEVER] * end, 0.0, None
+    thresholds, images_needed = [NEVER] * end, None
     search = _Search(right[:, PROPOSING], [c[PROPOSING] for c in confidences], np.asarray(macs_per_exit, float))
     for proposal in search.proposals():
         taken = exits_taken([c[CHECKING] for c in confidences], proposal)
         lost, gained = _changed(right[:, CHECKING], taken)
-        leaves = bool(np.any(taken < end))
-        found = worst_drop_of(lost, gained, len(taken)) if leaves or not len(taken) else 0.0
-        if found > max_accuracy_drop:
+        leaves = bool(np.any(taken < end)) or not len(taken)
+        if leaves and not drops_at_most(max_accuracy_drop, lost, gained, len(taken)):
             if min(thresholds) == NEVER and len(taken):
-                images_needed = least_images(max_accuracy_drop, lost / len(taken), gained / len(taken))
+                images_needed = _to_calibrate(max_accuracy_drop, lost / len(taken), gained / len(taken))
             break
-        thresholds, worst_drop = proposal, found
+        thresholds = proposal
     taken = exits_taken(confidences, thresholds)
     return Routing(
         thresholds=tuple(float(threshold) for threshold in thresholds),
@@ -137,7 +133,6 @@ def calibrate(
         shares=tuple((np.bincount(taken, minlength=end + 1) / len(labels)).tolist()),
         accuracy=float(np.mean(right[taken, np.arange(len(labels))])),
         end_accuracy=float(np.mean(right[end])),
-        worst_drop=worst_drop,
         images_needed=images_needed,
     )
 
@@ -185,40 +180,10 @@ class _Search:
         return self._macs[taken] - price * self._right[taken, self._images]
 
 
-def worst_drop_of(lost: int, gained: int, images: int) -> float:
-    """The most accuracy that routing loses against the end, with a confidence of 95 % (see `calibrate`).
-
-    Args:
-        lost: number of answers that are right at the end only.
-        gained: number of answers that are right as routed only.
-        images: number of images.
-    """
-    if not images:
-        return math.inf
-    return float((lost - gained + ONE_SIDED_95 * np.sqrt(lost + gained + ONE_SIDED_95**2)) / images)
-
-
-def least_images(max_accuracy_drop: float, lost: float = 0.0, gained: float = 0.0) -> int | None:
-    """The number of images that the calibration of a promise needs; half of them check it.
-
-    Args:
-        max_accuracy_drop: what is promised, as a fraction.
-        lost: fraction of the answers that are right at the end only.
-        gained: fraction of the answers that are right as routed only. Without any lost and gained answers the number
-            is the least possible.
-
-    Returns:
-        The number; `None` where none would do.
-
-    >>> least_images(0.005), least_images(0.005, lost=0.002), least_images(0.005, lost=0.01)
-    (1084, 2504, None)
-    """
-    left, variance = max_accuracy_drop - (lost - gained), ONE_SIDED_95**2
-    if left <= 0:
-        return None
-    differing = (lost + gained) / left  # worst_drop_of(n * lost, n * gained, n) <= max_accuracy_drop, solved for n
-    images = variance * (differing + math.hypot(differing, 2)) / (2 * left)
-    return 2 * math.ceil(images) if math.isfinite(images) else None
+def _to_calibrate(max_accuracy_drop: float, lost: float, gained: float) -> int | None:
+    """About how many images the calibration needs, of which half check the promise; `None` where none would do."""
+    images = least_images(max_accuracy_drop, lost, gained)
+    return None if images is None else 2 * images
 
 
 def _changed(right: np.ndarray, taken: np.ndarray) -> tuple[int, int]:

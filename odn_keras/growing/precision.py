@@ -5,15 +5,20 @@ import pathlib
 import keras
 
 
-def precision(wanted: str = "auto") -> str:
+def precision(wanted: str = "auto", *, depthwise: bool = False) -> str:
     """The Keras dtype policy to train under.
 
     `"auto"` is bfloat16 on TensorFlow and a CPU that has instructions for it, where it is faster, else
-    float32.
+    float32. There, networks of depthwise convolutions are trained in float32, too: `python -m benchmarks.precision`.
+
+    Args:
+        wanted: a policy, or `"auto"`.
+        depthwise: whether the network has depthwise convolutions.
     """
     if wanted != "auto":
         return wanted
-    return "mixed_bfloat16" if _tensorflow_on_cpu() and _cpu_has_bfloat16() else "float32"
+    faster = _tensorflow_on_cpu() and _cpu_has_bfloat16() and not depthwise
+    return "mixed_bfloat16" if faster else "float32"
 
 
 def jit_compile() -> bool | str:

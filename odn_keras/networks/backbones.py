@@ -58,6 +58,11 @@ class Backbone:
         """Number of blocks."""
         return len(self.blocks)
 
+    @property
+    def depthwise(self) -> bool:
+        """Whether any of its convolutions is depthwise."""
+        return any(one.depthwise for block in self.blocks for one in block.convolutions)
+
     def check_depth(self, depth: int | None) -> None:
         """Raises `InputError` where the backbone has no such depth; `None` is not checked."""
         if depth is not None and not 1 <= depth <= self.max_depth:

@@ -231,7 +231,8 @@ class RunOptions(DataOptions):
     seed: int = _option(0, "Of initial weights, shuffling and augmentation.", least=0, most=2**32 - 1)
     precision: str = _option(
         "auto",
-        "auto: mixed_bfloat16 on TensorFlow and a CPU with such instructions, else float32.",
+        "auto: mixed_bfloat16 on TensorFlow and a CPU with such instructions, but not for depthwise convolutions; else "
+        "float32.",
         choices=("auto", "float32", "mixed_bfloat16"),
     )
 
@@ -296,6 +297,11 @@ class RunOptions(DataOptions):
     def backbone_name(self) -> str:
         """The name of the backbone, which `backbone` may describe instead."""
         return self._structure.name
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether the backbone has depthwise convolutions."""
+        return self._structure.depthwise
 
     @property
     def _deepest(self) -> int:

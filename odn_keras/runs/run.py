@@ -145,7 +145,7 @@ def _look(folder: RunFolder, options: RunOptions, *, overwrite: bool, resume: bo
         return json.dumps({"report": finished}).encode()
     tensorflow_process.check_installed()  # now, not when all is trained
     record = folder.record() if resume and folder.unfinished else None
-    dtype = record["precision"] if record else precision(options.precision)
+    dtype = record["precision"] if record else precision(options.precision, depthwise=options.depthwise)
     return json.dumps({"report": None, "precision": dtype, "resumed": record}).encode()
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from odn_keras import LiteRTClassifier, classify
 from odn_keras.deploy.tflite_file.graph import Graph
+from odn_keras.deploy.tflite_file.reject_metadata import Reject, write_reject
 
 ROOT = pathlib.Path(__file__).parents[2]
 MODEL = ROOT / "tflite_models" / "digits.tflite"
@@ -54,6 +55,20 @@ def test_labels_come_from_the_flag_the_metadata_or_the_file_beside(images, tmp_p
         archive.writestr("labels.txt", "\n".join(reversed(names)))
     assert first_label(model) == names[9 - expected[0]]
     assert first_label("--labels", tmp_path / "labels.txt", model) == names[expected[0]]
+
+
+def test_answers_that_the_file_withholds_are_marked(images, tmp_path, capsys):
+    files, expected = images
+    model = tmp_path / "model.tflite"
+    model.write_bytes(MODEL.read_bytes())
+    write_reject(model, Reject(255 / 256, 0.99))
+    confidences = LiteRTClassifier(MODEL).predict(np.stack([np.asarray(Image.open(file))[..., None] for file in files]))
+    withheld = confidences.max(axis=-1) < 255 / 256
+    assert 0 < withheld.sum() < len(files)
+    assert classify.main([str(model), *map(str, files)]) == 0
+    rows = [line.split("\t")[1:] for line in capsys.readouterr().out.splitlines()]
+    assert [row[0] == "none of these" for row in rows] == withheld.tolist()
+    assert [int(row[-1].split()[0]) for row in rows] == expected.tolist()
 
 
 def test_a_photo_of_any_size_and_the_most_probable_classes(tmp_path, capsys):

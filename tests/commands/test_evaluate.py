@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from odn_keras import NetworkSpec, build, evaluate, export_tflite
+from odn_keras import LiteRTClassifier, NetworkSpec, build, evaluate, export_tflite
 
 MODELS = pathlib.Path(__file__).parents[2] / "tflite_models"
 
@@ -36,10 +36,36 @@ def test_a_report_shows_classes_and_mistakes(run_command, tmp_path):
     assert "Which classes are confused" in page and "The worst mistakes" in page
 
 
+def test_what_is_withheld_is_told_for_images_with_and_without_a_class(run_command, digits, tmp_path):
+    (tmp_path / "others" / "deeper").mkdir(parents=True)
+    noise = np.random.default_rng(0).integers(0, 256, (12, 20, 30, 3)).astype(np.uint8)
+    for number, image in enumerate(noise):
+        Image.fromarray(image).save(tmp_path / "others" / ("deeper" if number % 2 else "") / f"{number}.png")
+    out, file = tmp_path / "report", f"--tflite={MODELS / 'digits.tflite'}"
+    status, printed, error = run_command(
+        evaluate, file, "--reject=0.97", f"--none_of_these={tmp_path / 'others'}", f"--report={out}"
+    )
+    assert status == 0, error
+    reject = json.loads((out / "evaluation.json").read_text())["reject"]
+    answers = LiteRTClassifier(MODELS / "digits.tflite").predict(digits.test[0])
+    given = answers.max(axis=-1) >= reject["least_confidence"]
+    assert reject["test"]["withheld"] == np.sum(~given) and reject["none_of_these"]["images"] == 12
+    assert reject["test"]["right"] == np.sum(answers.argmax(axis=-1)[given] == digits.test[1][given])
+    assert "promised: 97 % of those given are right" in printed and "images of no class:" in printed
+    assert "None of these" in (out / "report.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([], "give --tflite"),
+        ([f"--tflite={MODELS / 'digits.tflite'}", "--reject=97"], "as a fraction, 97 % is 0.97"),
+        ([f"--tflite={MODELS / 'digits.tflite'}", "--reject=0.999"], "takes at least 2,995 validation images"),
+        (
+            [f"--tflite={MODELS / 'digits.tflite'}", "--none_of_these=parts"],
+            "give --reject, or a file exported with it",
+        ),
+        ([f"--tflite={MODELS / 'digits.tflite'}", "--none_of_these=nowhere"], "no such folder of images: nowhere"),
         (["--tflite=nowhere.tflite"], "no such file"),
         (["--tflite=nowhere.tflite", "--report=nowhere/report.json"], "no folder nowhere"),
         ([f"--tflite={MODELS / 'digits.tflite'}", f"--report={MODELS / 'README.md'}"], "--report must be a folder"),

@@ -7,6 +7,7 @@ import pytest
 from odn_keras import LiteRTClassifier, NetworkSpec, RunOptions, build, export, load, load_dataset
 from odn_keras.deploy import bundle
 from odn_keras.deploy.export_choices import ExportChoices
+from odn_keras.deploy.tflite_file.reject_metadata import Reject, reject_of
 from odn_keras.runs.run_folder import RunFolder
 
 pytest.importorskip("tensorflow")
@@ -23,6 +24,27 @@ def run(digits, tmp_path_factory):
     network.save(folder / "model.keras")
     (folder / "report.json").write_text(json.dumps({"options": asdict(RunOptions(dataset="digits"))}))
     return folder
+
+
+def test_files_know_which_answers_to_withhold(run_command, run, digits, tmp_path):
+    pytest.importorskip("tflite_micro", reason="TFLite Micro is not installed: pip install 'odn_keras[micro]'")
+    out = tmp_path / "out"
+    status, printed, error = run_command(export, f"--run={run}", f"--out={out}", "--reject=0.9")
+    assert status == 0, error
+    result = json.loads((out / "export.json").read_text())
+    for file in result["files"]:
+        reject, stored = file["reject"], reject_of(out / file["file"])
+        assert (
+            stored == Reject(reject["least_confidence"], 0.9) and file["bytes"] == (out / file["file"]).stat().st_size
+        )
+        images, labels = digits.validation
+        answers = LiteRTClassifier(out / file["file"]).predict(images)
+        given = answers.max(axis=-1) >= stored.least_confidence
+        assert np.mean(answers.argmax(axis=-1)[given] == labels[given]) > 0.9
+        assert reject["withheld"] == np.sum(~given) and reject["images"] == len(labels)
+    assert "promised: 90 % of those given are right" in printed and "test images:" in printed
+    least = result["files"][0]["reject"]["least_confidence"]
+    assert f"kLeastScore = {round(256 * least) - 128};" in (out / "model.h").read_text()
 
 
 def test_a_run_becomes_files_for_every_device(run_command, run, digits, tmp_path):

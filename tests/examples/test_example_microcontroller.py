@@ -14,6 +14,7 @@ import pytest
 
 from odn_keras import LiteRTClassifier, load_dataset, open_classifier
 from odn_keras.deploy.micro.c_array import write_c_array
+from odn_keras.deploy.tflite_file.reject_metadata import Reject, write_reject
 
 pytest.importorskip("ai_edge_litert")
 pytestmark = pytest.mark.skipif(not (shutil.which("g++") and shutil.which("make")), reason="there is no g++ or no make")
@@ -94,6 +95,21 @@ def test_on_litert_image_files_get_the_scores_that_python_gets(model_and_images,
     scores = np.array([row[2:] for row in rows], int)
     assert [row[1] for row in rows] == [str(best) for best in scores.argmax(axis=-1)]
     assert np.abs(scores - LiteRTClassifier(file).predict_quantized(images)).max() <= 1
+
+
+def test_the_host_program_withholds_what_the_file_says(tmp_path):
+    images = load_dataset("digits").test[0][:40]
+    file = tmp_path / "model.tflite"
+    file.write_bytes(DIGITS.read_bytes())
+    write_reject(file, Reject(250 / 256, 0.99))
+    paths = [tmp_path / f"image{number}" for number in range(len(images))]
+    for path, image in zip(paths, images, strict=True):
+        path.write_bytes(image.tobytes())
+    (tmp_path / "host").mkdir()
+    result = run(host_program(file, tmp_path / "host"), *paths)
+    rows = [line.split("\t") for line in result.stdout.splitlines()]
+    withheld = [max(map(int, row[2:])) < 250 - 128 for row in rows]
+    assert [row[1] == "none of these" for row in rows] == withheld and 0 < sum(withheld) < len(rows)
 
 
 def test_the_host_program_reads_colour_images(tmp_path):

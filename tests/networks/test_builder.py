@@ -3,9 +3,9 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from random_specs import specs_and_depths
+from random_specs import examples, specs_and_depths
 
 from odn_keras import InputError, NetworkSpec, at_exit, build, deepen, load
 from odn_keras.networks.builder import depth_of, set_frozen, with_dtype
@@ -40,7 +40,7 @@ def scramble(network):
     network.set_weights([rng.uniform(0.1, 1.0, w.shape).astype("float32") for w in network.get_weights()])
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(specs_and_depths(deepest=16, can_deepen=True))
 def test_deepening_keeps_the_prefix_bit_for_bit_and_names_what_is_fresh(case):
     spec, depth = case
@@ -63,7 +63,7 @@ def test_deepening_keeps_the_prefix_bit_for_bit_and_names_what_is_fresh(case):
             np.testing.assert_array_equal(old, new)
 
 
-@settings(max_examples=6, deadline=None)
+@examples(6)
 @given(specs_and_depths(deepest=5, can_deepen=True))
 def test_a_frozen_prefix_never_moves_and_its_batchnorm_ignores_the_batch(case):
     spec, depth = case
@@ -145,7 +145,7 @@ def test_code_in_a_keras_file_is_not_run(tmp_path):
         load(tmp_path / "code.keras")
 
 
-@settings(max_examples=8, deadline=None)
+@examples(8)
 @given(specs_and_depths(deepest=4, can_deepen=True), st.data())
 def test_exits_answer_as_before_while_the_network_deepens_and_can_be_cut_out(case, data):
     spec, depth = case

@@ -1,9 +1,9 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from random_specs import specs_and_depths
+from random_specs import examples, specs_and_depths
 
 from odn_keras import InputError, NetworkSpec, build
 from odn_keras.networks.builder import inner_layers, transfer_weights
@@ -40,7 +40,7 @@ def pixels(spec):
     return np.random.default_rng(1).integers(0, 256, (4, *spec.input_shape)).astype("float32")
 
 
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(specs_and_depths(exits=True), st.data())
 def test_what_is_cut_out_computes_what_the_masked_network_does(case, data):
     spec, depth = case
@@ -59,7 +59,7 @@ def test_what_is_cut_out_computes_what_the_masked_network_does(case, data):
         np.testing.assert_allclose(answers(cut, pixels(spec))[0], expected, atol=1e-5)
 
 
-@settings(max_examples=8, deadline=None)
+@examples(8)
 @given(specs_and_depths(exits=True))
 def test_sorted_channels_compute_the_same_and_the_first_matter_most(case):
     spec, depth = case

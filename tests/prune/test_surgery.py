@@ -1,9 +1,9 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from random_specs import specs_and_depths
+from random_specs import examples, specs_and_depths
 
 from odn_keras import InputError, NetworkSpec, build, deepen, prune, spec_of
 from odn_keras.networks.cost import params
@@ -37,7 +37,7 @@ def answers(network, spec):
     return [keras.ops.convert_to_numpy(output) for output in keras.tree.flatten(network(images, training=False))]
 
 
-@settings(max_examples=12 if keras.backend.backend() == "tensorflow" else 4, deadline=None)
+@examples(12)
 @given(specs_and_depths(deepest=3, exits=True), st.data())
 def test_the_compact_network_computes_the_same_and_is_what_its_spec_says(case, data):
     spec, depth = case

@@ -56,7 +56,7 @@ bool ClassifyFile(const char* path) {
   std::int8_t scores[odn_model::kNumClasses];
   const int best = Classify(pixels, scores);
   if (best < 0) return false;
-  std::printf("%s\t%s", path, odn_model::kLabels[best]);
+  std::printf("%s\t%s", path, Answer(best, scores));
   for (const std::int8_t score : scores) std::printf("\t%d", score);
   std::printf("\n");
   return true;

@@ -105,7 +105,6 @@ def _describe(
             "images": len(dataset.validation[1]),
             "accuracy": routing.accuracy,
             "end_accuracy": routing.end_accuracy,
-            "worst_drop": routing.worst_drop,
             "images_needed": routing.images_needed,
         },
     }

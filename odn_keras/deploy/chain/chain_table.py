@@ -49,8 +49,8 @@ def promise(result: dict[str, Any]) -> str:
     promised = f"promised: at most {drop:.4f} of accuracy lost"
     if any(row["validation_share"] for row in result["stages"][:-1]):
         return (
-            f"{promised}; at most {validation['worst_drop']:.4f}, with 95 % confidence, by "
-            f"{validation['images'] // 2:,} validation images"
+            f"{promised}, with 95 % confidence, tested on {validation['images'] // 2:,} of the "
+            f"{validation['images']:,} validation images"
         )
     if validation["images_needed"]:
         return (

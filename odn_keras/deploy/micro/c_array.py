@@ -1,5 +1,6 @@
 """An int8 `.tflite` file -> C++ source, as `model.cc` and `model.h`, to compile into a microcontroller's program."""
 
+import math
 import os
 import pathlib
 from collections.abc import Sequence
@@ -7,10 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from odn_keras.data.resizing import CROP, PAD, STRETCH
+from odn_keras.deploy.feeding import Quantization
 from odn_keras.deploy.micro.cmsis_nn import arena_with_cmsis_nn
 from odn_keras.deploy.micro.operators import INT8_ALONE, method, operators_of
 from odn_keras.deploy.runtimes import LiteRTClassifier
 from odn_keras.deploy.tflite_file.graph import Graph
+from odn_keras.deploy.tflite_file.reject_metadata import reject_of
 from odn_keras.deploy.tflite_file.resize_metadata import resize_of
 from odn_keras.errors import InputError
 from odn_keras.files import replacing
@@ -77,6 +80,9 @@ constexpr int kInputZeroPoint = {input_zero_point};
 constexpr float kOutputScale = {output_scale};
 constexpr int kOutputZeroPoint = {output_zero_point};
 
+// A best score below this is no answer: the image is taken for none of the classes.
+constexpr int kLeastScore = {least_score};
+
 """
 
 LABELS_DECLARED = "extern const char* const kLabels[kNumClasses];\n\n"
@@ -126,6 +132,7 @@ def write_c_array(
         input_zero_point=classifier.input.zero_point,
         output_scale=_float(classifier.output.scale),
         output_zero_point=classifier.output.zero_point,
+        least_score=_least_score(tflite_path, classifier.output),
     )
     defined = LABELS.format(labels=",\n".join(f"    {c_string(label)}" for label in labels))
     _write(
@@ -137,6 +144,12 @@ def write_c_array(
         declarations=LABELS_DECLARED,
         definitions=defined,
     )
+
+
+def _least_score(path: pathlib.Path, output: Quantization) -> int:
+    """The least quantised score that is an answer: the smallest int8 number where every answer is given."""
+    reject = reject_of(path)
+    return -128 if reject is None else math.ceil(reject.least_confidence / output.scale) + output.zero_point
 
 
 def write_stage_array(

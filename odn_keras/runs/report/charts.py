@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure as Plot
 from matplotlib.ticker import MaxNLocator, PercentFormatter
-from scipy.stats import beta
 
 from odn_keras.runs.report.pictures import uri
 from odn_keras.utils import colours
+from odn_keras.utils.exact_limits import limits
 from odn_keras.utils.plain_text import missing_glyphs_allowed, shown
 from odn_keras.utils.scores import ClassScores
 
@@ -76,7 +76,7 @@ def recall_chart(by_whom: Mapping[str, ClassScores], class_names: Sequence[str],
     axes = plot.add_subplot()
     heights = np.arange(len(order))
     right = np.diag(first.confusion)[order]
-    low, high = exact_limits(right, first.images[order])
+    low, high = limits(right, first.images[order])
     axes.hlines(heights, low, high, color=colours.of_series(0), alpha=0.35, linewidth=5, label="exact 95 % limits")
     for number, (name, scores) in enumerate(by_whom.items()):
         marker: Any = {"marker": "o", "markersize": 6} if number == 0 else {"marker": "|", "markersize": 12}
@@ -92,11 +92,36 @@ def recall_chart(by_whom: Mapping[str, ClassScores], class_names: Sequence[str],
     return _svg(plot)
 
 
-def exact_limits(right: np.ndarray, of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The two-sided 95 % limits of Clopper and Pearson for shares of which `right` of `of` were seen."""
-    low = np.where(right > 0, beta.ppf(0.025, np.maximum(right, 1), of - right + 1), 0.0)
-    high = np.where(right < of, beta.ppf(0.975, right + 1, np.maximum(of - right, 1)), 1.0)
-    return low, high
+def withholding_chart(
+    outputs: np.ndarray, labels: np.ndarray, least_confidence: float, promised: float, title: str
+) -> str:
+    """The accuracy of the answers given, over the share of the images that get one, the surest first.
+
+    Args:
+        outputs: probabilities, shape (n, classes).
+        labels: shape (n,).
+        least_confidence: of the answers that are given.
+        promised: the accuracy that is promised.
+        title: of the chart.
+    """
+    confidences = outputs.max(axis=-1)
+    order = np.argsort(-confidences, kind="stable")
+    right = np.cumsum((outputs.argmax(axis=-1) == labels)[order])
+    given = np.arange(1, len(labels) + 1)
+    last = np.flatnonzero(np.diff(confidences[order], append=-1))  # images of one confidence go together
+    plot = Plot(figsize=(7.2, 3.8), layout="constrained")
+    axes = plot.add_subplot()
+    axes.plot(given[last] / len(labels), right[last] / given[last], color=colours.of_series(0), linewidth=1.5)
+    axes.axhline(promised, color="black", linestyle="--", linewidth=1, label=f"promised {promised:.2%}")
+    if count := int(np.sum(confidences >= least_confidence)):
+        place = count / len(labels), right[count - 1] / count
+        axes.plot(*place, "D", color=colours.of_series(1), label=f"confidence of at least {least_confidence:.4f}")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1.0))
+    axes.grid(alpha=0.4)
+    axes.set(xlabel="test images that get an answer, %", ylabel="right, % of these answers", title=title)
+    axes.legend(loc="lower left", fontsize=9)
+    return _svg(plot)
 
 
 def _svg(plot: Plot) -> str:

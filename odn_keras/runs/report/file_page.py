@@ -3,8 +3,9 @@
 import pathlib
 from typing import Any
 
+from odn_keras.devices.withholding import describe
 from odn_keras.runs.report.evaluation import Evaluation, percent, sections
-from odn_keras.runs.report.page import Block, Card, Cards, Commands, Page, Section, Text
+from odn_keras.runs.report.page import Block, Card, Cards, Commands, Figure, Figures, Page, Section, Text
 
 
 def write_file_page(measured: dict[str, Any], evaluation: Evaluation, commands: list[str], path: pathlib.Path) -> None:
@@ -36,5 +37,23 @@ def write_file_page(measured: dict[str, Any], evaluation: Evaluation, commands: 
     Page(
         f"{file} on {pathlib.Path(measured['dataset']).name}: {percent(measured['accuracy'])} right",
         lead,
-        [*sections(evaluation), Section("What comes next", [Commands(commands)])],
+        [*sections(evaluation), *_withheld(measured, evaluation), Section("What comes next", [Commands(commands)])],
     ).write(path)
+
+
+def _withheld(measured: dict[str, Any], evaluation: Evaluation) -> list[Section]:
+    """What is withheld; nothing where every answer is given."""
+    from odn_keras.runs.report.charts import withholding_chart
+
+    reject = measured["reject"]
+    if reject is None:
+        return []
+    promised = reject["promised_accuracy"]
+    title = "How often answers are right, by how many are given"
+    chart = withholding_chart(
+        evaluation.outputs[evaluation.name], evaluation.labels, reject["least_confidence"], promised, title
+    )
+    caption = f"{title}: the surest first. The mark is the threshold, the line the accuracy that is promised."
+    lines = [f"{line[0].upper()}{line[1:]}." for line in describe(reject)]
+    figure = Figures([Figure(chart, caption, f"Line chart: {title}")], wide=True)
+    return [Section("None of these", [*map(Text, lines), figure])]

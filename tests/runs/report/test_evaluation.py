@@ -3,7 +3,6 @@ import re
 import numpy as np
 import pytest
 
-from odn_keras.runs.report.charts import exact_limits
 from odn_keras.runs.report.evaluation import Evaluation, sections
 from odn_keras.runs.report.page import Page
 
@@ -68,11 +67,3 @@ def test_a_class_without_test_images_has_no_recall(evaluation):
     some = evaluation(["a", "b"])
     more = Evaluation(some.images, some.labels, ["a", "b", "c"], {"file": np.eye(3)[some.labels]})
     assert re.search(r"<td>c</td><td>0</td><td>-</td><td>-</td>", Page("", [], sections(more)).html())
-
-
-def test_limits_are_those_of_clopper_and_pearson():
-    from scipy.stats import binomtest
-
-    right, of = np.array([0, 3, 50, 10]), np.array([10, 10, 60, 10])
-    expected = [binomtest(int(r), int(n)).proportion_ci(method="exact") for r, n in zip(right, of, strict=True)]
-    np.testing.assert_allclose(np.transpose(exact_limits(right, of)), [[ci.low, ci.high] for ci in expected], atol=1e-9)
