@@ -1,5 +1,6 @@
 """`NetworkSpec`: everything that defines a network but its depth. Data only, no Keras."""
 
+import operator
 from dataclasses import dataclass
 
 from odn_keras.errors import InputError
@@ -43,7 +44,7 @@ class NetworkSpec:
     def __post_init__(self) -> None:
         shape = tuple(int(number) for number in self.input_shape)
         backbone = backbones.canonical(self.backbone)
-        width = backbones.find(backbone).width if self.width is None else int(self.width)
+        width = backbones.find(backbone).width if self.width is None else operator.index(self.width)
         if len(shape) != 3 or min(shape) < 1:
             raise InputError(f"input_shape must be (height, width, channels), got {shape}")
         if self.num_classes < 2:

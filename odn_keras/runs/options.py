@@ -331,7 +331,7 @@ class RunOptions(DataOptions):
 
 
 GROUPS = (
-    Group("folder", "The folder of the results", ("out", "resume", "overwrite", "tensorboard"), "--out=runs/mine --resume"),
+    Group("folder", "Its folder", ("out", "resume", "overwrite", "tensorboard"), "--out=runs/mine --resume"),
     Group(
         "data",
         "The images",
