@@ -18,7 +18,7 @@ from odn_keras.networks.footprint import parse_bytes
 from odn_keras.utils.metric_names import ACCURACY, METRIC_NAMES
 
 FREE_TO_CHANGE = ("data_dir", "in_memory")  # they say where data are, not what the run does
-PATHS = ("dataset", "data_dir", "teacher")  # in which ~ is the home folder
+PATHS = ("dataset", "data_dir", "teacher", "go_on_from")  # in which ~ is the home folder
 TARGET_ACCURACY = 0.98
 
 
@@ -86,6 +86,8 @@ class DataOptions:
                 value = os.fspath(value)
             if field.name in PATHS and isinstance(value, str):
                 value = os.path.expanduser(value)
+            if field.name == "go_on_from" and isinstance(value, str):
+                value = os.path.abspath(value)  # it is looked for again when the run is resumed
             self._check(field, value)
             object.__setattr__(self, field.name, value if value is None else kind_of(field)(value))
 
@@ -145,6 +147,11 @@ class RunOptions(DataOptions):
     )
     max_arena: str | None = _option(
         None, "Bytes of working memory it may need in TFLite Micro, as 64KB; otherwise as --max_flash."
+    )
+    go_on_from: str | None = _option(
+        None,
+        "The folder of a finished run, with whose network and depth this one begins, where the learning rate falls: "
+        "for more epochs, or more images of the same classes. Its options hold unless others are given.",
     )
     epochs: int = _option(60, "Epochs of the whole run, at most.", least=1)
     cycle_epochs: int | None = _option(

@@ -15,6 +15,7 @@ from odn_keras.networks import builder, cost, footprint
 from odn_keras.networks.architectures import NetworkSpec
 from odn_keras.networks.budget import Budget
 from odn_keras.runs import overview, verdict
+from odn_keras.runs.continuation import Start
 from odn_keras.runs.options import RunOptions
 from odn_keras.runs.report import summary
 from odn_keras.runs.training_setup import network_spec
@@ -35,6 +36,7 @@ class TrainedRun:
         dtype: Keras dtype policy of the training.
         dataset: that it was trained on.
         data_record: what a run keeps of its data and its teacher (see `odn_keras.runs.run_data`).
+        start: what it began with, where it went on with another run.
     """
 
     network: keras.Model
@@ -46,6 +48,7 @@ class TrainedRun:
     dtype: str
     dataset: Dataset
     data_record: dict[str, Any]
+    start: Start | None = None
 
     @property
     def depth(self) -> int:
@@ -79,6 +82,7 @@ def describe(run: TrainedRun, file: ExportedFile, test_scores: dict[str, dict[st
         "epochs": round(sum(stage["epochs"] for stage in stages)),
         "stages": stages,
         "val_score": growth.best,
+        "start": run.start.describe() if run.start else None,
         "val_accuracy": _validation_accuracy(run),
         "pruning": _describe_pruning(run) if options.prune else None,
         "supernet": None if run.supernet is None else _describe_supernet(run.supernet, run),

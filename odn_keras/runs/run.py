@@ -32,6 +32,7 @@ from odn_keras.networks.architectures import NetworkSpec
 from odn_keras.runs import board, overview, results
 from odn_keras.runs.augmentation_picture import plot_augmentation
 from odn_keras.runs.board import Board
+from odn_keras.runs.continuation import Start, load_start
 from odn_keras.runs.growth_picture import plot_growth
 from odn_keras.runs.options import DataOptions, RunOptions
 from odn_keras.runs.report import summary
@@ -99,7 +100,7 @@ def run(
     teacher = load_teacher(setup.teacher_path, setup.dataset)
     keras.utils.set_random_seed(setup.fitted.seed)  # only now: a teacher draws numbers too
     depth = setup.fitted.depth or 1
-    model = new_model(setup.fitted, setup.dataset, setup.dtype, depth=depth, teacher=teacher)
+    model = new_model(setup.fitted, setup.dataset, setup.dtype, depth=depth, teacher=teacher, start=setup.start)
     with contextlib.ExitStack() as claim:
         with distribution.together():
             if share.is_chief:
@@ -130,6 +131,7 @@ class _Setup:
         batches: for training.
         share: of every batch, of this process.
         folder: of the run.
+        start: what it begins with, where it goes on with another run.
     """
 
     options: RunOptions
@@ -140,6 +142,7 @@ class _Setup:
     batches: Batches
     share: Share
     folder: RunFolder
+    start: Start | None
 
     @property
     def teacher_path(self) -> str | None:
@@ -174,6 +177,7 @@ def _checked_setup(options: RunOptions, folder: RunFolder, share: Share, found: 
         batches = training_batches(fitted, dataset, share)
         check_pruning(fitted, dataset)
         check_target_metric(fitted, dataset)
+        start = load_start(fitted, dataset)
         if share.processes > 1:
             load_teacher(teacher["teacher_path"], dataset)  # some process may lack the file
     return _Setup(
@@ -185,6 +189,7 @@ def _checked_setup(options: RunOptions, folder: RunFolder, share: Share, found: 
         batches=batches,
         share=share,
         folder=folder,
+        start=start,
     )
 
 
@@ -221,6 +226,8 @@ def _announce(setup: _Setup, spec: NetworkSpec) -> None:
     print(overview.describe_data(setup.dataset))
     print(overview.describe_network(setup.options, setup.fitted, spec))
     print(overview.describe_goal(setup.fitted, steps, setup.dtype), flush=True)
+    if setup.start:
+        print(setup.start, flush=True)
     plot_augmentation(setup.batches, setup.dataset.class_names, setup.folder.path / "augmentation.png")
 
 
@@ -235,6 +242,7 @@ def _grow(model: OptimallyDeepNetwork, setup: _Setup, *, tensorboard: bool) -> D
         freeze=options.freeze,
         slack=options.slack,
         shrink_epochs=options.shrink_epochs,
+        trained=setup.start is not None,
         verbose=1 if is_chief else 0,
     )
     on_terminal = sys.stdout.isatty()  # else one line an epoch, instead of a moving bar
@@ -318,6 +326,7 @@ def _deploy(model: OptimallyDeepNetwork, growth: DepthGrowth, setup: _Setup) -> 
         dtype=setup.dtype,
         dataset=setup.dataset,
         data_record=setup.data_record,
+        start=setup.start,
     )
     outputs = {INT8: file.answers, FLOAT: file.float_answers}
     images, labels = setup.dataset.test

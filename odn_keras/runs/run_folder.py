@@ -109,6 +109,10 @@ class RunFolder:
             raise InputError(
                 f"--overwrite would remove the teacher, {options.teacher}: copy it, or choose another --out"
             )
+        if overwrite and options.go_on_from and self._holds(options.go_on_from):
+            raise InputError(
+                f"--overwrite would remove the run to go on from, {options.go_on_from}: choose another --out"
+            )
         if overwrite or not self.holds_run:
             return
         if resume:

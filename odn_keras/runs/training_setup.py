@@ -20,6 +20,7 @@ from odn_keras.networks import builder
 from odn_keras.networks.architectures import NetworkSpec
 from odn_keras.networks.budget import Budget
 from odn_keras.prune import ChannelPruning
+from odn_keras.runs.continuation import Start, same_network
 from odn_keras.runs.options import RunOptions
 from odn_keras.utils.metric_names import ACCURACY
 
@@ -76,9 +77,24 @@ def load_teacher(path: str | None, dataset: Dataset) -> keras.Model | None:
 
 
 def new_model(
-    options: RunOptions, dataset: Dataset, dtype: str, *, depth: int = 1, teacher: keras.Model | None = None
+    options: RunOptions,
+    dataset: Dataset,
+    dtype: str,
+    *,
+    depth: int = 1,
+    teacher: keras.Model | None = None,
+    start: Start | None = None,
 ) -> OptimallyDeepNetwork:
-    """The model of a run before its training, compiled; `dtype` is the Keras dtype policy."""
+    """The model of a run before its training, compiled.
+
+    Args:
+        options: of the run.
+        dataset: of the run.
+        dtype: Keras dtype policy.
+        depth: residual blocks, where it begins anew.
+        teacher: that it learns from.
+        start: what it begins with, where it goes on with another run.
+    """
     model = OptimallyDeepNetwork(
         options.backbone,
         dataset.input_shape,
@@ -91,6 +107,8 @@ def new_model(
         teacher=teacher,
         distillation=Distillation(options.alpha, options.temperature, options.exit_weight),
     )
+    if start:
+        model.network, model.spec = same_network(start, model.spec, dtype)
     model.compile(
         sgd(options.learning_rate, options.weight_decay),
         loss="categorical_crossentropy",

@@ -224,3 +224,10 @@ def test_a_depth_that_cannot_be_pruned_so_far_is_not_found():
     growth = Growth(0.9, cycle_epochs=4)  # met at depth 2, which cannot be pruned so far
     run = growth.play(rising(lambda s: 0.5 if s.depth == 1 else 0.99), removal=0.25, results=[1, 3, 4])
     assert (2, PRUNE, 1) not in run and run[-1] == (3, RECOVER, 3) and growth.plan.deepest == 4
+
+
+def test_a_trained_network_begins_where_the_rate_falls_and_at_a_fixed_depth_has_all_epochs():
+    grown = Growth(0.9, cycle_epochs=4, trained=True).begin(depth=3, epochs=12)
+    assert (grown.depth, grown.progress, grown.end_step) == (3, 0.5, 200)
+    alone = Growth(None, max_depth=3, trained=True).begin(depth=3, epochs=12)
+    assert (alone.progress, alone.end_step) == (0.5, 1200)
