@@ -5,6 +5,7 @@
     python -m odn_keras.train --resume --out=runs/mnist
     python -m odn_keras.train --dataset=mnist --device=nucleo_f446re
     python -m odn_keras.train --device=list
+    python -m odn_keras.train --continue_from=runs/mnist --epochs=20 --target_accuracy=0.995 --out=runs/mnist2
 
 Exit status: 0 target met, or none given with --depth, 3 target not met (the best network is exported nevertheless), 4
 the exported file, its arena or its predicted time exceeds a limit of the device or of the --max_ options (whether the
@@ -22,9 +23,11 @@ from absl import flags
 
 from odn_keras import cli
 from odn_keras.errors import InputError
+from odn_keras.runs.finished_run import finished_report
 from odn_keras.runs.options import RunOptions
 from odn_keras.runs.run_files import RUN_FILES, SUPERNET
 from odn_keras.runs.run_folder import RunFolder
+from odn_keras.runs.run_record import options_of
 
 TARGET_NOT_MET = 3
 
@@ -105,7 +108,7 @@ def _show(result: dict[str, Any], out: pathlib.Path) -> None:
     for name in (*RUN_FILES, SUPERNET):
         if (out / name).exists():
             print(f"  {out / name}")
-    for line in (*verdict.describe_ending(result), *verdict.warn_of_int8(result)):
+    for line in (*verdict.describe_ending(result), *verdict.warn_of_continued(result), *verdict.warn_of_int8(result)):
         print(f"\n{line}")
     print("\nnext:")
     for command in verdict.next_commands(result, str(out)):
@@ -117,7 +120,7 @@ def _options_and_folder() -> tuple[RunOptions, pathlib.Path]:
     values = flags.FLAGS
     given = cli.option_values(given_only=True)
     if not values.resume:
-        options = RunOptions(**given)
+        options = RunOptions(**_with_earlier(given))
         name = pathlib.Path(options.dataset)
         default = pathlib.Path("runs", (name.resolve() if name.exists() else name).stem or "run")
         return options, pathlib.Path(values.out or default)
@@ -128,7 +131,19 @@ def _options_and_folder() -> tuple[RunOptions, pathlib.Path]:
         return dataclasses.replace(before, **given), folder.path
     if not given:
         raise InputError(f"there is no run to resume in {folder.path}: to begin one, give its options")
-    return RunOptions(**given), folder.path
+    return RunOptions(**_with_earlier(given)), folder.path
+
+
+def _with_earlier(given: dict[str, Any]) -> dict[str, Any]:
+    """The options given and, with --continue_from, those of that run besides."""
+    if not given.get("continue_from"):
+        return given
+    run = pathlib.Path(given["continue_from"])
+    report = finished_report(run)
+    earlier = dataclasses.asdict(options_of(report["options"], run))
+    if report.get("dataset_path"):  # the working folder may be another one now
+        earlier["dataset"] = report["dataset_path"]
+    return {**earlier, **given}
 
 
 if __name__ == "__main__":

@@ -73,6 +73,7 @@ WORDS = {
     "kernels": st.sampled_from(["reference", "cmsis_nn", "fast"]),
     "max_arena": st.sampled_from(["100", "4KB", "64KB", "KB", "0"]),
     "backbone": st.sampled_from(["resnet18", "resnet34", "resnet50", "ds_cnn", "mobilenetv2", "vgg", "x.json", "{}"]),
+    "continue_from": st.sampled_from(["/nowhere", "/dev/null", "."]),
     "start_from": st.sampled_from(["/nowhere", "/dev/null", ".", "x.keras"]),
     "teacher": st.sampled_from(["/nowhere", "/dev/null", ".", "x.keras"]),
     "target_metric": st.sampled_from(["accuracy", "balanced_accuracy", "macro_f1", "f1"]),

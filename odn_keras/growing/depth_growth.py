@@ -13,7 +13,7 @@ from odn_keras.errors import InputError
 from odn_keras.growing.growth_plan import ROUNDING, FitConditions, GrowthPlan, GrowthRules, forecast_end, meets
 from odn_keras.growing.stage import CYCLE, Stage
 
-RULES = ("target", "monitor", "max_depth", "cycle_epochs", "freeze", "slack", "shrink_epochs")
+RULES = ("target", "monitor", "max_depth", "cycle_epochs", "freeze", "slack", "shrink_epochs", "trained")
 
 
 class DepthGrowth(keras.callbacks.Callback):
@@ -36,6 +36,8 @@ class DepthGrowth(keras.callbacks.Callback):
             it goes too deep.
         shrink_epochs: of `fit`'s epochs, how many at the end train the depth found at smaller widths too, by
             progressive shrinking, so that `odn_keras.specialize` can cut smaller networks out of it.
+        trained: True where the network comes trained already: the first cycle begins in its middle, where the learning
+            rate begins to fall, so that what was learned is kept.
         verbose: 0 is silent, 1 prints one headline per stage; default: as `fit`.
 
     Attributes:
@@ -59,12 +61,13 @@ class DepthGrowth(keras.callbacks.Callback):
         freeze: str = "none",
         slack: float = 1.0,
         shrink_epochs: int = 0,
+        trained: bool = False,
         verbose: int | None = None,
     ):
         super().__init__()
         self.target, self.monitor, self.max_depth = target, monitor, max_depth
         self.cycle_epochs, self.freeze, self.slack, self.verbose = cycle_epochs, freeze, slack, verbose
-        self.shrink_epochs = shrink_epochs
+        self.shrink_epochs, self.trained = shrink_epochs, trained
         GrowthRules(**self.settings())  # raises where one is out of range
         self._plan: GrowthPlan | None = None  # of the present `fit`
         self._forget()

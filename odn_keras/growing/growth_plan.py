@@ -46,6 +46,7 @@ class GrowthRules:
     freeze: str
     slack: float
     shrink_epochs: int
+    trained: bool = False
 
     def __post_init__(self):
         if self.target is not None and not 0 < self.target <= 1:
@@ -160,7 +161,8 @@ class GrowthPlan:
             rules,
             fit,
             results=every if fit.results is None else sorted(fit.results),
-            cycle_steps=cycle * fit.steps,
+            # Of a trained network the first stage is the second half of a cycle: at a fixed depth it is all there is.
+            cycle_steps=cycle * fit.steps * (2 if rules.trained and rules.target is None and not fit.removal else 1),
             end=(fit.first_epoch + budget) * fit.steps,
         )
 
@@ -182,7 +184,7 @@ class GrowthPlan:
         end = self._end_of_settling(step)
         if self.fit.carried and end - step <= FALL_FROM * self.cycle_steps:
             return self._stage(self.fit.depth, HEAD, step, end, until=(end - step) / self.cycle_steps)
-        return self._cycle(self.fit.depth, step, 0.0)
+        return self._cycle(self.fit.depth, step, FALL_FROM if self.rules.trained else 0.0)
 
     def next_stage(self, stages: Sequence[Stage]) -> Stage | None:
         """The stage that follows the one just trained; `None` when the run is over."""

@@ -24,7 +24,14 @@ from odn_keras.utils.help_pages import Group
 from odn_keras.utils.metric_names import ACCURACY, METRIC_NAMES
 
 FREE_TO_CHANGE = ("data_dir", "in_memory")  # they say where data are, not what the run does
-PATHS = ("dataset", "data_dir", "teacher", "start_from", "device_file")  # in which ~ is the home folder
+PATHS = (
+    "dataset",
+    "data_dir",
+    "teacher",
+    "start_from",
+    "continue_from",
+    "device_file",
+)  # in which ~ is the home folder
 TARGET_ACCURACY = 0.98
 
 
@@ -101,6 +108,8 @@ class DataOptions:
                 value = os.fspath(value)
             if field.name in PATHS and isinstance(value, str):
                 value = os.path.expanduser(value)
+            if field.name == "continue_from" and isinstance(value, str):
+                value = os.path.abspath(value)  # it is looked for again when the run is resumed
             self._check(field, value)
             object.__setattr__(self, field.name, value if value is None else kind_of(field)(value))
 
@@ -190,6 +199,11 @@ class RunOptions(DataOptions):
         "Kernels of TFLite Micro, on which arena and time depend; default: the device's, without one reference.",
         choices=KERNELS,
     )
+    continue_from: str | None = _option(
+        None,
+        "The folder of a finished run, with whose network and depth this one begins, where the learning rate falls: "
+        "for more epochs, or more images of the same classes. Its options hold unless others are given.",
+    )
     epochs: int = _option(60, "Epochs of the whole run, at most.", least=1)
     cycle_epochs: int | None = _option(
         None,
@@ -266,6 +280,8 @@ class RunOptions(DataOptions):
         check_class_weight(self.class_weight)
         for depth in (self.depth, self.max_depth):
             self._structure.check_depth(depth)
+        if self.start_from is not None and self.continue_from is not None:
+            raise InputError("start_from begins another network, continue_from continues one: give one of them")
         if self.depth is not None and self.max_depth not in (None, self.depth):
             raise InputError(f"depth is the only one that is trained, so leave max_depth ({self.max_depth}) out")
         if self.target_accuracy is None and self.depth is None:
@@ -344,7 +360,7 @@ GROUPS = (
     Group(
         "network",
         "The network that is grown towards",
-        ("backbone", "width", "stem_stride", "start_from"),
+        ("backbone", "width", "stem_stride", "start_from", "continue_from"),
         "--backbone=ds_cnn --width=16 --stem_stride=2",
     ),
     Group(

@@ -15,6 +15,7 @@ from odn_keras.networks import builder, cost, footprint
 from odn_keras.networks.architectures import NetworkSpec
 from odn_keras.networks.start import Carried
 from odn_keras.runs import overview, verdict
+from odn_keras.runs.continuation import FinishedRun
 from odn_keras.runs.options import RunOptions
 from odn_keras.runs.report import summary
 from odn_keras.runs.training_setup import network_spec
@@ -37,6 +38,7 @@ class TrainedRun:
         dtype: Keras dtype policy of the training.
         dataset: that it was trained on.
         data_record: what a run keeps of its data, teacher and start (see `odn_keras.runs.run_data`).
+        continued: the run that it continues; `None` where there is none.
     """
 
     network: keras.Model
@@ -50,6 +52,7 @@ class TrainedRun:
     dtype: str
     dataset: Dataset
     data_record: dict[str, Any]
+    continued: FinishedRun | None = None
 
     @property
     def depth(self) -> int:
@@ -83,6 +86,7 @@ def describe(run: TrainedRun, file: ExportedFile, test_scores: dict[str, dict[st
         "epochs": round(sum(stage["epochs"] for stage in stages)),
         "stages": stages,
         "val_score": growth.best,
+        "continued": run.continued.describe() if run.continued else None,
         "val_accuracy": _validation_accuracy(run),
         "pruning": _describe_pruning(run) if options.prune else None,
         "supernet": None if run.supernet is None else _describe_supernet(run.supernet, run),

@@ -33,6 +33,7 @@ from odn_keras.networks.start import Start
 from odn_keras.runs import board, overview, results
 from odn_keras.runs.augmentation_picture import plot_augmentation
 from odn_keras.runs.board import Board
+from odn_keras.runs.continuation import FinishedRun, load_finished
 from odn_keras.runs.growth_picture import plot_growth
 from odn_keras.runs.options import DataOptions, RunOptions
 from odn_keras.runs.report import summary
@@ -103,7 +104,15 @@ def run(
     teacher = load_teacher(setup.teacher_path, setup.dataset)
     keras.utils.set_random_seed(setup.fitted.seed)  # only now: a teacher draws numbers too
     depth, start = setup.first_depth, setup.start
-    model = new_model(setup.fitted, setup.dataset, setup.dtype, depth=depth, teacher=teacher, start=start)
+    model = new_model(
+        setup.fitted,
+        setup.dataset,
+        setup.dtype,
+        depth=depth,
+        teacher=teacher,
+        start=start,
+        continued=setup.continued,
+    )
     with contextlib.ExitStack() as claim:
         with distribution.together():
             if share.is_chief:
@@ -135,6 +144,7 @@ class _Setup:
         batches: for training.
         share: of every batch, of this process.
         folder: of the run.
+        continued: the run that it continues, if any.
     """
 
     options: RunOptions
@@ -146,6 +156,7 @@ class _Setup:
     batches: Batches
     share: Share
     folder: RunFolder
+    continued: FinishedRun | None
 
     @property
     def teacher_path(self) -> str | None:
@@ -192,6 +203,7 @@ def _checked_setup(options: RunOptions, folder: RunFolder, share: Share, found: 
         spec = start.spec if start else network_spec(fitted, dataset)
         check_pruning(fitted, spec, first_depth(fitted, start))
         check_target_metric(fitted, dataset)
+        continued = load_finished(fitted, dataset)
         if share.processes > 1:
             load_teacher(teacher["teacher_path"], dataset)  # some process may lack the file
     return _Setup(
@@ -204,6 +216,7 @@ def _checked_setup(options: RunOptions, folder: RunFolder, share: Share, found: 
         batches=batches,
         share=share,
         folder=folder,
+        continued=continued,
     )
 
 
@@ -242,6 +255,8 @@ def _announce(setup: _Setup, model: OptimallyDeepNetwork) -> None:
     if model.carried:
         print(model.carried.describe())
     print(overview.describe_goal(setup.fitted, steps, setup.dtype), flush=True)
+    if setup.continued:
+        print(setup.continued, flush=True)
     plot_augmentation(setup.batches, setup.dataset.class_names, setup.folder.path / "augmentation.png")
 
 
@@ -256,6 +271,7 @@ def _grow(model: OptimallyDeepNetwork, setup: _Setup, *, tensorboard: bool) -> D
         freeze=options.freeze,
         slack=options.slack,
         shrink_epochs=options.shrink_epochs,
+        trained=setup.continued is not None,
         verbose=1 if is_chief else 0,
     )
     on_terminal = sys.stdout.isatty()  # else one line an epoch, instead of a moving bar
@@ -347,6 +363,7 @@ def _deploy(model: OptimallyDeepNetwork, growth: DepthGrowth, setup: _Setup) -> 
         dtype=setup.dtype,
         dataset=setup.dataset,
         data_record=setup.data_record,
+        continued=setup.continued,
     )
     outputs = {INT8: file.answers, FLOAT: file.float_answers}
     images, labels = setup.dataset.test

@@ -106,7 +106,12 @@ class RunFolder:
         check_place(self.path, options.dataset)
         if resume and overwrite:
             raise InputError("--resume resumes a run, --overwrite replaces it: give one of them")
-        for role, file in (("teacher", options.teacher), ("start", options.start_from)):
+        sources = (
+            ("teacher", options.teacher),
+            ("start", options.start_from),
+            ("run to continue", options.continue_from),
+        )
+        for role, file in sources:
             if overwrite and file and self._holds(file):
                 raise InputError(f"--overwrite would remove the {role}, {file}: copy it, or choose another --out")
         if overwrite or not self.holds_run:

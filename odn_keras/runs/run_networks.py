@@ -35,8 +35,8 @@ def load_supernet(run: str | pathlib.Path, report: dict[str, Any]) -> keras.Mode
     """
     path = pathlib.Path(run, SUPERNET)
     network = builder.load(path)
-    expected = _weights(builder.build(NetworkSpec(**report["supernet"]["spec"]), report["depth"]))
-    found = _weights(network)
+    expected = layer_weights(builder.build(NetworkSpec(**report["supernet"]["spec"]), report["depth"]))
+    found = layer_weights(network)
     for layer in [*expected, *found]:
         if expected.get(layer) != found.get(layer):
             raise InputError(
@@ -46,6 +46,6 @@ def load_supernet(run: str | pathlib.Path, report: dict[str, Any]) -> keras.Mode
     return network
 
 
-def _weights(network: keras.Model) -> dict[str, list[tuple[int, ...]]]:
+def layer_weights(network: keras.Model) -> dict[str, list[tuple[int, ...]]]:
     """The shapes of the weights, layer by layer."""
     return {layer.name: [tuple(w.shape) for w in layer.weights] for layer in network.layers if layer.weights}

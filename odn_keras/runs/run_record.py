@@ -146,6 +146,7 @@ _FIELDS = {
     "budget": _or_none(_is_budget),
     "ended": _is_ending,
     "val_score": _is_number,
+    "continued": _or_none(_is_object),
     "target_metric": _is_text,
     "test_scores": _is_object,
 }

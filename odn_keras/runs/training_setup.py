@@ -20,6 +20,7 @@ from odn_keras.networks import builder
 from odn_keras.networks.architectures import NetworkSpec
 from odn_keras.networks.start import Start
 from odn_keras.prune import ChannelPruning
+from odn_keras.runs.continuation import FinishedRun, same_network
 from odn_keras.runs.options import RunOptions
 from odn_keras.utils.metric_names import ACCURACY
 
@@ -99,8 +100,19 @@ def new_model(
     depth: int = 1,
     teacher: keras.Model | None = None,
     start: Start | None = None,
+    continued: FinishedRun | None = None,
 ) -> OptimallyDeepNetwork:
-    """The model of a run before its training, compiled; `dtype` is the Keras dtype policy."""
+    """The model of a run before its training, compiled.
+
+    Args:
+        options: of the run.
+        dataset: of the run.
+        dtype: Keras dtype policy.
+        depth: residual blocks at first, unless it continues another run.
+        teacher: that it learns from.
+        start: what its stem and blocks are carried over from.
+        continued: the run that it continues.
+    """
     model = OptimallyDeepNetwork(
         options.backbone,
         dataset.input_shape,
@@ -114,6 +126,8 @@ def new_model(
         distillation=Distillation(options.alpha, options.temperature, options.exit_weight),
         start_from=start and start.network,
     )
+    if continued:
+        model.network, model.spec = same_network(continued, model.spec, dtype)
     model.compile(
         sgd(options.learning_rate, options.weight_decay),
         loss="categorical_crossentropy",

@@ -83,6 +83,17 @@ def warn_of_int8(report: dict[str, Any]) -> list[str]:
     ]
 
 
+def warn_of_continued(report: dict[str, Any]) -> list[str]:
+    """A sentence where the network that a run began with was better on the validation images; else nothing."""
+    start = report.get("continued")
+    if not start or start["val_score"] <= val_score(report):
+        return []
+    return [
+        f"WARNING: the network that it began with, of {start['run']}, is better: {start['val_score']:.4f} on the same "
+        f"validation images, this one {val_score(report):.4f}."
+    ]
+
+
 def next_commands(report: dict[str, Any], out: str) -> list[str]:
     """The commands to run after a finished run in the folder `out`, ready to paste."""
     commands = [

@@ -237,3 +237,10 @@ def test_where_the_head_would_take_half_of_a_short_cycle_it_is_not_trained_alone
     assert Growth(0.9, cycle_epochs=1).begin(steps=15, carried=True).phase == CYCLE
     assert Growth(0.9, cycle_epochs=1).begin(whole_epochs=True, carried=True).phase == CYCLE
     assert Growth(0.9, cycle_epochs=2).begin(whole_epochs=True, carried=True).phase == HEAD
+
+
+def test_a_trained_network_begins_where_the_rate_falls_and_at_a_fixed_depth_has_all_epochs():
+    grown = Growth(0.9, cycle_epochs=4, trained=True).begin(depth=3, epochs=12)
+    assert (grown.depth, grown.progress, grown.end_step) == (3, 0.5, 200)
+    alone = Growth(None, max_depth=3, trained=True).begin(depth=3, epochs=12)
+    assert (alone.progress, alone.end_step) == (0.5, 1200)

@@ -59,7 +59,7 @@ def _lead(report: dict[str, Any]) -> list[Block]:
     cards = [_target(report), _fit(report), _int8(report)]
     saved = f"{report['tflite_bytes']:,} bytes as int8, the full network {report['float_full_bytes']:,} as float32"
     cards.append(Card(f"{percent(report['memory_reduction'])} fewer bytes", saved))
-    ending = [*verdict.describe_ending(report), *verdict.warn_of_int8(report)]
+    ending = [*verdict.describe_ending(report), *verdict.warn_of_continued(report), *verdict.warn_of_int8(report)]
     return [Cards(cards), *map(Text, ending)]
 
 
