@@ -50,7 +50,7 @@ def test_sdist_and_wheel_hold_every_file_of_the_package(built):
     package = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "odn_keras").rglob("*")
-        if path.suffix == ".py" or path.name == "py.typed"
+        if path.suffix in (".py", ".html") or path.name == "py.typed"
     }
     (wheel,), (sdist,) = built.glob("*.whl"), built.glob("*.tar.gz")
     with zipfile.ZipFile(wheel) as archive:
