@@ -6,6 +6,7 @@ from typing import Any
 from odn_keras.runs.report.evaluation import percent
 from odn_keras.runs.report.page import Card, Cards, Commands, Figure, Figures, Page, Section, Table
 from odn_keras.runs.report.pictures import picture_file
+from odn_keras.runs.run_files import PAGE
 
 
 def write_frontier_page(points: list[dict[str, Any]], run: str, command: str, picture: pathlib.Path) -> None:
@@ -52,4 +53,4 @@ def write_frontier_page(points: list[dict[str, Any]], run: str, command: str, pi
             Section("The networks", [Table(headings, rows, caption="Sizes are predicted")]),
             Section("What comes next", [Commands([command])]),
         ],
-    ).write(picture.with_name("report.html"))
+    ).write(picture.with_name(PAGE))

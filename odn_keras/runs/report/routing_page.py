@@ -7,6 +7,7 @@ from odn_keras.deploy.chain.chain_table import promise
 from odn_keras.runs.report.evaluation import percent
 from odn_keras.runs.report.page import BAD, GOOD, Card, Cards, Commands, Figure, Figures, Page, Section, Table, Text
 from odn_keras.runs.report.pictures import picture_file
+from odn_keras.runs.run_files import PAGE
 
 
 def write_routing_page(result: dict[str, Any], command: str, out: pathlib.Path) -> None:
@@ -56,7 +57,7 @@ def write_routing_page(result: dict[str, Any], command: str, out: pathlib.Path) 
             Section("The stages", [Table(headings, rows)]),
             Section("What comes next", [Commands([command])]),
         ],
-    ).write(out / "report.html")
+    ).write(out / PAGE)
 
 
 def _threshold(stage: dict[str, Any]) -> str:
