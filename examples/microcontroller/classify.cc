@@ -9,15 +9,16 @@
 #include "tensorflow/lite/schema/schema_generated.h"
 
 namespace tflite {
-namespace micro {}  // where TFLite Micro has its classes since October 2026; before, they were in tflite itself
+namespace micro {}  // where newer versions of TFLite Micro have their classes; older ones have them in tflite itself
 }  // namespace tflite
 using namespace tflite;
 using namespace tflite::micro;
 
 // The size of the arena, unless the project sets another. CMSIS_NN is TFLite Micro's own macro: the project defines it
 // for these files where the library has these kernels, or the int8 registrations below bring in all the others too.
+// TFLite Micro's library for Arduino has them, and asks for Arduino's own macro instead.
 #ifndef ODN_ARENA_BYTES
-#ifdef CMSIS_NN
+#if defined(CMSIS_NN) || defined(ARDUINO)
 #define ODN_ARENA_BYTES odn_model::kArenaBytesCmsisNn
 #else
 #define ODN_ARENA_BYTES odn_model::kArenaBytes

@@ -8,10 +8,10 @@
 
 namespace {
 
-constexpr std::uint8_t kVersion = 1;
+constexpr std::uint8_t kVersion = 2;
 constexpr std::size_t kHead = 2, kCheck = 4;  // bytes: kind and number; CRC-32
 constexpr std::size_t kLargestRequest = kHead + odn_model::kImageBytes + kCheck;
-constexpr std::size_t kLargestAnswer = kHead + 4 + odn_model::kNumClasses + 25 + kCheck;
+constexpr std::size_t kLargestAnswer = kHead + kCheck + 4 + odn_model::kNumClasses + 25 + kCheck;
 
 std::uint8_t request[kLargestRequest];
 
@@ -24,11 +24,17 @@ std::uint32_t Crc32(const std::uint8_t* bytes, std::size_t count) {
   return ~crc;
 }
 
+struct Question {
+  std::uint8_t number;
+  std::uint32_t check;  // its CRC-32
+};
+
 class Answer {
  public:
-  Answer(char kind, std::uint8_t number) {
+  Answer(char kind, const Question& question) {
     Append(static_cast<std::uint8_t>(kind), 1);
-    Append(number, 1);
+    Append(question.number, 1);
+    Append(question.check, kCheck);
   }
 
   void Append(std::uint32_t value, int bytes) {
@@ -83,9 +89,9 @@ int NextFrame(const Board& board) {
   return -1;
 }
 
-void SendInformation(const Board& board, std::uint8_t number) {
+void SendInformation(const Board& board, const Question& question) {
   static const std::uint32_t model_crc = Crc32(odn_model::kModel, odn_model::kModelBytes);
-  Answer answer('I', number);
+  Answer answer('I', question);
   answer.Append(kVersion, 1);
   for (const int size : {odn_model::kHeight, odn_model::kWidth, odn_model::kChannels, odn_model::kNumClasses}) {
     answer.Append(static_cast<std::uint32_t>(size), 2);
@@ -96,19 +102,19 @@ void SendInformation(const Board& board, std::uint8_t number) {
   answer.Send(board);
 }
 
-void SendError(const Board& board, std::uint8_t number, std::uint8_t reason) {
-  Answer answer('E', number);
+void SendError(const Board& board, const Question& question, std::uint8_t reason) {
+  Answer answer('E', question);
   answer.Append(reason, 1);
   answer.Send(board);
 }
 
-void SendScores(const Board& board, std::uint8_t number) {
+void SendScores(const Board& board, const Question& question) {
   static std::int8_t scores[odn_model::kNumClasses];
   const std::uint32_t began = board.microseconds();
   const int best = Classify(request + kHead, scores);
   const std::uint32_t took = board.microseconds() - began;
-  if (best < 0) return SendError(board, number, 2);
-  Answer answer('C', number);
+  if (best < 0) return SendError(board, question, 2);
+  Answer answer('C', question);
   answer.Append(took, 4);
   for (const std::int8_t score : scores) answer.Append(static_cast<std::uint8_t>(score), 1);
   answer.Send(board);
@@ -123,13 +129,13 @@ void Serve(const Board& board) {
     std::uint32_t check = 0;
     for (std::size_t i = 0; i < kCheck; ++i) check |= static_cast<std::uint32_t>(request[content + i]) << (8 * i);
     if (check != Crc32(request, content)) continue;
-    const std::uint8_t number = request[1];
+    const Question question = {request[1], check};
     if (request[0] == 'i' && content == kHead) {
-      SendInformation(board, number);
+      SendInformation(board, question);
     } else if (request[0] == 'c' && content == kHead + odn_model::kImageBytes) {
-      SendScores(board, number);
+      SendScores(board, question);
     } else {
-      SendError(board, number, 1);
+      SendError(board, question, 1);
     }
   }
 }

@@ -35,7 +35,7 @@ class Board:
         flash: bytes for the program.
         ram: bytes in one piece.
         kernels: one of `odn_keras.networks.kernels.KERNELS`.
-        source: where these figures are from.
+        source: where these figures are from, addresses with a space between them.
         cycles_per_instruction: an assumption, not measured; `None` where no time can be predicted.
         vela: configuration of its Ethos-U; `None` without one.
         reserved_flash: bytes for runtime and program; default: by kernels.

@@ -103,7 +103,7 @@ def compile_all(folder, kind, compiler, tmp_path, *options):
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
-        ("arduino", ["-std=gnu++14", "-DTFLM_BEFORE_OCTOBER_2026"]),
+        ("arduino", ["-std=gnu++14", "-DTFLM_CLASSES_IN_TFLITE", "-DARDUINO=10607"]),
         ("esp_idf", ["-std=gnu++2b", "-DODN_ARENA_BYTES=(odn_model::kArenaBytes+16384)"]),
         ("zephyr", ["-std=c++17", "-DCMSIS_NN"]),
     ],

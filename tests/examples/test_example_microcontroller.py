@@ -234,7 +234,7 @@ COMPILERS = {
 
 
 @pytest.mark.parametrize("standard", ["c++17", "c++20"])
-@pytest.mark.parametrize("layout", [[], ["-DTFLM_BEFORE_OCTOBER_2026"], ["-DCMSIS_NN"]])
+@pytest.mark.parametrize("layout", [[], ["-DTFLM_CLASSES_IN_TFLITE"], ["-DCMSIS_NN"]])
 @pytest.mark.parametrize("compiler", COMPILERS)
 def test_the_application_compiles_for_either_layout_of_tflite_micro(
     tmp_path, tflm_includes, compiler, layout, standard

@@ -10,7 +10,9 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 import tty
+import zlib
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ import pytest
 from odn_keras import InputError, LiteRTClassifier, evaluate, load_dataset, open_classifier
 from odn_keras.deploy.micro import serial_device
 from odn_keras.deploy.micro.c_array import write_c_array
-from odn_keras.deploy.micro.serial_device import Link, frame, stuffed, unframed, unstuffed
+from odn_keras.deploy.micro.serial_device import INFORMATION, VERSION, Link, frame, stuffed, unframed, unstuffed
 
 pytest.importorskip("serial", reason="pyserial is not installed: pip install 'odn_keras[serial]'")
 pytest.importorskip("ai_edge_litert")
@@ -101,6 +103,42 @@ def speaking(say):
             thread.join()
 
 
+@contextlib.contextmanager
+def answering(answer):
+    """A device that sends what `answer` makes of each question: kind, number, payload and CRC-32."""
+    with cable() as (end, port):
+        over, heard = threading.Event(), bytearray()
+
+        def serve():
+            while not over.is_set():
+                if select.select([end], [], [], 0.02)[0]:
+                    heard.extend(os.read(end, 4096))
+                *frames, rest = heard.split(b"\0")
+                heard[:] = rest
+                for question in filter(None, map(unframed, map(bytes, frames))):
+                    kind, number, payload = question
+                    check = zlib.crc32(kind + bytes([number]) + payload).to_bytes(4, "little")
+                    os.write(end, answer(kind, number, payload, check))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield port
+        finally:
+            over.set()
+            thread.join()
+
+
+def information(number, check, file=DIGITS):
+    content = file.read_bytes()
+    about = INFORMATION.pack(VERSION, 8, 8, 1, 10, len(content), zlib.crc32(content), 0)
+    return frame(b"I", number, check + about)
+
+
+def scores(number, check, microseconds=1000):
+    return frame(b"C", number, check + microseconds.to_bytes(4, "little") + bytes(range(10)))
+
+
 def images(count=20):
     return load_dataset("digits").test[0][:count]
 
@@ -127,6 +165,7 @@ def test_the_command_reports_accuracy_agreement_and_the_devices_own_time(program
 
 def test_lost_cut_and_corrupted_frames_are_asked_again(program, monkeypatch):
     monkeypatch.setattr(serial_device, "ATTEMPTS", 20)  # a quarter of all chunks, either way, is a bad cable
+    monkeypatch.setattr(serial_device, "FIRST_IMAGE", 1)
     rng, spoiled = np.random.default_rng(0), []
 
     def spoil(chunk):
@@ -185,6 +224,68 @@ def test_answers_that_are_none_are_not_taken():
     answers = b"".join(frame(b"I", number, b"\x01 short") for number in range(1, 4))
     with speaking(lambda: answers) as port:
         assert "speaks another version of serve.cc" in refused(port)
+
+
+def test_an_answer_to_another_image_is_never_taken():
+    first = []
+
+    def replay(kind, number, payload, check):
+        if kind == b"i":
+            return information(number, check)
+        first.append(check)
+        return scores(number, first[0])
+
+    with answering(replay) as port, open_classifier(DIGITS, "serial", port=port, seconds=SECONDS) as classifier:
+        assert classifier.predict_quantized(images(1)).tolist() == [list(range(10))]
+        with pytest.raises(InputError, match="sends what is no answer"):
+            classifier.predict(images(2)[1:])
+
+
+def test_a_slow_device_is_waited_for_and_a_late_answer_taken(monkeypatch):
+    monkeypatch.setattr(serial_device, "FIRST_IMAGE", 2)
+    asked = []
+
+    def late(kind, number, payload, check):
+        if kind == b"i":
+            return information(number, check)
+        asked.append(number)
+        time.sleep(2.5 * SECONDS if len(asked) == 1 else 0)
+        return scores(number, check)
+
+    with answering(late) as port, open_classifier(DIGITS, "serial", port=port, seconds=SECONDS) as classifier:
+        assert classifier.predict(images(2)).shape == (2, 10)
+    assert asked[0] == asked[1] and len(set(asked)) == 2  # asked again, and the first answer taken
+
+
+def test_a_device_that_stops_within_the_images_ends_in_bounded_time(monkeypatch):
+    monkeypatch.setattr(serial_device, "FIRST_IMAGE", 2)
+    left = [1]
+
+    def stop(kind, number, payload, check):
+        if kind == b"i":
+            return information(number, check)
+        return scores(number, check) if left and left.pop() else b""
+
+    began = time.monotonic()
+    with answering(stop) as port:
+        assert "has answered before, and is silent now" in refused(port)
+    assert time.monotonic() - began < 10
+
+
+def test_a_clock_that_cannot_be_right_is_named():
+    def boast(kind, number, payload, check):
+        return information(number, check) if kind == b"i" else scores(number, check, 4_000_000_000)
+
+    with answering(boast) as port:
+        assert "the clock that its program gives to Serve is wrong" in refused(port)
+
+
+def test_a_device_that_does_not_take_the_image_is_named():
+    with cable() as (_, port):
+        link = Link(port, 4_000_000, SECONDS)
+        with pytest.raises(InputError, match="is silent"):
+            link.ask(b"c", bytes(100_000))
+        link.close()
 
 
 def test_a_device_with_another_model_is_refused(program, run_command):

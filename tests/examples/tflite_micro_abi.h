@@ -1,6 +1,6 @@
 // Not TFLite Micro's headers: no package brings those. What examples/microcontroller uses of them, declared again so
 // that it compiles here and runs on the TFLite Micro inside the tflite-micro wheel (x86-64, the pinned version).
-// With -DTFLM_BEFORE_OCTOBER_2026 the classes are where TFLite Micro had them until then; that is only compiled.
+// With -DTFLM_CLASSES_IN_TFLITE the classes are where older versions have them; that is only compiled.
 #ifndef TFLITE_MICRO_ABI_H_
 #define TFLITE_MICRO_ABI_H_
 
@@ -32,7 +32,7 @@ inline const Model* GetModel(const void* buffer) {
   return reinterpret_cast<const Model*>(static_cast<const char*>(buffer) + offset);
 }
 
-#ifndef TFLM_BEFORE_OCTOBER_2026
+#ifndef TFLM_CLASSES_IN_TFLITE
 namespace micro {
 #endif
 
@@ -174,7 +174,7 @@ class MicroInterpreter {
   alignas(16) char members_[4096];  // more than the others take
 };
 
-#ifndef TFLM_BEFORE_OCTOBER_2026
+#ifndef TFLM_CLASSES_IN_TFLITE
 }  // namespace micro
 using micro::kTfLiteOk;
 #endif

@@ -18,7 +18,7 @@ bool Read(std::uint8_t* byte) { return read(in, byte, 1) == 1; }
 void Write(const std::uint8_t* bytes, std::size_t count) {
   while (count > 0) {
     const ssize_t written = write(out, bytes, count);
-    if (written < 0) return;
+    if (written <= 0) return;
     bytes += written;
     count -= static_cast<std::size_t>(written);
   }

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import struct
@@ -19,10 +20,13 @@ import numpy as np
 from odn_keras.deploy.runtimes import LiteRTClassifier, TensorClassifier, read_file
 from odn_keras.errors import InputError
 
-VERSION = 1  # of the frames
+VERSION = 2  # of the frames
 BAUD = 115_200
 ATTEMPTS = 3
-SECONDS = 5.0  # for an answer, besides the transfer
+SECONDS = 5.0  # for an answer, besides the transfer and the time that the network takes
+FIRST_IMAGE = 12  # times as long, as it is not known yet how long the network takes
+SLOWER = 3  # times as long as the answer before took, at most
+CLOCK = 1.2  # times the seconds that went by here, at most: two clocks never agree
 POLL = 0.05  # seconds
 BITS = 10  # of a byte on the line
 LONG_ANSWER, MOST = 1024, 65_536  # bytes: of an answer of many classes; without a zero, more than any has
@@ -57,7 +61,8 @@ class SerialClassifier(TensorClassifier):
         path: the int8 file that the device runs.
         port: such as `/dev/ttyACM0`.
         baud: bits per second, where the port has any; those of the device.
-        seconds: to wait for an answer, besides the transfer, before it is asked again.
+        seconds: to wait for an answer, besides transfer and network, before it is asked again; twelve times as long
+            for the first image.
 
     Raises:
         InputError: where pyserial is missing, the port cannot be opened, or what is behind it does not answer, or runs
@@ -76,7 +81,7 @@ class SerialClassifier(TensorClassifier):
         if not port:
             raise InputError("a device behind a serial port needs --port, such as /dev/ttyACM0")
         self._link = Link(port, baud, seconds)
-        self._took_ms = 0.0
+        self._took_ms, self._patience = 0.0, (FIRST_IMAGE - 1) * seconds
         self._images = self._agreeing = self._difference = 0
         try:
             self.information = self._checked(port)
@@ -87,7 +92,7 @@ class SerialClassifier(TensorClassifier):
     def _checked(self, port: str) -> Information:
         answer = self._link.ask(b"i")
         if len(answer) != INFORMATION.size or answer[0] != VERSION:
-            raise InputError(f"the device at {port} speaks another version of serve.cc: build it anew")
+            raise self._link.other_version()
         found, content = Information(*INFORMATION.unpack(answer)), read_file(self._path)
         if (found.model_bytes, found.model_crc) != (len(content), zlib.crc32(content)):
             raise InputError(
@@ -99,10 +104,18 @@ class SerialClassifier(TensorClassifier):
 
     def _invoke(self, tensor: np.ndarray) -> np.ndarray:
         pixels = (tensor[0].astype(np.int16) + 128).astype(np.uint8)  # from which the device subtracts 128
-        answer = self._link.ask(b"c", pixels.tobytes())
+        began = time.monotonic()
+        answer = self._link.ask(b"c", pixels.tobytes(), self._patience)
+        went_by = time.monotonic() - began
         if len(answer) != 4 + self.classes:
             raise InputError(f"the device answers with {len(answer)} bytes where {4 + self.classes} were expected")
-        self._took_ms = int.from_bytes(answer[:4], "little") / 1000
+        took = int.from_bytes(answer[:4], "little") / 1e6
+        if took > CLOCK * went_by + POLL:
+            raise InputError(
+                f"the device says that an image took {took:.3g} s, and answered within {went_by:.3g} s: the clock that "
+                "its program gives to Serve is wrong"
+            )
+        self._took_ms, self._patience = 1000 * took, min(self._patience, SLOWER * went_by)
         scores = np.frombuffer(answer[4:], np.int8)
         expected = self._here.answer(tensor)
         self._images += 1
@@ -158,43 +171,62 @@ class Link:
             import serial
         except ImportError as error:
             raise InputError("a serial port needs pyserial: pip install 'odn_keras[serial]'") from error
-        self._port, self._baud, self._seconds, self._number = port, baud, seconds, 0
-        self._failure: type[Exception] = serial.SerialException
+        self._port, self._baud, self._seconds, self._number, self._spoke = port, baud, seconds, 0, False
+        self._too_slow: type[Exception] = serial.SerialTimeoutException
         self._pending = bytearray()
         try:
             self._serial = serial.Serial(port, baud, timeout=POLL, write_timeout=seconds, exclusive=True)
-            self._serial.reset_input_buffer()
         except (OSError, ValueError) as error:  # of pyserial too
             raise InputError(f"the port {port} cannot be opened ({_why(error)})") from error
 
-    def ask(self, kind: bytes, payload: bytes = b"") -> bytes:
+    def ask(self, kind: bytes, payload: bytes = b"", seconds: float = 0.0) -> bytes:
         """The payload of the device's answer to a question, which is repeated where it is lost.
+
+        A repeated question is the same frame, so that a late answer is one to it too.
+
+        Args:
+            kind: of the question, one byte.
+            payload: of the question.
+            seconds: to wait longer than usual.
 
         Raises:
             InputError: where there is none, or the device refuses.
         """
-        heard = bytearray()
+        self._number = (self._number + 1) % 256
+        question, heard = frame(kind, self._number, payload), bytearray()
+        check = zlib.crc32(kind + bytes([self._number]) + payload).to_bytes(4, "little")
+        transfer = BITS * (len(question) + LONG_ANSWER) / self._baud
         for _ in range(ATTEMPTS):
-            self._number = (self._number + 1) % 256
             try:
-                self._serial.write(frame(kind, self._number, payload))
-                for answer, number, content in self._heard(len(payload), heard):
-                    if number != self._number:
-                        continue  # the answer to a question that was given up
-                    if answer == b"E":
-                        raise self._refused(content)
-                    if answer == kind.upper():
-                        return content
-            except (self._failure, OSError) as error:
-                if "timeout" not in str(error).lower():
-                    raise InputError(f"the device at {self._port} has gone ({error})") from error
-        raise self._not_answered(bytes(heard))
+                if self._serial.write_timeout != self._seconds + transfer:
+                    self._serial.write_timeout = self._seconds + transfer
+                self._serial.write(question)
+            except self._too_slow:
+                continue
+            except OSError as error:  # of pyserial too
+                raise self._gone(error) from error
+            for answer, number, content in self._heard(self._seconds + transfer + seconds, heard):
+                if number != self._number:
+                    continue  # the answer to a question that was given up
+                if content[:4] != check:
+                    if answer == b"I" == kind.upper():  # the only question that is the same in every version
+                        raise self.other_version()
+                    continue  # the answer to another image
+                self._spoke = True
+                if answer == b"E":
+                    raise self._refused(content[4:])
+                if answer == kind.upper():
+                    return content[4:]
+        raise self._not_answered(bytes(heard), self._seconds + transfer + seconds)
 
-    def _heard(self, sent: int, heard: bytearray) -> Iterator[tuple[bytes, int, bytes]]:
-        """The whole frames that arrive until it is too late for an answer to so many bytes."""
-        end = time.monotonic() + self._seconds + BITS * (sent + LONG_ANSWER) / self._baud
+    def _heard(self, seconds: float, heard: bytearray) -> Iterator[tuple[bytes, int, bytes]]:
+        """The whole frames that arrive within so many seconds."""
+        end = time.monotonic() + seconds
         while time.monotonic() < end:
-            received = self._serial.read(max(1, self._serial.in_waiting))
+            try:
+                received = self._serial.read(max(1, self._serial.in_waiting))
+            except OSError as error:
+                raise self._gone(error) from error
             heard += received
             del heard[:-MOST]
             self._pending += received
@@ -202,12 +234,24 @@ class Link:
             self._pending = rest if len(rest) < MOST else bytearray()
             yield from filter(None, map(unframed, map(bytes, frames)))
 
+    def other_version(self) -> InputError:
+        """The error to raise where the device's frames are not these."""
+        return InputError(f"the device at {self._port} speaks another version of serve.cc: build it anew")
+
+    def _gone(self, error: OSError) -> InputError:
+        return InputError(f"the device at {self._port} has gone ({error})")
+
     def _refused(self, reason: bytes) -> InputError:
         if reason == b"\2":
             return InputError(f"the model cannot run on the device at {self._port}: its own messages say why")
         return InputError(f"the device at {self._port} does not know what it is asked: build it with this serve.cc")
 
-    def _not_answered(self, heard: bytes) -> InputError:
+    def _not_answered(self, heard: bytes, waited: float) -> InputError:
+        if self._spoke and not heard:
+            return InputError(
+                f"the device at {self._port} has answered before, and is silent now, {ATTEMPTS} times for "
+                f"{waited:.3g} s: has its program stopped, or does an image take longer?"
+            )
         if not heard:
             return InputError(
                 f"the device at {self._port} is silent: is the program with serve.cc running on it, and {self._baud} "
@@ -220,6 +264,8 @@ class Link:
 
     def close(self) -> None:
         """Closes the port."""
+        with contextlib.suppress(Exception):  # of a port that has gone: whatever its system raises
+            self._serial.reset_output_buffer()  # or closing waits until a device that does not listen takes it
         self._serial.close()
 
 

@@ -12,9 +12,10 @@ namespace {
 const device* const port = DEVICE_DT_GET(DT_CHOSEN(zephyr_console));
 
 bool Read(std::uint8_t* byte) {
-  while (uart_poll_in(port, byte) != 0) {
+  int status;
+  while ((status = uart_poll_in(port, byte)) == -1) {  // nothing has arrived; other numbers are errors
   }
-  return true;
+  return status == 0;
 }
 
 void Write(const std::uint8_t* bytes, std::size_t count) {
