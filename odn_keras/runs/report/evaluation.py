@@ -146,7 +146,7 @@ def _confusions(evaluation: Evaluation, split: str) -> Section:
     return Section("Which classes are confused", [Figures(figures), _pairs(evaluation)])
 
 
-def _pairs(evaluation: Evaluation) -> Table:
+def _pairs(evaluation: Evaluation) -> Block:
     """The pairs of classes that are confused most."""
     confusions = [scores.confusion for scores in evaluation.scores.values()]
     off = confusions[0] - np.diag(np.diag(confusions[0]))
@@ -157,10 +157,12 @@ def _pairs(evaluation: Evaluation) -> Table:
         [names[label], names[answer], *(f"{matrix[label, answer]:,}" for matrix in confusions), f"{images[label]:,}"]
         for label, answer in places
     ]
+    if not rows:
+        return Text(f"The {evaluation.name} confuses no image.")
     return Table(
         ["true class", "answered", *(f"images, {name}" for name in evaluation.scores), "of the class"],
         rows,
-        caption="The most frequent confusions" if rows else "No image is confused",
+        caption="The most frequent confusions",
         names=2,
     )
 
