@@ -38,7 +38,7 @@ class Snapshots:
         if self._checkpoint and snapshot:
             for name, now in self.settings.items():
                 before = snapshot.state["settings"].get(name)
-                if before != now:
+                if before != now and (before or now):  # what an earlier version did not have is off
                     raise InputError(
                         f"the checkpoint in {self._checkpoint.folder} is of another training: "
                         f"{name} was {before}, is {now}"
