@@ -5,6 +5,7 @@ tflite-micro wheel. No package brings TFLite Micro's headers: tflite_micro_abi.h
 """
 
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -245,3 +246,18 @@ def test_the_application_compiles_for_either_layout_of_tflite_micro(
     exported(DIGITS, tmp_path)
     sources = [EXAMPLE / "classify.cc", EXAMPLE / "main.cc", EXAMPLE / "serve.cc"]
     subprocess.run([*command, "-fsyntax-only", *sources], check=True)
+
+
+@pytest.mark.parametrize(
+    ("macro", "size"),
+    [("ODN", "kArenaBytes"), ("CMSIS_NN", "kArenaBytesCmsisNn"), ("ARDUINO=10607", "kArenaBytesCmsisNn")],
+)
+def test_the_arena_is_that_of_the_kernels(tmp_path, tflm_includes, macro, size):
+    exported(DIGITS, tmp_path)
+    compiled = tmp_path / "classify.o"
+    command = ["g++", "-std=c++17", f"-D{macro}", *tflm_includes, f"-I{tmp_path}", "-c", "-o", compiled]
+    subprocess.run([*command, EXAMPLE / "classify.cc"], check=True)
+    symbols = subprocess.run(["nm", "-C", "-S", compiled], check=True, capture_output=True, text=True).stdout
+    found = re.search(r"^\w+ (\w+) b .*::arena$", symbols, re.MULTILINE)
+    wanted = re.search(rf" {size} = (\d+)", (tmp_path / "model.h").read_text())
+    assert int(found[1], 16) == int(wanted[1])
