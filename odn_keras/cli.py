@@ -249,7 +249,9 @@ def _help(module, topic: str) -> str:
     own = flags.FLAGS.get_key_flags_for_module(module.__name__)
     for flag in (*own, *flags.FLAGS.get_flags_for_module(__name__)):
         value = "" if flag.boolean else _VALUES.get(flag.flag_type(), "TEXT")
-        default = str(flag.default) if flag.default or isinstance(flag.default, float) else None
+        default = None
+        if flag.default or isinstance(flag.default, float):
+            default = ",".join(flag.default) if isinstance(flag.default, list) else str(flag.default)
         text = flag.help or ""
         if isinstance(flag, flags.EnumFlag):  # in whose help absl has put them first
             text = f"{text.partition('>: ')[2]} One of {', '.join(flag.parser.enum_values)}."
