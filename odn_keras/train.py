@@ -5,7 +5,7 @@
     python -m odn_keras.train --resume --out=runs/mnist
     python -m odn_keras.train --dataset=mnist --device=nucleo_f446re
     python -m odn_keras.train --device=list
-    python -m odn_keras.train --continue_from=runs/mnist --epochs=20 --target_accuracy=0.995 --out=runs/mnist2
+    python -m odn_keras.train --continue_from=runs/mnist --epochs=9 --out=runs/more
 
 Exit status: 0 target met, or none given with --depth, 3 target not met (the best network is exported nevertheless), 4
 the exported file, its arena or its predicted time exceeds a limit of the device or of the --max_ options (whether the

@@ -167,7 +167,7 @@ def register_backbone(
     >>> smaller = Block([Convolution(depthwise=True, stride=2), Convolution(2, kernel=1)], shortcut=None)
     >>> mine = register_backbone("mine", [separable, smaller], width=16)
     >>> footprint.macs(NetworkSpec("mine", (32, 32, 3), num_classes=10), depth=2)
-    1014080
+    1020224
     """
     backbone = _parse({"name": name, "blocks": list(blocks), "stem": stem, "width": width}, "backbone")
     _registered[name] = backbone

@@ -26,7 +26,7 @@ def test_the_defaults_are_good():
         ("shift", "far", "shift must be a number, got 'far'"),
         ("epochs", None, "epochs must be a whole number, got None"),
         ("target_accuracy", float("nan"), "finite number, got nan"),
-        ("backbone", "resnet19", "unknown backbone .resnet19.: choose one of .*mobilenetv2, or a .json file"),
+        ("backbone", "resnet19", "unknown backbone .resnet19.: choose one of .*mobilenetv2.* or a .json file"),
         ("width", 0, "at least 1, got 0"),
         ("max_depth", 9, "1 to 8, got 9"),
         ("max_depth", 0, "1 to 8, got 0"),

@@ -154,7 +154,9 @@ class Page:
 
         environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
         environment.filters["unbroken"] = lambda text: text.replace("--", f"-{JOINER}-{JOINER}")
-        template = environment.from_string(importlib.resources.files(__package__).joinpath("page.html").read_text())
+        template = environment.from_string(
+            importlib.resources.files(__package__).joinpath("page.html").read_text("utf-8")
+        )
         return template.render(
             title=self.title,
             lead=self.lead,
