@@ -9,6 +9,7 @@ TREND = 0.75  # of the growth so far that continues to the end where most answer
 FALL = 0.15  # gained besides, for the learning rate falls
 TREND_DEVIATION, FALL_DEVIATION = 0.2, 0.1  # how far these differ from one dataset to another, and from run to run
 NEARLY_RIGHT = 0.9  # accuracy above which the growth has been seen to go on as if nothing slowed it
+NEARLY_RIGHT_DEVIATION = 0.35  # of FALL there: of few errors the falling rate takes more away
 WINDOW = 0.5  # points from this part of the present progress on say how fast the accuracy grows
 MIN_POINTS = 3
 MIN_SPAN = 1.5  # by what factor the progress must have grown between the first and the last of these points
@@ -29,7 +30,7 @@ def forecast(points: Sequence[tuple[float, float]], deviations: float = 0.0) -> 
     Args:
         points: (progress, accuracy) in the order of progress, which is the part of the cycle that is done, in (0, 1].
         deviations: how many of their deviations TREND and FALL are taken to be above what is expected; where nearly all
-            answers are right, 1 or more also leaves the factor sqrt(1 - a) out.
+            answers are right, 1 or more also leaves the factor sqrt(1 - a) out, and FALL is doubted more.
 
     Returns:
         An accuracy; `None` where too few points tell how fast it grows.
@@ -51,7 +52,7 @@ def forecast(points: Sequence[tuple[float, float]], deviations: float = 0.0) -> 
     if accuracy > NEARLY_RIGHT:
         undamped = growth / math.sqrt(max(1 - accuracy, SMALLEST))
         rate = max(rate, TREND * (growth + min(1.0, deviations) * (undamped - growth)))
-    rate += FALL + deviations * FALL_DEVIATION
+    rate += FALL + deviations * (FALL_DEVIATION if accuracy <= NEARLY_RIGHT else NEARLY_RIGHT_DEVIATION)
     return accuracy_at(logit(accuracy) + rate * math.log(1 / progress))
 
 
