@@ -16,7 +16,7 @@ MODEL_TESTS := tests/networks/test_builder.py tests/networks/test_extraction.py 
 PYTEST := $(RUN) -m pytest -n auto --dist=loadfile --no-loadscope-reorder
 
 # What neither trains, converts nor starts a process.
-QUICK_TESTS := tests/data tests/devices tests/networks/test_architectures.py tests/networks/test_cost.py tests/networks/test_memory_plan.py tests/growing/test_forecast.py tests/growing/test_growth_plan.py tests/growing/test_headline.py tests/growing/test_replay.py tests/growing/test_schedules.py tests/growing/test_snapshots.py tests/growing/test_stage.py tests/prune/test_groups.py tests/runs/test_growth_picture.py tests/runs/test_options.py tests/runs/test_output_folder.py tests/runs/test_report.py tests/runs/test_run_record.py tests/runs/test_verdict.py tests/deploy/tflite_file tests/deploy/chain/test_routing_picture.py tests/utils tests/test_files.py tests/test_build_file.py tests/test_folder_picture.py
+QUICK_TESTS := tests/data tests/devices tests/networks/test_architectures.py tests/networks/test_cost.py tests/networks/test_memory_plan.py tests/growing/test_forecast.py tests/growing/test_growth_plan.py tests/growing/test_headline.py tests/growing/test_replay.py tests/growing/test_schedules.py tests/growing/test_snapshots.py tests/growing/test_stage.py tests/prune/test_groups.py tests/runs/test_growth_picture.py tests/runs/test_options.py tests/runs/test_output_folder.py tests/runs/report tests/runs/test_run_record.py tests/runs/test_verdict.py tests/deploy/tflite_file tests/deploy/chain/test_routing_picture.py tests/utils tests/test_files.py tests/test_build_file.py tests/test_folder_picture.py
 
 quick: $(VENV)/.dev
 	$(PYTEST) $(QUICK_TESTS) -m "not slow and not trains" $(ARGS)
