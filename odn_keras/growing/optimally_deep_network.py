@@ -126,7 +126,8 @@ class OptimallyDeepNetwork:
         start = None if start_from is None else Start(start_from, self.spec)
         if start is not None:
             self.spec = start.spec
-        depth = depth or (start.blocks if start else 1)
+        if depth is None:
+            depth = start.blocks if start else 1
         self.network = builder.build(self.spec, depth, dtype)
         if start is not None:
             self.carried = start.carry_into(self.network)

@@ -163,3 +163,10 @@ def test_a_spec_stands_for_the_architecture_and_goes_beside_nothing_else():
         OptimallyDeepNetwork("resnet18", (8, 8, 1))
     with pytest.raises(TypeError, match="no_such_thing"):
         OptimallyDeepNetwork("resnet18", (8, 8, 1), 10, no_such_thing=1)
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("depth", [0, -1, 9])
+def test_a_depth_that_there_is_not_is_refused(depth):
+    with pytest.raises(InputError, match=f"depths 1 to 8, got {depth}"):
+        OptimallyDeepNetwork("resnet18", (8, 8, 1), 2, width=2, depth=depth)
