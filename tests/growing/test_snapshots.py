@@ -24,6 +24,17 @@ def test_what_is_kept_is_loaded_under_the_same_settings_only(tmp_path):
         Snapshots(Checkpoint(tmp_path), {"width": 8}).load()
 
 
+def test_a_setting_that_an_earlier_version_did_not_have_is_taken_to_be_off(tmp_path):
+    Snapshots(Checkpoint(tmp_path), {}).keep(snapshot(1, width=4, seed=0))
+    assert Snapshots(Checkpoint(tmp_path), {"width": 4, "seed": 0, "trained": False}).load().epoch == 1
+    for settings, message in (
+        ({"trained": True}, "trained was None, is True"),
+        ({"seed": None}, "seed was 0, is None"),
+    ):
+        with pytest.raises(InputError, match=message):
+            Snapshots(Checkpoint(tmp_path), settings).load()
+
+
 def test_without_a_checkpoint_the_last_one_is_in_memory():
     snapshots = Snapshots(None, {})
     snapshots.keep(snapshot(3))
