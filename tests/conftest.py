@@ -86,6 +86,14 @@ def trained_on_digits(digits):
     return network
 
 
+@pytest.fixture
+def digits_file(tmp_path):
+    """A copy of the int8 file of the digits."""
+    path = tmp_path / "model.tflite"
+    path.write_bytes((pathlib.Path(__file__).parents[1] / "tflite_models" / "digits.tflite").read_bytes())
+    return path
+
+
 @pytest.fixture(scope="session")
 def real_data_dir():
     folder = os.environ.get("TFDS_DATA_DIR")

@@ -56,27 +56,40 @@ def cable():
 
 
 @contextlib.contextmanager
+def repeating(step):
+    """Calls `step` in a thread again and again, until the block ends."""
+    over = threading.Event()
+
+    def loop():
+        while not over.is_set():
+            step()
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextlib.contextmanager
 def device_at(program, spoil=lambda chunk: chunk):
     """The program at the end of a cable on which what it sends, and what is sent to it, passes through `spoil`."""
     running = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
     with cable() as (end, port):
-        over = threading.Event()
 
         def relay():
-            while not over.is_set():
-                ready, _, _ = select.select([end, running.stdout], [], [], 0.02)
-                for source in ready:
-                    data = os.read(end if source == end else running.stdout.fileno(), 4096)
-                    target = running.stdin.fileno() if source == end else end
-                    os.write(target, spoil(data))
+            ready, _, _ = select.select([end, running.stdout], [], [], 0.02)
+            for source in ready:
+                data = os.read(end if source == end else running.stdout.fileno(), 4096)
+                target = running.stdin.fileno() if source == end else end
+                os.write(target, spoil(data))
 
-        thread = threading.Thread(target=relay)
-        thread.start()
         try:
-            yield port
+            with repeating(relay):
+                yield port
         finally:
-            over.set()
-            thread.join()
             running.stdin.close()
             running.wait(10)
             running.stdout.close()
@@ -84,49 +97,37 @@ def device_at(program, spoil=lambda chunk: chunk):
 
 @contextlib.contextmanager
 def speaking(say):
-    """A device that sends what `say` returns, until that is empty."""
+    """A device that sends what `say` returns."""
     with cable() as (end, port):
-        over = threading.Event()
 
         def speak():
-            while not over.is_set() and (said := say()):
-                if select.select([], [end], [], 0.02)[1]:
-                    os.write(end, said)
-                over.wait(0.005)
+            said = say()
+            if select.select([], [end], [], 0.02)[1]:
+                os.write(end, said)
+            time.sleep(0.005)
 
-        thread = threading.Thread(target=speak)
-        thread.start()
-        try:
+        with repeating(speak):
             yield port
-        finally:
-            over.set()
-            thread.join()
 
 
 @contextlib.contextmanager
 def answering(answer):
     """A device that sends what `answer` makes of each question: kind, number, payload and CRC-32."""
     with cable() as (end, port):
-        over, heard = threading.Event(), bytearray()
+        heard = bytearray()
 
         def serve():
-            while not over.is_set():
-                if select.select([end], [], [], 0.02)[0]:
-                    heard.extend(os.read(end, 4096))
-                *frames, rest = heard.split(b"\0")
-                heard[:] = rest
-                for question in filter(None, map(unframed, map(bytes, frames))):
-                    kind, number, payload = question
-                    check = zlib.crc32(kind + bytes([number]) + payload).to_bytes(4, "little")
-                    os.write(end, answer(kind, number, payload, check))
+            if select.select([end], [], [], 0.02)[0]:
+                heard.extend(os.read(end, 4096))
+            *frames, rest = heard.split(b"\0")
+            heard[:] = rest
+            for question in filter(None, map(unframed, map(bytes, frames))):
+                kind, number, payload = question
+                check = zlib.crc32(kind + bytes([number]) + payload).to_bytes(4, "little")
+                os.write(end, answer(kind, number, payload, check))
 
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
+        with repeating(serve):
             yield port
-        finally:
-            over.set()
-            thread.join()
 
 
 def information(number, check, file=DIGITS):
