@@ -25,7 +25,6 @@ from odn_keras.networks.elastic import FRACTIONS
 
 
 def define_flags() -> None:
-    flags.adopt_module_key_flags(cli)
     flags.DEFINE_enum("backbone", "resnet50", sorted(BACKBONES), "Whose networks.")
     flags.DEFINE_integer("width", 64, "Channels of the stem.", lower_bound=1)
     flags.DEFINE_float("share", 0.5, "Of the way from the least to the most of a size, where its limit lies.")

@@ -32,7 +32,6 @@ ALONE = "alone"
 
 def define_flags() -> None:
     cli.define_option_flags(width=8, max_depth=3, epochs=40, cycle_epochs=10, batch_size=64, precision="float32")
-    flags.adopt_module_key_flags(cli)
     flags.DEFINE_list("alphas", ["0", "0.5"], "Weights of the end's probabilities in what the exits learn.")
     flags.DEFINE_list("exit_weights", ["0.3"], "Weights of an exit's loss, where that of the end counts 1.")
     flags.DEFINE_list("alone", [], "Depths that are trained by themselves too.")

@@ -28,7 +28,6 @@ from odn_keras.files import write_json
 from odn_keras.runs.options import RunOptions
 
 cli.define_option_flags(dataset="fashion_mnist", width=16, train_images=10_000, cycle_epochs=8, epochs=12)
-flags.adopt_module_key_flags(cli)
 flags.DEFINE_integer("depth", 3, "Residual blocks.", lower_bound=1)
 flags.DEFINE_float("sparsity", 0.6, "Fraction of the parameters to remove.")
 flags.DEFINE_integer("seeds", 3, "Repetitions.", lower_bound=1)

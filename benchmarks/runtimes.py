@@ -77,7 +77,6 @@ class Row:
 
 def define_flags() -> None:
     cli.define_option_flags(DataOptions)
-    flags.adopt_module_key_flags(cli)
     flags.DEFINE_string("tflite", None, "The int8 file.", required=True)
     flags.DEFINE_string("android", None, "The same network's file for MediaPipe; without it MediaPipe is left out.")
     flags.DEFINE_multi_string("python", [], "RUNTIME=PATH: the Python to run it with; default: this one.")

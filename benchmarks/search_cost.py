@@ -44,7 +44,6 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 }
 
 cli.define_option_flags(dataset="fashion_mnist", width=16, train_images=10_000, cycle_epochs=12, epochs=30)
-flags.adopt_module_key_flags(cli)
 flags.DEFINE_integer("seeds", 3, "Repetitions of growing and of direct training.", lower_bound=1)
 flags.DEFINE_integer("other_seeds", 1, "Repetitions of the paper's protocol and of Hyperband.", lower_bound=0)
 flags.DEFINE_integer("sweep_depth", 5, "Deepest network of the direct sweep.", lower_bound=2)

@@ -77,7 +77,7 @@ def candidate(text: str, options: RunOptions, training_macs: float, dataset: Dat
         max_arena=None,
     )
     sizes = {name: getattr(graph, name) for name in ("flash_bytes", "arena_bytes", "macs")}
-    return Candidate(alone, "depthwise" if graph.depthwise else "plain", sizes)
+    return Candidate(alone, "depthwise" if alone.depthwise else "plain", sizes)
 
 
 def trained(one: Candidate, seeds: int, folder: pathlib.Path) -> dict[str, Any]:

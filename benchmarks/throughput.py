@@ -28,7 +28,6 @@ from odn_keras import cli
 from odn_keras.runs.options import RunOptions
 
 cli.define_option_flags(dataset="mnist", train_images=5_000, validation_images=1_000)
-flags.adopt_module_key_flags(cli)
 flags.DEFINE_integer("depth", 2, "Residual blocks.", lower_bound=2)
 flags.DEFINE_integer("rounds", 5, "Epochs of each.", lower_bound=1)
 flags.DEFINE_enum("memory_of", None, ["grown", "plain"], "Only train one so, and print its highest memory in MB.")

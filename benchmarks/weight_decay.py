@@ -15,7 +15,6 @@ from odn_keras.runs.options import RunOptions
 NOT_KERNELS = ["gamma", "beta", "bias"]
 
 cli.define_option_flags(dataset="fashion_mnist", width=16, train_images=8_000, epochs=12, shift=2.0, flip=True)
-flags.adopt_module_key_flags(cli)
 flags.DEFINE_integer("depth", 3, "Residual blocks.", lower_bound=1)
 flags.DEFINE_integer("seeds", 3, "Repetitions.", lower_bound=1)
 

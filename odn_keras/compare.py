@@ -20,7 +20,6 @@ from odn_keras.runs.run_files import COMPARISON, PAGE
 def define_flags() -> None:
     """Defines the flags of the command."""
     cli.define_path("out", "comparison", "The folder for report.html and comparison.json.")
-    flags.adopt_module_key_flags(cli)
 
 
 def main(runs: list[str]) -> None:

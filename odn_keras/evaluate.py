@@ -37,7 +37,6 @@ def define_flags() -> None:
     from odn_keras.deploy.runtimes import RUNTIMES
 
     cli.define_option_flags(DataOptions)
-    flags.adopt_module_key_flags(cli)
     flags.DEFINE_string("tflite", None, "The file.")
     flags.DEFINE_enum("runtime", "litert", list(RUNTIMES), "What runs it.")
     flags.DEFINE_string("port", None, "With --runtime=serial: the port of the device, such as /dev/ttyACM0.")

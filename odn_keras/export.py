@@ -32,7 +32,6 @@ from odn_keras.runs.run_files import EXPORT
 def define_flags() -> None:
     """Defines the flags of the command."""
     cli.define_option_flags(DataOptions)
-    flags.adopt_module_key_flags(cli)
     cli.define_path("run", None, "The folder of a finished run, with its dataset.")
     cli.define_path("model", None, "A .keras file instead, and the dataset flags.")
     cli.define_path("out", None, "Where the files go; default: the folder export/ of the run, or beside the model.")

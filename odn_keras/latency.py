@@ -26,7 +26,6 @@ from odn_keras.runs.run_files import LATENCY
 
 def define_flags() -> None:
     """Defines the flags of the command."""
-    flags.adopt_module_key_flags(cli)
     cli.define_path("run", None, "The folder of a finished run with --exits or --shrink_epochs.")
     cli.define_path("out", None, "The table's file; default: latency.json in the run's folder.")
     flags.DEFINE_string("vela", None, "Estimate for an Ethos-U instead, such as ethos-u55-128.")

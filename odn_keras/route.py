@@ -27,7 +27,6 @@ from odn_keras.runs.run_files import CHECKPOINT, EXPORT, ROUTED, SUPERNET
 def define_flags() -> None:
     """Defines the flags of the command."""
     cli.define_option_flags(DataOptions)
-    flags.adopt_module_key_flags(cli)
     cli.define_path("run", None, "The folder of a finished run with --exits, with its dataset.")
     cli.define_path("model", None, "A .keras file with exits instead, and the dataset flags.")
     cli.define_path("out", None, "Where the files go; default: the folder routed/ of the run, or beside the model.")

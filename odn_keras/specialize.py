@@ -42,7 +42,6 @@ FRONTIER = "frontier"  # the folder in the run where it goes by default
 def define_flags() -> None:
     """Defines the flags of the command."""
     cli.define_option_flags(DataOptions)
-    flags.adopt_module_key_flags(cli)
     cli.define_path("run", None, "The folder of a finished run with --exits or --shrink_epochs.")
     cli.define_path("out", None, "Where the files go; with --frontier by default the folder frontier/ of the run.")
     flags.DEFINE_string("max_flash", None, "Bytes that the int8 file may have, as 256KB.")

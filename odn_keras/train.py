@@ -35,7 +35,6 @@ TARGET_NOT_MET = 3
 def define_flags() -> None:
     """Defines the flags of the command."""
     cli.define_option_flags()
-    flags.adopt_module_key_flags(cli)  # so that --help lists them
     cli.define_path("out", None, "The run's folder; default: runs/ and the dataset's name.")
     flags.DEFINE_boolean("overwrite", False, "Replace the run that --out holds.")
     flags.DEFINE_boolean(

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from odn_keras.data.batches import EVALUATION_BATCH, EvaluationBatches, spread_rows
+from odn_keras.data.disk_images import Images
 from odn_keras.growing import distribution
 from odn_keras.utils import keras_backends
 from odn_keras.utils.metric_names import ACCURACY
@@ -16,13 +17,13 @@ class AccuracyCheck:
     """Measures a network on a fixed part of the validation images.
 
     Args:
-        images: of shape (n, height, width, channels).
+        images: of shape (n, height, width, channels), in memory or on disk.
         labels: of shape (n,), class numbers, or (n, classes).
     """
 
-    def __init__(self, images: np.ndarray, labels: np.ndarray):
+    def __init__(self, images: Images, labels: np.ndarray):
         labels = np.asarray(labels)
-        self._images = np.asarray(images)
+        self._images = images
         self._labels = labels.argmax(axis=-1) if labels.ndim > 1 and labels.shape[-1] > 1 else labels.reshape(-1)
 
     @classmethod
@@ -43,6 +44,6 @@ class AccuracyCheck:
         with keras_backends.without_gradients():
             for start in range(0, len(self._labels), EVALUATION_BATCH):
                 part = slice(start, start + EVALUATION_BATCH)
-                *_, end = keras.tree.flatten(network(self._images[part], training=False))
+                *_, end = keras.tree.flatten(network(np.asarray(self._images[part]), training=False))
                 answers[part] = keras.ops.convert_to_numpy(end).argmax(axis=-1)
         return score(metric, self._labels, answers)

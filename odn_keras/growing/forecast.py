@@ -48,11 +48,12 @@ def forecast(points: Sequence[tuple[float, float]], deviations: float = 0.0) -> 
     growth = trend(points)
     if growth is None:
         return None
-    rate = (TREND + deviations * TREND_DEVIATION) * growth
-    if accuracy > NEARLY_RIGHT:
+    rate = TREND * growth + FALL
+    if accuracy <= NEARLY_RIGHT:
+        rate += deviations * (TREND_DEVIATION * growth + FALL_DEVIATION)
+    else:
         undamped = growth / math.sqrt(max(1 - accuracy, SMALLEST))
-        rate = max(rate, TREND * (growth + min(1.0, deviations) * (undamped - growth)))
-    rate += FALL + deviations * (FALL_DEVIATION if accuracy <= NEARLY_RIGHT else NEARLY_RIGHT_DEVIATION)
+        rate += min(1.0, deviations) * TREND * (undamped - growth) + deviations * NEARLY_RIGHT_DEVIATION
     return accuracy_at(logit(accuracy) + rate * math.log(1 / progress))
 
 

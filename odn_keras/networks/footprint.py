@@ -44,7 +44,7 @@ class Footprint:
         channels: outputs of all convolutions and of the head.
         weights: bytes of all kernels and biases.
         macs: multiply-accumulates of all convolutions and of the head.
-        convolutions, depthwise, additions: how many there are; depthwise convolutions are convolutions too.
+        additions: how many there are.
         blocks: for each residual block its operators, by number; of a spec's network only.
         filters: those of each convolution, by the number of its operator.
         kernels: one of `odn_keras.networks.kernels.KERNELS`, which run it.
@@ -55,8 +55,6 @@ class Footprint:
     channels: int = 0
     weights: int = 0
     macs: int = 0
-    convolutions: int = 0
-    depthwise: int = 0
     additions: int = 0
     blocks: list[range] = field(default_factory=list)
     filters: dict[int, Filters] = field(default_factory=dict)
@@ -77,8 +75,6 @@ class Footprint:
     def convolve(self, source: int, filters: Filters, channels: int, pixels: int) -> int:
         """Appends a convolution with so many output channels, of so many pixels each."""
         self.weigh(filters.weights, channels, pixels)
-        self.convolutions += 1
-        self.depthwise += filters.depthwise
         self.filters[len(self.operators)] = filters
         return self.add([source], pixels * channels)
 
@@ -95,11 +91,16 @@ class Footprint:
         return source
 
     @property
+    def convolutions(self) -> int:
+        """How many convolutions there are, depthwise ones included."""
+        return len(self.filters)
+
+    @property
     def flash_bytes(self) -> int:
         """Predicted size of the int8 `.tflite` file."""
         overhead = FILE + FILE_CONVOLUTION * self.convolutions + FILE_ADDITION * self.additions
-        if self.depthwise:
-            overhead += FILE_WITH_DEPTHWISE + FILE_DEPTHWISE * self.depthwise
+        if depthwise := sum(filters.depthwise for filters in self.filters.values()):
+            overhead += FILE_WITH_DEPTHWISE + FILE_DEPTHWISE * depthwise
         return self.weights + overhead + FILE_CHANNEL * self.channels
 
     @property

@@ -6,7 +6,6 @@ from typing import Any
 
 import keras
 
-from odn_keras.data.batches import EVALUATION_BATCH, EvaluationBatches
 from odn_keras.data.datasets import Dataset
 from odn_keras.errors import InputError
 from odn_keras.growing.checks import AccuracyCheck
@@ -14,7 +13,7 @@ from odn_keras.networks import builder
 from odn_keras.networks.architectures import NetworkSpec
 from odn_keras.runs.finished_run import finished_report, in_use
 from odn_keras.runs.options import RunOptions
-from odn_keras.runs.run_networks import layer_weights, load_model, load_supernet
+from odn_keras.runs.run_networks import difference, load_model, load_supernet
 from odn_keras.utils.metric_names import in_words
 
 
@@ -71,10 +70,7 @@ def load_finished(options: RunOptions, dataset: Dataset) -> FinishedRun | None:
         network = load_supernet(run, report) if report.get("supernet") else load_model(run, report)
     if tuple(network.input_shape[1:]) != dataset.input_shape:
         raise InputError(f"the network of {run} takes images of {network.input_shape[1:]}, not {dataset.input_shape}")
-    every = EvaluationBatches(dataset.validation, dataset.num_classes, EVALUATION_BATCH).spread(
-        len(dataset.validation[1])
-    )
-    score = AccuracyCheck(*every).score(network, options.target_metric)
+    score = AccuracyCheck(*dataset.validation).score(network, options.target_metric)
     return FinishedRun(str(run), network, report["depth"], options.target_metric, score)
 
 
@@ -91,12 +87,9 @@ def same_network(finished: FinishedRun, spec: NetworkSpec, dtype: str) -> tuple[
     """
     spec = builder.spec_of(finished.network, spec)
     network = builder.build(spec, finished.depth, dtype)
-    wanted, found = layer_weights(network), layer_weights(finished.network)
-    for layer in [*wanted, *found]:
-        if wanted.get(layer) != found.get(layer):
-            raise InputError(
-                f"the options ask for another network than {finished.run}: the weights of its layer {layer} are "
-                f"{found.get(layer, 'missing')}, not {wanted.get(layer, 'there')}; leave out what the run has already"
-            )
+    if differing := difference(finished.network, network):
+        raise InputError(
+            f"the options ask for another network than {finished.run}: {differing}; leave out what the run has already"
+        )
     builder.transfer_weights(finished.network, network)
     return network, spec

@@ -35,17 +35,23 @@ def load_supernet(run: str | pathlib.Path, report: dict[str, Any]) -> keras.Mode
     """
     path = pathlib.Path(run, SUPERNET)
     network = builder.load(path)
-    expected = layer_weights(builder.build(NetworkSpec(**report["supernet"]["spec"]), report["depth"]))
-    found = layer_weights(network)
-    for layer in [*expected, *found]:
-        if expected.get(layer) != found.get(layer):
-            raise InputError(
-                f"{path} is not of the run that report.json is of: the weights of its layer {layer} are "
-                f"{found.get(layer, 'missing')}, not {expected.get(layer, 'there')}"
-            )
+    expected = builder.build(NetworkSpec(**report["supernet"]["spec"]), report["depth"])
+    if differing := difference(network, expected):
+        raise InputError(f"{path} is not of the run that report.json is of: {differing}")
     return network
 
 
-def layer_weights(network: keras.Model) -> dict[str, list[tuple[int, ...]]]:
+def difference(network: keras.Model, expected: keras.Model) -> str | None:
+    """The first layer whose weights have other shapes than expected, in words; `None` where there is none."""
+    found, wanted = _layer_weights(network), _layer_weights(expected)
+    for layer in [*wanted, *found]:
+        if wanted.get(layer) != found.get(layer):
+            return (
+                f"the weights of its layer {layer} are {found.get(layer, 'missing')}, not {wanted.get(layer, 'there')}"
+            )
+    return None
+
+
+def _layer_weights(network: keras.Model) -> dict[str, list[tuple[int, ...]]]:
     """The shapes of the weights, layer by layer."""
     return {layer.name: [tuple(w.shape) for w in layer.weights] for layer in network.layers if layer.weights}

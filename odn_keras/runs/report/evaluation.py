@@ -105,7 +105,7 @@ def _classes(evaluation: Evaluation, split: str) -> Section:
     first, *others = scores.values()
     title = f"How much of each class is recognised, {len(evaluation.labels):,} {split} images"
     chart = recall_chart(scores, names, title)
-    shown = " (the worst 40)" if len(names) > MOST_BARS else ""
+    shown = f" (the worst {MOST_BARS})" if len(names) > MOST_BARS else ""
     order = np.argsort(np.where(np.isnan(first.recall), 2, first.recall), kind="stable")
     weak = float(np.nanmean(first.recall)) - WEAK
     rows = [

@@ -28,8 +28,6 @@ from odn_keras.runs.report.summary import INT8
 from odn_keras.runs.run_files import PAGE
 from odn_keras.utils.metric_names import ACCURACY, in_words
 
-MUCH_LOST = 0.01  # of accuracy, by int8
-
 
 def write_run_page(report: dict[str, Any], evaluation: Evaluation, out: pathlib.Path) -> None:
     """Writes `report.html` into a run's folder.
@@ -87,7 +85,7 @@ def _int8(report: dict[str, Any]) -> Card:
     if (metric := report["target_metric"]) != ACCURACY:
         of_file = report["test_scores"][INT8][metric]
         text += f"; {in_words(metric)} of the file {percent(of_file)}"
-    if exact - int8 > MUCH_LOST:
+    if exact - int8 > verdict.LOUD_LOSS:
         return Card(f"int8 costs {100 * (exact - int8):.1f} points", text, BAD)
     return Card("int8 keeps the accuracy", text, GOOD)
 
@@ -128,8 +126,9 @@ def _making(report: dict[str, Any]) -> list[Block]:
         f"{counts} of {shape}; {report['backbone']} of width {report['width']}, {report['epochs']} epochs on "
         f"{report['backend']} in {report['precision']}."
     )
-    defaults = {field.name: field.default for field in dataclasses.fields(RunOptions)}
     options = report["options"]
+    # A width that is not given is that of the backbone.
+    defaults = dataclasses.asdict(RunOptions(backbone=options["backbone"])) | {"backbone": RunOptions.backbone}
     changed = [[f"--{name}", value] for name, value in options.items() if value != defaults.get(name)]
     every = [[f"--{name}", "" if value is None else value] for name, value in options.items()]
     versions = [[name, version] for name, version in report["versions"].items()]
