@@ -62,7 +62,7 @@ def main() -> int:
     if not values.distribution and any(value is not None for value in several.values()):
         raise InputError("--coordinator, --num_processes and --process_id need --distribution=data_parallel")
 
-    if not values.resume and not values["dataset"].present:
+    if not values.resume and not values.continue_from and not values["dataset"].present:
         print("no --dataset is given: training on the 1,797 digits that come with scikit-learn", flush=True)
     cli.import_keras()  # heavy: only once the flags are known to be good
     from odn_keras.growing import distribution
@@ -142,7 +142,7 @@ def _with_earlier(given: dict[str, Any]) -> dict[str, Any]:
     earlier = dataclasses.asdict(options_of(report["options"], run))
     if report.get("dataset_path"):  # the working folder may be another one now
         earlier["dataset"] = report["dataset_path"]
-    return {**earlier, **given}
+    return {**earlier, "start_from": None, **given}  # what that run started from is in its network
 
 
 if __name__ == "__main__":

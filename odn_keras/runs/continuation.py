@@ -9,7 +9,7 @@ import keras
 from odn_keras.data.datasets import Dataset
 from odn_keras.errors import InputError
 from odn_keras.growing.checks import AccuracyCheck
-from odn_keras.networks import builder
+from odn_keras.networks import backbones, builder
 from odn_keras.networks.architectures import NetworkSpec
 from odn_keras.runs.finished_run import finished_report, in_use
 from odn_keras.runs.options import RunOptions
@@ -55,7 +55,11 @@ def load_finished(options: RunOptions, dataset: Dataset) -> FinishedRun | None:
     run = pathlib.Path(options.continue_from)
     with in_use(run):
         report = finished_report(run, "depth", "data")
-        for name in ("backbone", "width", "stem_stride"):
+        backbone = backbones.canonical(report["options"]["backbone"])
+        if backbone != options.backbone:
+            there = backbones.difference(backbone, options.backbone)
+            raise InputError(f"the network of {run} has --backbone={there}: leave it out")
+        for name in ("width", "stem_stride"):
             if report.get(name) != getattr(options, name):
                 raise InputError(
                     f"the network of {run} has --{name}={report.get(name)}, not {getattr(options, name)}: leave it out"

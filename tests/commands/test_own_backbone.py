@@ -71,6 +71,21 @@ def test_smaller_ones_are_found_in_it_and_images_leave_it_early(trained, run_com
     assert (tmp_path / "routed" / "stage2.tflite").is_file()
 
 
+def test_it_is_continued_and_is_the_start_of_another_that_is_continued(trained, run_command, tmp_path):
+    more = ["--epochs=3", "--cycle_epochs=2", "--shrink_epochs=1"]
+    status, printed, error = run_command(train, f"--continue_from={trained}", *more, f"--out={tmp_path / 'more'}")
+    assert status == 0 and f"continues with the network of {trained}: depth 2" in printed, error
+    begun = ["--dataset=digits", f"--backbone={options_of_run(trained)['backbone']}", "--depth=2", "--epochs=2"]
+    status, _, error = run_command(train, f"--start_from={trained}", *begun, f"--out={tmp_path / 'begun'}")
+    assert status == 0, error
+    status, printed, error = run_command(train, f"--continue_from={tmp_path / 'begun'}", f"--out={tmp_path / 'on'}")
+    assert status == 0 and "no --dataset is given" not in printed, error
+
+
+def options_of_run(folder):
+    return json.loads((folder / "report.json").read_text())["options"]
+
+
 def test_another_description_is_another_run(trained, run_command, tmp_path):
     other = tmp_path / "mine.json"
     other.write_text(json.dumps({**DESCRIBED, "stem": {"channels": 1}}))

@@ -60,6 +60,8 @@ def test_more_photos_and_more_epochs_continue_from_depth_and_weights(run_command
     ("arguments", "told"),
     [
         (["--continue_from=nowhere"], "holds no finished run"),
+        (["--continue_from=RUN", "--backbone=resnet34"], "has --backbone=resnet18, not resnet34: leave it out"),
+        (["--continue_from=RUN", "--start_from=RUN"], "give one of them"),
         (["--continue_from=RUN", "--width=8"], "has --width=4, not 8: leave it out"),
         (["--continue_from=RUN", "--depth=8"], "not 8: leave depth out"),
         (["--continue_from=RUN", "--dataset=digits"], "has other classes than digits"),
