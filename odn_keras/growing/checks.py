@@ -19,12 +19,16 @@ class AccuracyCheck:
     Args:
         images: of shape (n, height, width, channels), in memory or on disk.
         labels: of shape (n,), class numbers, or (n, classes).
+
+    Attributes:
+        count: n.
     """
 
     def __init__(self, images: Images, labels: np.ndarray):
         labels = np.asarray(labels)
         self._images = images
         self._labels = labels.argmax(axis=-1) if labels.ndim > 1 and labels.shape[-1] > 1 else labels.reshape(-1)
+        self.count = len(self._labels)
 
     @classmethod
     def on_some_of(cls, validation_data) -> "AccuracyCheck | None":

@@ -5,67 +5,77 @@ from collections.abc import Sequence
 
 import numpy as np
 
-TREND = 0.75  # of the growth so far that continues to the end where most answers are still wrong
-FALL = 0.15  # gained besides, for the learning rate falls
-TREND_DEVIATION, FALL_DEVIATION = 0.2, 0.1  # how far these differ from one dataset to another, and from run to run
-NEARLY_RIGHT = 0.9  # accuracy above which the growth has been seen to go on as if nothing slowed it
-NEARLY_RIGHT_DEVIATION = 0.35  # of FALL there: of few errors the falling rate takes more away
+PACE = 0.95  # of the odds' growth
+WANING = 1.65  # the power of what is left of the cycle that this growth goes with
+NOISE = 0.0045  # of all answers are wrong for the weights' unrest at a high learning rate, and right once it has fallen
+DOUBT = 0.3  # of what the cycle is still to bring: one deviation
 WINDOW = 0.5  # points from this part of the present progress on say how fast the accuracy grows
 MIN_POINTS = 3
 MIN_SPAN = 1.5  # by what factor the progress must have grown between the first and the last of these points
 SMALLEST = 1e-3  # odds of right to wrong, and of wrong to right, below which none are told apart
 
 
-def forecast(points: Sequence[tuple[float, float]], deviations: float = 0.0) -> float | None:
+def forecast(points: Sequence[tuple[float, float]], deviations: float = 0.0, images: int | None = None) -> float | None:
     """The accuracy at the end of a cycle.
 
-    The odds of being right grow like a power of the training done, the slower the fewer answers are still wrong. With
-    progress p and accuracy a they rise by
+    With accuracy a at progress p the logarithm of the odds of being right is expected to rise by
 
-        logit(end) = logit(a) + ln(1 / p) * (TREND * b * sqrt(1 - a) + FALL),   b = d logit(a) / d ln(p)
+        PACE * sqrt(b) * (1 + b * (1 - a)) * (1 - p)^WANING + NOISE * sqrt(1 - p) / (1 - a)
 
-    where b is fitted by least squares to the points of the second half of what is done. Above an accuracy of
-    NEARLY_RIGHT the factor sqrt(1 - a) is doubted as well: with many training images odds may grow as b says.
+    where b = d logit(a) / d ln(p) is fitted by least squares to the points of the second half of what is done. The
+    steeper the growth, the more of it is already slackening; b (1 - a) is the growth of ln(a) itself, which is large
+    as long as learning has only begun. The second term takes the errors away that only a high learning rate makes.
 
     Args:
         points: (progress, accuracy) in the order of progress, which is the part of the cycle that is done, in (0, 1].
-        deviations: how many of their deviations TREND and FALL are taken to be above what is expected; where nearly all
-            answers are right, 1 or more also leaves the factor sqrt(1 - a) out, and FALL is doubted more.
+        deviations: how many of its deviations the end is taken to be above what is expected: each is DOUBT of the
+            expected rise, and the sampling error of the accuracy, which wanes with sqrt(1 - p).
+        images: that the accuracy was measured on; `None` leaves the sampling error out.
 
     Returns:
         An accuracy; `None` where too few points tell how fast it grows.
 
     >>> round(forecast([(0.2, 0.70), (0.3, 0.75), (0.4, 0.78)]), 3)
-    0.832
-    >>> round(forecast([(0.2, 0.70), (0.3, 0.75), (0.4, 0.78)], deviations=1), 3)
-    0.851
+    0.838
+    >>> round(forecast([(0.2, 0.70), (0.3, 0.75), (0.4, 0.78)], deviations=1, images=5000), 3)
+    0.856
     """
     if not points:
         return None
     progress, accuracy = points[-1]
     if progress >= 1:
         return accuracy
-    growth = trend(points)
+    growth = slope(points)
     if growth is None:
         return None
-    rate = TREND * growth + FALL
-    if accuracy <= NEARLY_RIGHT:
-        rate += deviations * (TREND_DEVIATION * growth + FALL_DEVIATION)
-    else:
-        undamped = growth / math.sqrt(max(1 - accuracy, SMALLEST))
-        rate += min(1.0, deviations) * TREND * (undamped - growth) + deviations * NEARLY_RIGHT_DEVIATION
-    return accuracy_at(logit(accuracy) + rate * math.log(1 / progress))
+    rise = PACE * trend(growth, accuracy) * (1 - progress) ** WANING + NOISE * unrest(accuracy, progress)
+    sampling = sampling_error(accuracy, progress, images) if images else 0.0
+    return accuracy_at(logit(accuracy) + rise + deviations * (DOUBT * rise + sampling))
 
 
-def trend(points: Sequence[tuple[float, float]]) -> float | None:
-    """The term b * sqrt(1 - a) of a `forecast`, at least 0; `None` where too few points tell it."""
-    progress, accuracy = points[-1]
+def slope(points: Sequence[tuple[float, float]]) -> float | None:
+    """The b of a `forecast`, at least 0; `None` where too few points tell it."""
+    progress, _ = points[-1]
     recent = [point for point in points if point[0] >= WINDOW * progress - 1e-9]
     if len(recent) < MIN_POINTS or progress < MIN_SPAN * recent[0][0] - 1e-9:
         return None
     times = np.log([point[0] for point in recent])
-    slope = float(np.polyfit(times, [logit(point[1]) for point in recent], 1)[0])
-    return max(0.0, slope) * math.sqrt(max(0.0, 1 - accuracy))
+    return max(0.0, float(np.polyfit(times, [logit(point[1]) for point in recent], 1)[0]))
+
+
+def trend(growth: float, accuracy: float) -> float:
+    """What PACE is multiplied by, but for what is left of the cycle."""
+    return math.sqrt(growth) * (1 + growth * (1 - accuracy))
+
+
+def unrest(accuracy: float, progress: float) -> float:
+    """What NOISE is multiplied by."""
+    return math.sqrt(1 - progress) / max(1 - accuracy, SMALLEST)
+
+
+def sampling_error(accuracy: float, progress: float, images: int) -> float:
+    """One standard deviation of an accuracy's `logit` about the end's, which is measured on the same images."""
+    return math.sqrt((1 - progress) / (images * max(accuracy * (1 - accuracy), SMALLEST)))
 
 
 def logit(accuracy: float) -> float:

@@ -121,6 +121,7 @@ class GrowingFit:
             whole_epochs=not self._data.seekable,
             removal=pruning.plan.end if pruning else 0.0,
             carried=self._context.carried > 0,
+            check_images=self._data.check.count if self._data.check else None,
         )
         first = growth.begin(conditions)
         if pruning:

@@ -79,6 +79,7 @@ class FitConditions:
         removal: with pruning, the fraction of its cycle after which the channels have gone, in (0, 1]; 0 without.
         results: the depths that may be the result, the present one among them; `None` for all.
         carried: whether the network has blocks of a trained one, under a head that is new.
+        check_images: validation images that a check is measured on; `None` where that is not known.
     """
 
     depth: int
@@ -91,6 +92,7 @@ class FitConditions:
     removal: float = 0.0
     results: Collection[int] | None = None
     carried: bool = False
+    check_images: int | None = None
 
 
 @dataclass(frozen=True)
@@ -345,7 +347,8 @@ class GrowthPlan:
         if stage.depth not in self.results:
             return len(stage.checks) > 1
         slow = stage.checks[-1][1] < LIFTED_OFF
-        hoped = forecast_end(stage, stages, self.rules.slack * (SLOW_START if slow else 1))
+        deviations = self.rules.slack * (SLOW_START if slow else 1)
+        hoped = forecast_end(stage, stages, deviations, self.fit.check_images)
         return hoped is not None and not self._meets_target(hoped)
 
     def _is_found(self, stages: Sequence[Stage]) -> bool:
@@ -367,20 +370,23 @@ def meets(target: float, accuracy: float) -> bool:
     return accuracy >= target - ROUNDING
 
 
-def forecast_end(stage: Stage, stages: Sequence[Stage], deviations: float = 0.0) -> float | None:
+def forecast_end(
+    stage: Stage, stages: Sequence[Stage], deviations: float = 0.0, check_images: int | None = None
+) -> float | None:
     """Forecasts the accuracy at the end of a stage's cycle.
 
     Args:
         stage: whose checks are continued.
         stages: all of the run, which say how far checks differ from the accuracy on all validation images.
-        deviations: how many of their deviations above what is expected the numbers of the forecast are taken.
+        deviations: how many of its deviations the end is taken to be above what is expected.
+        check_images: that checks are measured on; `None` leaves their sampling error out.
 
     Returns:
         `None` where there are too few checks, as during the warm-up.
     """
     bias = _bias_of_checks(stages)
     points = [(stage.progress_at(step), min(1.0, max(0.0, accuracy + bias))) for step, accuracy in stage.checks]
-    return forecast([point for point in points if point[0] > WARMUP], deviations)
+    return forecast([point for point in points if point[0] > WARMUP], deviations, check_images)
 
 
 def _bias_of_checks(stages: Sequence[Stage]) -> float:
