@@ -29,7 +29,6 @@ RANGES = ((0.2, 0.35), (0.35, 0.5), (0.5, 0.7), (0.7, 0.9))  # of the progress a
 SMALL_RISE = 0.2  # of the odds' logarithm: errors of smaller ones count as if they were this much larger
 PLAIN_PACE = 0.75  # of the growth of the odds, whatever the accuracy: the simplest alternative
 
-
 Numbers = tuple[float, float, float]  # PACE, WANING, NOISE
 PACKAGE: Numbers = (forecast.PACE, forecast.WANING, forecast.NOISE)
 
@@ -65,8 +64,7 @@ class Moment:
     def expected_rise(self, numbers: Numbers) -> float:
         """The rise that is forecast with these numbers."""
         pace, waning, noise = numbers
-        trend = forecast.trend(self.slope, self.accuracy) * (1 - self.progress) ** waning
-        return pace * trend + noise * forecast.unrest(self.accuracy, self.progress)
+        return forecast.expected_rise(self.slope, self.accuracy, self.progress, pace=pace, waning=waning, noise=noise)
 
     def error(self, rise: float) -> float:
         """Of the forecast of a rise, in points of accuracy."""

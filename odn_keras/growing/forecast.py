@@ -48,7 +48,7 @@ def forecast(points: Sequence[tuple[float, float]], deviations: float = 0.0, ima
     growth = slope(points)
     if growth is None:
         return None
-    rise = PACE * trend(growth, accuracy) * (1 - progress) ** WANING + NOISE * unrest(accuracy, progress)
+    rise = expected_rise(growth, accuracy, progress)
     sampling = sampling_error(accuracy, progress, images) if images else 0.0
     return accuracy_at(logit(accuracy) + rise + deviations * (DOUBT * rise + sampling))
 
@@ -63,14 +63,18 @@ def slope(points: Sequence[tuple[float, float]]) -> float | None:
     return max(0.0, float(np.polyfit(times, [logit(point[1]) for point in recent], 1)[0]))
 
 
-def trend(growth: float, accuracy: float) -> float:
-    """What PACE is multiplied by, but for what is left of the cycle."""
-    return math.sqrt(growth) * (1 + growth * (1 - accuracy))
-
-
-def unrest(accuracy: float, progress: float) -> float:
-    """What NOISE is multiplied by."""
-    return math.sqrt(1 - progress) / max(1 - accuracy, SMALLEST)
+def expected_rise(
+    growth: float,
+    accuracy: float,
+    progress: float,
+    *,
+    pace: float = PACE,
+    waning: float = WANING,
+    noise: float = NOISE,
+) -> float:
+    """The rise of a `forecast` with that b, and with other numbers where these are given."""
+    trend = math.sqrt(growth) * (1 + growth * (1 - accuracy)) * (1 - progress) ** waning
+    return pace * trend + noise * math.sqrt(1 - progress) / max(1 - accuracy, SMALLEST)
 
 
 def sampling_error(accuracy: float, progress: float, images: int) -> float:
