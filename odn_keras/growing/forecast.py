@@ -12,6 +12,7 @@ DOUBT = 0.3  # of what the cycle is still to bring: one deviation
 WINDOW = 0.5  # points from this part of the present progress on say how fast the accuracy grows
 MIN_POINTS = 3
 MIN_SPAN = 1.5  # by what factor the progress must have grown between the first and the last of these points
+NUMBERS = (PACE, WANING, NOISE, DOUBT, WINDOW, MIN_POINTS, MIN_SPAN)  # a training is resumed under the same ones only
 SMALLEST = 1e-3  # odds of right to wrong, and of wrong to right, below which none are told apart
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from odn_keras.errors import InputError
-from odn_keras.growing import averaging, schedules
+from odn_keras.growing import averaging, forecast, growth_plan, schedules
 from odn_keras.growing.checkpoint import Checkpoint, Snapshot
 from odn_keras.growing.depth_growth import DepthGrowth
 from odn_keras.growing.divergence import RETRY_RATE, TrainingDiverged, loss_limit
@@ -299,6 +299,7 @@ class GrowingFit:
             "pruning": pruning and asdict(pruning.plan),
             "carried": self._context.carried,
             **self._growth.settings(),
+            "search_numbers": (*growth_plan.NUMBERS, *forecast.NUMBERS),
             "dtype": self._training.dtype,
             "loss": loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__),
             **compilation.optimizer.settings(),

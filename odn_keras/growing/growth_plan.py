@@ -28,6 +28,7 @@ CREDIT = 0.8  # of what is done at a depth, on the clock of the next one
 LIFTED_OFF = 0.35  # accuracy below which learning may only be about to begin
 SLOW_START = 6.0  # times more is a forecast doubted below it
 DECIDED = 0.9  # of a cycle: past it a depth is trained to the end, as little can still be saved
+NUMBERS = (CHECKS, LEAST_STEPS, CREDIT, LIFTED_OFF, SLOW_START, DECIDED)  # as those of `forecast`
 ROUNDING = 1e-6  # metrics are float32: 9,930 right of 10,000 is logged as 0.99299997
 
 
