@@ -35,9 +35,10 @@ class EpochLine(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Prints the line."""
-        now = time.perf_counter()
-        timed = self._growth.stages[-1].last_step - self._first_step
-        per_step = (now - self._began) / timed if timed > 0 else None
+        now, stage = time.perf_counter(), self._growth.stages[-1]
+        timed = stage.last_step - self._first_step
+        enough = timed > 0 and timed >= stage.epoch_steps / 4  # the validation's time is spread over them
+        per_step = (now - self._began) / timed if enough else None
         parts = [*self._forecast(), *self._time_left(per_step)]
         if self._whole:
             place = f"epoch {epoch + 1}/{self.params['epochs']}, depth {self._growth.stages[-1].depth}"
@@ -53,7 +54,7 @@ class EpochLine(keras.callbacks.Callback):
         return [f"forecast {forecast:.4f}{target}"]
 
     def _time_left(self, per_step: float | None) -> list[str]:
-        """Of the cycle and, at most, of the run; nothing where the stage is over or has had one step only."""
+        """Of the cycle and, at most, of the run; nothing where the stage is over or has only begun."""
         if per_step is None or self._growth.is_over():
             return []
         plan, stages = self._growth.plan, self._growth.stages

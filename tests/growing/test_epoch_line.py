@@ -46,6 +46,11 @@ def test_beside_a_progress_bar_only_what_that_does_not_say(printed, growth):
     assert printed(whole=False) == "left of this cycle 24 s\n"  # the target is met: the run ends with the cycle
 
 
+def test_a_stage_that_began_at_the_end_of_an_epoch_has_no_time_left_yet(printed, growth):
+    growth.stages[-1].epoch_steps = 13  # three timed steps are less than a quarter of them
+    assert printed(whole=False) == "forecast 0.7000 (target 0.9000)\n"
+
+
 def test_a_stage_that_is_over_has_no_time_left(printed, growth):
     growth.stages[-1].end_step = 4
     assert printed(whole=False) == "forecast 0.7000 (target 0.9000)\n"
