@@ -23,7 +23,7 @@ from odn_keras import cli
 from odn_keras.errors import InputError
 from odn_keras.files import write_json
 from odn_keras.growing import forecast
-from odn_keras.growing.schedules import WARMUP
+from odn_keras.growing.stage import WARMUP
 
 RANGES = ((0.2, 0.35), (0.35, 0.5), (0.5, 0.7), (0.7, 0.9))  # of the progress at which forecasts are made
 SMALL_RISE = 0.2  # of the odds' logarithm: errors of smaller ones count as if they were this much larger

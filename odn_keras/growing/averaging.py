@@ -15,6 +15,7 @@ import numpy as np
 
 from odn_keras.data.batches import Batches
 from odn_keras.growing import distribution
+from odn_keras.growing.stage import LONG
 from odn_keras.networks import builder
 from odn_keras.utils import keras_backends
 
@@ -22,8 +23,8 @@ RECALIBRATION_BATCHES = 10
 
 
 def averaging_momentum(cycle_steps: int) -> float:
-    """Momentum of an exponential moving average over about the last twentieth of a learning-rate cycle."""
-    return math.exp(-20 / max(20, cycle_steps))
+    """Momentum of an exponential moving average over about the last twentieth of a cycle, at most 150 steps."""
+    return math.exp(-20 / min(max(20, cycle_steps), LONG))
 
 
 def recalibrate(network: keras.Model, batches: Iterable) -> None:

@@ -12,11 +12,16 @@ DOUBT = 0.3  # of what the cycle is still to bring: one deviation
 WINDOW = 0.5  # points from this part of the present progress on say how fast the accuracy grows
 MIN_POINTS = 3
 MIN_SPAN = 1.5  # by what factor the progress must have grown between the first and the last of these points
-NUMBERS = (PACE, WANING, NOISE, DOUBT, WINDOW, MIN_POINTS, MIN_SPAN)  # a training is resumed under the same ones only
 SMALLEST = 1e-3  # odds of right to wrong, and of wrong to right, below which none are told apart
+NUMBERS = (PACE, WANING, NOISE, DOUBT, WINDOW, MIN_POINTS, MIN_SPAN)
 
 
-def forecast(points: Sequence[tuple[float, float]], deviations: float = 0.0, images: int | None = None) -> float | None:
+def forecast(
+    points: Sequence[tuple[float, float]],
+    deviations: float = 0.0,
+    images: int | None = None,
+    least_growth: float = 0.0,
+) -> float | None:
     """The accuracy at the end of a cycle.
 
     With accuracy a at progress p the logarithm of the odds of being right is expected to rise by
@@ -32,6 +37,7 @@ def forecast(points: Sequence[tuple[float, float]], deviations: float = 0.0, ima
         deviations: how many of its deviations the end is taken to be above what is expected: each is DOUBT of the
             expected rise, and the sampling error of the accuracy, which wanes with sqrt(1 - p).
         images: that the accuracy was measured on; `None` leaves the sampling error out.
+        least_growth: that b is taken to be at least.
 
     Returns:
         An accuracy; `None` where too few points tell how fast it grows.
@@ -49,7 +55,7 @@ def forecast(points: Sequence[tuple[float, float]], deviations: float = 0.0, ima
     growth = slope(points)
     if growth is None:
         return None
-    rise = expected_rise(growth, accuracy, progress)
+    rise = expected_rise(max(growth, least_growth), accuracy, progress)
     sampling = sampling_error(accuracy, progress, images) if images else 0.0
     return accuracy_at(logit(accuracy) + rise + deviations * (DOUBT * rise + sampling))
 

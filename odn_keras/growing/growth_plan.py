@@ -17,19 +17,23 @@ from dataclasses import dataclass
 
 from odn_keras.errors import InputError
 from odn_keras.growing.cycle_length import default_cycle, leaves_second_cycle
-from odn_keras.growing.forecast import forecast
-from odn_keras.growing.stage import CYCLE, FALL_FROM, HEAD, PRUNE, RECOVER, SETTLE, SHRINK, WARMUP, Stage
+from odn_keras.growing.forecast import forecast, slope
+from odn_keras.growing.stage import CYCLE, FALL_FROM, HEAD, LONG, PRUNE, RECOVER, SETTLE, SHRINK, Stage, warmup
 
 FREEZE_POLICIES = ("prefix", "none")
 NO_ACCURACIES = ("loss", "error", "mae", "mse", "rmse", "entropy", "divergence", "false_", "learning_rate")
 CHECKS = 20  # of the accuracy in a cycle, at equal distances
 LEAST_STEPS = 10  # between two checks, each of which costs about as much time as some steps
+EARLY = 0.25  # of a cycle: until then a long one is checked as often as one of LONG steps
 CREDIT = 0.8  # of what is done at a depth, on the clock of the next one
+CARRIED_STEPS = 500  # that this is worth at most: a network forgets in some hundred steps what it was before
+YOUNG = 0.2  # of a cycle: until then a grown network is taken to grow at least as the first depth did
 LIFTED_OFF = 0.35  # accuracy below which learning may only be about to begin
 SLOW_START = 6.0  # times more is a forecast doubted below it
 DECIDED = 0.9  # of a cycle: past it a depth is trained to the end, as little can still be saved
-NUMBERS = (CHECKS, LEAST_STEPS, CREDIT, LIFTED_OFF, SLOW_START, DECIDED)  # as those of `forecast`
 ROUNDING = 1e-6  # metrics are float32: 9,930 right of 10,000 is logged as 0.99299997
+# A training is resumed by a search with the same numbers only, these and those of `forecast`.
+NUMBERS = (LONG, CHECKS, LEAST_STEPS, EARLY, CREDIT, CARRIED_STEPS, YOUNG, LIFTED_OFF, SLOW_START, DECIDED)
 
 
 @dataclass(frozen=True)
@@ -174,10 +178,10 @@ class GrowthPlan:
         """The deepest network that the `fit` may grow to."""
         return max(self.results)
 
-    @property
-    def check_steps(self) -> int:
+    def check_steps(self, progress: float) -> int:
         """Training steps between two checks of the accuracy."""
-        return max(LEAST_STEPS, round(self.cycle_steps / CHECKS))
+        length = min(self.cycle_steps, LONG) if progress < EARLY else self.cycle_steps
+        return max(LEAST_STEPS, round(length / CHECKS))
 
     # What follows.
 
@@ -230,7 +234,7 @@ class GrowthPlan:
         """One block more, for which most of what the training so far has cost counts, but not the falling rate."""
         depth = stage.depth + 1
         progress = CREDIT * stage.progress_at(step) * self.fit.cost(stage.depth) / self.fit.cost(depth)
-        progress = min(progress, FALL_FROM)
+        progress = min(progress, CARRIED_STEPS / self.cycle_steps, FALL_FROM)
         if self.rules.freeze == "none":
             return self._cycle(depth, step, progress)
         end = self._end_of_settling(step)
@@ -239,7 +243,7 @@ class GrowthPlan:
 
     def _end_of_settling(self, step: int) -> int:
         """Until when, from a step on, a part of the network is trained alone."""
-        end = step + self.check_steps
+        end = step + self.check_steps(0.0)
         return self._whole_epochs(end) if self.fit.whole_epochs else end
 
     def _longer(self, stages: Sequence[Stage], step: int) -> Stage:
@@ -308,7 +312,8 @@ class GrowthPlan:
 
     def check_is_due(self, stage: Stage, before: int, step: int) -> bool:
         """Whether the time between two checks ends at a step of the run, or has since the step before."""
-        return (step - stage.first_step) // self.check_steps > (before - stage.first_step) // self.check_steps
+        distance = self.check_steps(stage.progress_at(step))
+        return (step - stage.first_step) // distance > (before - stage.first_step) // distance
 
     def best(self, stages: Sequence[Stage]) -> Best:
         """The best value at a depth that may be the result; while channels go or widths shrink, the last one."""
@@ -386,8 +391,26 @@ def forecast_end(
         `None` where there are too few checks, as during the warm-up.
     """
     bias = _bias_of_checks(stages)
+    points = _points(stage, bias)
+    least = _growth_from_scratch(stages[0], bias) * min(1.0, YOUNG / points[-1][0]) if points else 0.0
+    return forecast(points, deviations, check_images, least)
+
+
+def _points(stage: Stage, bias: float) -> list[tuple[float, float]]:
+    """(progress, accuracy) of the checks of a stage after the warm-up."""
+    warm = warmup(stage.cycle_steps[0])
     points = [(stage.progress_at(step), min(1.0, max(0.0, accuracy + bias))) for step, accuracy in stage.checks]
-    return forecast([point for point in points if point[0] > WARMUP], deviations, check_images)
+    return [point for point in points if point[0] > warm]
+
+
+def _growth_from_scratch(first: Stage, bias: float) -> float:
+    """The growth of the accuracy at the first depth, if it was trained from the beginning of a cycle; else 0.
+
+    A network that has just grown is ahead of one that was as deep from the beginning, and falls back to it: at first
+    its own growth says too little.
+    """
+    points = _points(first, bias) if first.phase == CYCLE and first.progress == 0 else []
+    return (slope(points) or 0.0) if points else 0.0
 
 
 def _bias_of_checks(stages: Sequence[Stage]) -> float:

@@ -5,13 +5,13 @@ import math
 import keras
 from keras import ops
 
-from odn_keras.growing.stage import FALL_FROM, WARMUP
+from odn_keras.growing.stage import FALL_FROM, warmup
 
 
 def one_cycle(peak: float, steps: int, first_step: int = 0) -> keras.optimizers.schedules.LearningRateSchedule:
     """One cycle of the learning rate, from one of its steps on: warm-up, peak and, in the second half, a fall to zero.
 
-    The warm-up takes a tenth of the steps, from 1/25 of the peak; the fall is half a cosine.
+    The warm-up takes a tenth of the steps, at most 300, from 1/25 of the peak; the fall is half a cosine.
     """
     return OneCycle(peak, max(1, steps), first_step)
 
@@ -26,7 +26,7 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step):
         """The learning rate of a step."""
         progress = (ops.cast(step, "float32") + self._first_step) / self._steps
-        warming = 1 / 25 + (1 - 1 / 25) * ops.minimum(progress / WARMUP, 1.0)
+        warming = 1 / 25 + (1 - 1 / 25) * ops.minimum(progress / warmup(self._steps), 1.0)
         falling = ops.clip((progress - FALL_FROM) / (1 - FALL_FROM), 0.0, 1.0)
         return self._peak * warming * 0.5 * (1 + ops.cos(math.pi * falling))
 

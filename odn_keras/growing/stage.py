@@ -6,6 +6,16 @@ from dataclasses import dataclass, field
 HEAD, SETTLE, CYCLE, PRUNE, RECOVER, SHRINK = "head", "settle", "cycle", "prune", "recover", "shrink"
 WARMUP = 0.1  # of a learning-rate cycle
 FALL_FROM = 0.5  # of a cycle: where the rate begins to fall
+LONG = 3000  # steps: of a longer cycle the warm-up, averages and the distance of early checks take no more than of this
+
+
+def warmup(cycle_steps: float) -> float:
+    """The part of a cycle of so many steps in which the learning rate warms up.
+
+    >>> warmup(1000), warmup(6000)
+    (0.1, 0.05)
+    """
+    return WARMUP * min(1.0, LONG / cycle_steps)
 
 
 @dataclass

@@ -12,6 +12,7 @@ def test_the_average_is_over_about_a_twentieth_of_the_cycle():
         momentum = averaging.averaging_momentum(steps)
         assert 0 < momentum < 1
     assert averaging.averaging_momentum(400) ** 20 == pytest.approx(np.exp(-1))  # the weight of what is that old
+    assert averaging.averaging_momentum(30_000) ** 150 == pytest.approx(np.exp(-1))
 
 
 def test_recalibrating_sets_the_statistics_to_those_of_the_batches():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from odn_keras import InputError
-from odn_keras.growing.growth_plan import FitConditions, GrowthPlan, GrowthRules, meets
-from odn_keras.growing.stage import CYCLE, HEAD, PRUNE, RECOVER, SETTLE, SHRINK
+from odn_keras.growing.growth_plan import FitConditions, GrowthPlan, GrowthRules, forecast_end, meets
+from odn_keras.growing.stage import CYCLE, HEAD, PRUNE, RECOVER, SETTLE, SHRINK, Stage
 
 
 class Growth:
@@ -97,6 +97,37 @@ def test_data_that_cannot_be_cut_within_an_epoch_are_decided_on_after_epochs():
 def test_nothing_is_decided_in_the_warm_up():
     growth = Growth(0.99, cycle_epochs=10)
     assert growth.play(rising(lambda s: 0.5))[0][2] >= 1
+
+
+def test_in_a_long_cycle_hopeless_depths_are_left_after_some_hundred_steps_which_count_for_little():
+    growth = Growth(0.9, cycle_epochs=20)
+    growth.play(rising(lambda s: 0.5 if s.depth < 4 else 0.95), steps=1000)
+    *hopeless, last = growth.stages
+    assert [stage.depth for stage in growth.stages] == [1, 2, 3, 4] and last.complete
+    assert all(stage.steps < 1500 for stage in hopeless)
+    assert last.progress <= 0.025 and last.steps >= 19_000  # 500 steps: it has nearly the whole cycle for itself
+
+
+def test_of_a_long_cycle_a_twentieth_lies_between_checks_once_a_quarter_is_done():
+    growth = Growth(0.9, cycle_epochs=20)
+    growth.play(rising(lambda s: 0.9), steps=1000)
+    distances = np.diff([step for step, _ in growth.stages[0].checks if step % 1000])
+    assert 150 in distances and 1000 not in distances
+    late = [step for step, _ in growth.stages[0].checks if 5000 < step <= 18_000]
+    assert all(np.diff(late) == 1000)
+
+
+def test_a_network_that_has_just_grown_is_taken_to_grow_as_the_first_one_did():
+    accuracies = [0.40, 0.50, 0.56, 0.60]
+    first = Stage(1, CYCLE, 0, 20_000, steps=1500, checks=list(zip([600, 900, 1200, 1500], accuracies, strict=True)))
+
+    def more_than_its_own_growth_says(*steps):
+        checks = [(1500 + step, 0.7 + step / 1e6) for step in steps]  # nearly flat
+        grown = Stage(2, CYCLE, 1500, 21_000, progress=0.02, steps=steps[-1], checks=checks)
+        return forecast_end(grown, [first, grown]) - forecast_end(grown, [grown])
+
+    assert more_than_its_own_growth_says(600, 900, 1200, 1500) > 0.08
+    assert 0 <= more_than_its_own_growth_says(8000, 12_000, 16_000) < 0.01
 
 
 def test_slack_keeps_a_depth_longer():

@@ -13,6 +13,12 @@ def test_a_cycle_warms_up_stays_at_its_peak_and_falls_to_zero_in_its_second_half
     assert rates[75] == pytest.approx(0.05) and rates[100] == pytest.approx(0, abs=1e-6)
 
 
+def test_the_warm_up_of_a_long_cycle_takes_300_steps():
+    rates = [float(one_cycle(0.1, 10_000)(step)) for step in (0, 150, 299, 300, 1000, 5000)]
+    assert rates[0] < rates[1] < rates[2] < 0.1
+    assert rates[3:] == pytest.approx([0.1] * 3)
+
+
 def test_a_schedule_is_saved_with_its_optimizer():
     optimizer = keras.optimizers.SGD(one_cycle(0.1, 100, 20))
     loaded = keras.optimizers.SGD.from_config(optimizer.get_config())
