@@ -30,7 +30,7 @@ class DepthGrowth(keras.callbacks.Callback):
             Default: a third of `fit`'s epochs less `shrink_epochs`; without a target all of these, or half of them
             where another cycle prunes.
         freeze: `"none"` trains everything always, `"prefix"` only the newest block and the head in the first twentieth
-            of a cycle after an expansion.
+            of a cycle after an expansion, 150 steps at most.
         slack: how far a forecast is doubted, in the deviations of `odn_keras.growing.forecast`: a depth is left where
             even a forecast that much higher misses the target. The smaller, the cheaper the search, and the likelier
             it goes too deep.

@@ -74,7 +74,7 @@ class OptimallyDeepNetwork:
         distillation: how much is learned from whom; default: `Distillation()`.
         start_from: a trained network of any classes, such as `odn_keras.load("runs/other/model.keras")`, whose stem
             and blocks are carried over as far as they fit (see `odn_keras.networks.start`); it is left unchanged. A
-            growing fit then trains the head alone for the first twentieth of its cycle.
+            growing fit then trains the head alone for the first twentieth of its cycle, 150 steps at most.
         **architecture: other attributes of `odn_keras.NetworkSpec`: `width` (channels of the stem), `stem_stride`,
             `input_scale`, `inner`, `stream` and `exits`. With exits, depths or `"all"` of them, a deeper network has
             several outputs, the shallowest first, all trained together; metrics are those of the end.

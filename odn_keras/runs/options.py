@@ -213,8 +213,8 @@ class RunOptions(DataOptions):
     )
     freeze: str = _option(
         "none",
-        "prefix: only the newest block and the head are trained in the first twentieth of a cycle after an expansion; "
-        "none: all.",
+        "prefix: only the newest block and the head are trained in the first twentieth of a cycle after an expansion, "
+        "150 steps at most; none: all.",
         choices=("prefix", "none"),
     )
     slack: float = _option(1.0, "How far forecasts are doubted, in deviations; 0 leaves a depth soonest.", least=0)
