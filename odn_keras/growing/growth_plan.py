@@ -27,13 +27,14 @@ LEAST_STEPS = 10  # between two checks, each of which costs about as much time a
 EARLY = 0.25  # of a cycle: until then a long one is checked as often as one of LONG steps
 CREDIT = 0.8  # of what is done at a depth, on the clock of the next one
 CARRIED_STEPS = 500  # that this is worth at most: a network forgets in some hundred steps what it was before
-YOUNG = 0.2  # of a cycle: until then a grown network is taken to grow at least as the first depth did
+STEEPER = 1.5  # times as steeply as the first depth a grown network is taken to grow at least, while it is young
+YOUNG = 0.2  # of a cycle: until then
 LIFTED_OFF = 0.35  # accuracy below which learning may only be about to begin
 SLOW_START = 6.0  # times more is a forecast doubted below it
 DECIDED = 0.9  # of a cycle: past it a depth is trained to the end, as little can still be saved
 ROUNDING = 1e-6  # metrics are float32: 9,930 right of 10,000 is logged as 0.99299997
 # A training is resumed by a search with the same numbers only, these and those of `forecast`.
-NUMBERS = (LONG, CHECKS, LEAST_STEPS, EARLY, CREDIT, CARRIED_STEPS, YOUNG, LIFTED_OFF, SLOW_START, DECIDED)
+NUMBERS = (LONG, CHECKS, LEAST_STEPS, EARLY, CREDIT, CARRIED_STEPS, STEEPER, YOUNG, LIFTED_OFF, SLOW_START, DECIDED)
 
 
 @dataclass(frozen=True)
@@ -392,7 +393,8 @@ def forecast_end(
     """
     bias = _bias_of_checks(stages)
     points = _points(stage, bias)
-    least = _growth_from_scratch(stages[0], bias) * min(1.0, YOUNG / points[-1][0]) if points else 0.0
+    grown = points and stage.depth > stages[0].depth
+    least = STEEPER * _growth_from_scratch(stages[0], bias) * min(1.0, YOUNG / points[-1][0]) if grown else 0.0
     return forecast(points, deviations, check_images, least)
 
 
