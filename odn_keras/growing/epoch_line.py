@@ -41,7 +41,7 @@ class EpochLine(keras.callbacks.Callback):
         per_step = (now - self._began) / timed if enough else None
         parts = [*self._forecast(), *self._time_left(per_step)]
         if self._whole:
-            place = f"epoch {epoch + 1}/{self.params['epochs']}, depth {self._growth.stages[-1].depth}"
+            place = f"epoch {epoch + 1}/{self.params['epochs']}, depth {stage.depth}"
             parts = [f"{place}, {duration(now - self._epoch_began)}: {_metrics(logs or {})}", *parts]
         if parts:
             print("; ".join(parts), flush=True)

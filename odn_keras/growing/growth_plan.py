@@ -393,8 +393,9 @@ def forecast_end(
     """
     bias = _bias_of_checks(stages)
     points = _points(stage, bias)
-    grown = points and stage.depth > stages[0].depth
-    least = STEEPER * _growth_from_scratch(stages[0], bias) * min(1.0, YOUNG / points[-1][0]) if grown else 0.0
+    if not points:
+        return None
+    least = _least_growth(stages[0], bias, points[-1][0]) if stage.depth > stages[0].depth else 0.0
     return forecast(points, deviations, check_images, least)
 
 
@@ -405,14 +406,16 @@ def _points(stage: Stage, bias: float) -> list[tuple[float, float]]:
     return [point for point in points if point[0] > warm]
 
 
-def _growth_from_scratch(first: Stage, bias: float) -> float:
-    """The growth of the accuracy at the first depth, if it was trained from the beginning of a cycle; else 0.
+def _least_growth(first: Stage, bias: float, progress: float) -> float:
+    """How steeply a grown network is taken to grow at least: by the first depth, if that began a cycle; else 0.
 
     A network that has just grown is ahead of one that was as deep from the beginning, and falls back to it: at first
     its own growth says too little.
     """
-    points = _points(first, bias) if first.phase == CYCLE and first.progress == 0 else []
-    return (slope(points) or 0.0) if points else 0.0
+    points = _points(first, bias)
+    if first.phase != CYCLE or first.progress > 0 or not points:
+        return 0.0
+    return STEEPER * (slope(points) or 0.0) * min(1.0, YOUNG / progress)
 
 
 def _bias_of_checks(stages: Sequence[Stage]) -> float:
