@@ -18,7 +18,19 @@ from dataclasses import dataclass
 from odn_keras.errors import InputError
 from odn_keras.growing.cycle_length import default_cycle, leaves_second_cycle
 from odn_keras.growing.forecast import forecast, slope
-from odn_keras.growing.stage import CYCLE, FALL_FROM, HEAD, LONG, PRUNE, RECOVER, SETTLE, SHRINK, Stage, warmup
+from odn_keras.growing.stage import (
+    CYCLE,
+    CYCLE_SHAPE,
+    FALL_FROM,
+    HEAD,
+    LONG,
+    PRUNE,
+    RECOVER,
+    SETTLE,
+    SHRINK,
+    Stage,
+    warmup,
+)
 
 FREEZE_POLICIES = ("prefix", "none")
 NO_ACCURACIES = ("loss", "error", "mae", "mse", "rmse", "entropy", "divergence", "false_", "learning_rate")
@@ -34,7 +46,19 @@ SLOW_START = 6.0  # times more is a forecast doubted below it
 DECIDED = 0.9  # of a cycle: past it a depth is trained to the end, as little can still be saved
 ROUNDING = 1e-6  # metrics are float32: 9,930 right of 10,000 is logged as 0.99299997
 # A training is resumed by a search with the same numbers only, these and those of `forecast`.
-NUMBERS = (LONG, CHECKS, LEAST_STEPS, EARLY, CREDIT, CARRIED_STEPS, STEEPER, YOUNG, LIFTED_OFF, SLOW_START, DECIDED)
+NUMBERS = (
+    *CYCLE_SHAPE,
+    CHECKS,
+    LEAST_STEPS,
+    EARLY,
+    CREDIT,
+    CARRIED_STEPS,
+    STEEPER,
+    YOUNG,
+    LIFTED_OFF,
+    SLOW_START,
+    DECIDED,
+)
 
 
 @dataclass(frozen=True)

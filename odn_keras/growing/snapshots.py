@@ -42,7 +42,8 @@ class Snapshots:
                 if before != now and (name in stored or now):  # what an earlier version did not have is off
                     raise InputError(
                         f"the checkpoint in {self._checkpoint.folder} is of another training: "
-                        f"{name} was {before}, is {now}"
+                        f"{name} was {before}, is {now}; resume that one as it was begun, or delete the folder and "
+                        "train again"
                     )
         return snapshot
 
