@@ -19,12 +19,14 @@ from odn_keras.growing.stage import LONG
 from odn_keras.networks import builder
 from odn_keras.utils import keras_backends
 
+AVERAGED = 20  # parts of a cycle, of which the last one is averaged
 RECALIBRATION_BATCHES = 10
+NUMBERS = {"averaged": AVERAGED, "recalibration_batches": RECALIBRATION_BATCHES}
 
 
 def averaging_momentum(cycle_steps: int) -> float:
     """Momentum of an exponential moving average over about the last twentieth of a cycle, at most 150 steps."""
-    return math.exp(-20 / min(max(20, cycle_steps), LONG))
+    return math.exp(-AVERAGED / min(max(AVERAGED, cycle_steps), LONG))
 
 
 def recalibrate(network: keras.Model, batches: Iterable) -> None:

@@ -13,7 +13,15 @@ WINDOW = 0.5  # points from this part of the present progress on say how fast th
 MIN_POINTS = 3
 MIN_SPAN = 1.5  # by what factor the progress must have grown between the first and the last of these points
 SMALLEST = 1e-3  # odds of right to wrong, and of wrong to right, below which none are told apart
-NUMBERS = (PACE, WANING, NOISE, DOUBT, WINDOW, MIN_POINTS, MIN_SPAN)
+NUMBERS = {
+    "pace": PACE,
+    "waning": WANING,
+    "noise": NOISE,
+    "doubt": DOUBT,
+    "window": WINDOW,
+    "min_points": MIN_POINTS,
+    "min_span": MIN_SPAN,
+}
 
 
 def forecast(

@@ -20,11 +20,14 @@ from odn_keras.growing.network_in_training import NetworkInTraining
 from odn_keras.growing.one_training import EpochHistory, OneTraining
 from odn_keras.growing.phases import PHASES, PhaseContext
 from odn_keras.growing.snapshots import Snapshots, drawn_seed, random_state, restore_random_state
-from odn_keras.growing.stage import SHRINK, Stage
+from odn_keras.growing.stage import CYCLE_SHAPE, SHRINK, Stage
 from odn_keras.growing.stage_watch import StageOver, StageWatch
 from odn_keras.growing.training_data import TrainingData
 from odn_keras.networks import builder
 from odn_keras.prune import ChannelPruning
+
+# A training is resumed by a search with the same numbers only.
+SEARCH_NUMBERS = CYCLE_SHAPE | growth_plan.NUMBERS | forecast.NUMBERS | averaging.NUMBERS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,7 +302,7 @@ class GrowingFit:
             "pruning": pruning and asdict(pruning.plan),
             "carried": self._context.carried,
             **self._growth.settings(),
-            "search_numbers": (*growth_plan.NUMBERS, *forecast.NUMBERS),
+            **{f"search_{name}": number for name, number in SEARCH_NUMBERS.items()},
             "dtype": self._training.dtype,
             "loss": loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__),
             **compilation.optimizer.settings(),

@@ -20,7 +20,6 @@ from odn_keras.growing.cycle_length import default_cycle, leaves_second_cycle
 from odn_keras.growing.forecast import forecast, slope
 from odn_keras.growing.stage import (
     CYCLE,
-    CYCLE_SHAPE,
     FALL_FROM,
     HEAD,
     LONG,
@@ -45,20 +44,18 @@ LIFTED_OFF = 0.35  # accuracy below which learning may only be about to begin
 SLOW_START = 6.0  # times more is a forecast doubted below it
 DECIDED = 0.9  # of a cycle: past it a depth is trained to the end, as little can still be saved
 ROUNDING = 1e-6  # metrics are float32: 9,930 right of 10,000 is logged as 0.99299997
-# A training is resumed by a search with the same numbers only, these and those of `forecast`.
-NUMBERS = (
-    *CYCLE_SHAPE,
-    CHECKS,
-    LEAST_STEPS,
-    EARLY,
-    CREDIT,
-    CARRIED_STEPS,
-    STEEPER,
-    YOUNG,
-    LIFTED_OFF,
-    SLOW_START,
-    DECIDED,
-)
+NUMBERS = {
+    "checks": CHECKS,
+    "least_steps": LEAST_STEPS,
+    "early": EARLY,
+    "credit": CREDIT,
+    "carried_steps": CARRIED_STEPS,
+    "steeper": STEEPER,
+    "young": YOUNG,
+    "lifted_off": LIFTED_OFF,
+    "slow_start": SLOW_START,
+    "decided": DECIDED,
+}
 
 
 @dataclass(frozen=True)
@@ -389,7 +386,9 @@ class GrowthPlan:
         after_epoch = stage.steps > 0 and step % self.fit.steps == 0
         if not self.fit.removal or stage.phase != CYCLE or stage.depth not in self.results or not after_epoch:
             return False
-        expected = forecast_end(stage, stages) if stage.progress_at(step) >= FALL_FROM else None
+        if stage.progress_at(step) < FALL_FROM:
+            return False
+        expected = forecast_end(stage, stages, own_growth=True)
         return expected is not None and self._meets_target(expected)
 
     def _meets_target(self, accuracy: float) -> bool:
@@ -402,7 +401,12 @@ def meets(target: float, accuracy: float) -> bool:
 
 
 def forecast_end(
-    stage: Stage, stages: Sequence[Stage], deviations: float = 0.0, check_images: int | None = None
+    stage: Stage,
+    stages: Sequence[Stage],
+    deviations: float = 0.0,
+    check_images: int | None = None,
+    *,
+    own_growth: bool = False,
 ) -> float | None:
     """Forecasts the accuracy at the end of a stage's cycle.
 
@@ -411,6 +415,7 @@ def forecast_end(
         stages: all of the run, which say how far checks differ from the accuracy on all validation images.
         deviations: how many of its deviations the end is taken to be above what is expected.
         check_images: that checks are measured on; `None` leaves their sampling error out.
+        own_growth: whether a grown network is forecast by what it grew itself, however young it is.
 
     Returns:
         `None` where there are too few checks, as during the warm-up.
@@ -419,7 +424,8 @@ def forecast_end(
     points = _points(stage, bias)
     if not points:
         return None
-    least = _least_growth(stages[0], bias, points[-1][0]) if stage.depth > stages[0].depth else 0.0
+    grown = stage.depth > stages[0].depth and not own_growth
+    least = _least_growth(stages[0], bias, points[-1][0]) if grown else 0.0
     return forecast(points, deviations, check_images, least)
 
 

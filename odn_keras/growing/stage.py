@@ -7,7 +7,7 @@ HEAD, SETTLE, CYCLE, PRUNE, RECOVER, SHRINK = "head", "settle", "cycle", "prune"
 WARMUP = 0.1  # of a learning-rate cycle
 FALL_FROM = 0.5  # of a cycle: where the rate begins to fall
 LONG = 3000  # steps: of a longer cycle the warm-up, averages and the distance of early checks take no more than of this
-CYCLE_SHAPE = (WARMUP, FALL_FROM, LONG)
+CYCLE_SHAPE = {"warmup": WARMUP, "fall_from": FALL_FROM, "long": LONG}
 
 
 def warmup(cycle_steps: float) -> float:

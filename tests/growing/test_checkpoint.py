@@ -21,7 +21,7 @@ from odn_keras import (
     build,
 )
 from odn_keras.data.augmentation import Augmentation
-from odn_keras.growing import divergence, forecast
+from odn_keras.growing import divergence, growing_fit
 from odn_keras.growing.checkpoint import KEPT
 from odn_keras.growing.divergence import TrainingDiverged
 from odn_keras.growing.stage import CYCLE, HEAD, PRUNE, RECOVER, SHRINK
@@ -340,9 +340,9 @@ def test_a_checkpoint_of_another_training_is_refused(train, tmp_path):
 @pytest.mark.one_backend
 def test_a_checkpoint_of_a_version_that_decided_otherwise_is_refused(train, tmp_path, monkeypatch):
     with monkeypatch.context() as earlier, pytest.raises(Cut):
-        earlier.setattr(forecast, "NUMBERS", (0.5, *forecast.NUMBERS[1:]))
+        earlier.setitem(growing_fit.SEARCH_NUMBERS, "pace", 0.5)
         train(tmp_path, CutAt(2, 0, cut))
-    with pytest.raises(InputError, match=r"another training: search_numbers was .*, 0.5, .*, is .*, 0.95, "):
+    with pytest.raises(InputError, match=r"another training: search_pace was 0.5, is 0.95; "):
         train(tmp_path)
 
 

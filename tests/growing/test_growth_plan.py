@@ -130,6 +130,13 @@ def test_a_network_that_has_just_grown_is_taken_to_grow_as_the_first_one_did():
     assert 0 <= more_than_its_own_growth_says(8000, 12_000, 16_000) < 0.01
 
 
+def test_pruning_begins_early_only_by_what_the_network_grew_itself():
+    first = Stage(1, CYCLE, 0, 2000, steps=1500, checks=[(900, 0.4), (1200, 0.5), (1500, 0.6)])
+    grown = Stage(2, CYCLE, 1500, 3000, progress=0.25, steps=600, checks=[(1600, 0.7), (1800, 0.71), (2100, 0.72)])
+    by_itself = forecast_end(grown, [grown])
+    assert by_itself == forecast_end(grown, [first, grown], own_growth=True) < forecast_end(grown, [first, grown])
+
+
 def test_slack_keeps_a_depth_longer():
     epochs = [Growth(0.82, cycle_epochs=12, slack=slack).play(rising(lambda s: 0.8))[0][2] for slack in (0.0, 1.0, 4.0)]
     assert epochs == sorted(epochs) and epochs[0] < epochs[-1]
