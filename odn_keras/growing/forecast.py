@@ -28,7 +28,6 @@ def forecast(
     points: Sequence[tuple[float, float]],
     deviations: float = 0.0,
     images: int | None = None,
-    least_growth: float = 0.0,
 ) -> float | None:
     """The accuracy at the end of a cycle.
 
@@ -45,7 +44,6 @@ def forecast(
         deviations: how many of its deviations the end is taken to be above what is expected: each is DOUBT of the
             expected rise, and the sampling error of the accuracy, which wanes with sqrt(1 - p).
         images: that the accuracy was measured on; `None` leaves the sampling error out.
-        least_growth: that b is taken to be at least.
 
     Returns:
         An accuracy; `None` where too few points tell how fast it grows.
@@ -63,7 +61,7 @@ def forecast(
     growth = slope(points)
     if growth is None:
         return None
-    rise = expected_rise(max(growth, least_growth), accuracy, progress)
+    rise = expected_rise(growth, accuracy, progress)
     sampling = sampling_error(accuracy, progress, images) if images else 0.0
     return accuracy_at(logit(accuracy) + rise + deviations * (DOUBT * rise + sampling))
 

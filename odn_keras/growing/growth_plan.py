@@ -13,11 +13,11 @@ Nothing here changes, and nothing depends on Keras: `DepthGrowth` keeps the stag
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from odn_keras.errors import InputError
 from odn_keras.growing.cycle_length import default_cycle, leaves_second_cycle
-from odn_keras.growing.forecast import forecast, slope
+from odn_keras.growing.forecast import forecast
 from odn_keras.growing.stage import (
     CYCLE,
     FALL_FROM,
@@ -37,9 +37,7 @@ CHECKS = 20  # of the accuracy in a cycle, at equal distances
 LEAST_STEPS = 10  # between two checks, each of which costs about as much time as some steps
 EARLY = 0.25  # of a cycle: until then a long one is checked as often as one of LONG steps
 CREDIT = 0.8  # of what is done at a depth, on the clock of the next one
-CARRIED_STEPS = 500  # that this is worth at most: a network forgets in some hundred steps what it was before
-STEEPER = 1.5  # times as steeply as the first depth a grown network is taken to grow at least, while it is young
-YOUNG = 0.2  # of a cycle: until then
+CARRIED_STEPS = 500  # that this is worth at most
 LIFTED_OFF = 0.35  # accuracy below which learning may only be about to begin
 SLOW_START = 6.0  # times more is a forecast doubted below it
 DECIDED = 0.9  # of a cycle: past it a depth is trained to the end, as little can still be saved
@@ -50,8 +48,6 @@ NUMBERS = {
     "early": EARLY,
     "credit": CREDIT,
     "carried_steps": CARRIED_STEPS,
-    "steeper": STEEPER,
-    "young": YOUNG,
     "lifted_off": LIFTED_OFF,
     "slow_start": SLOW_START,
     "decided": DECIDED,
@@ -256,12 +252,22 @@ class GrowthPlan:
         """One block more, for which most of what the training so far has cost counts, but not the falling rate."""
         depth = stage.depth + 1
         progress = CREDIT * stage.progress_at(step) * self.fit.cost(stage.depth) / self.fit.cost(depth)
-        progress = min(progress, CARRIED_STEPS / self.cycle_steps, FALL_FROM)
+        carried = self._carried_share()
+        progress = min(progress, CARRIED_STEPS * carried / self.cycle_steps, FALL_FROM)
         if self.rules.freeze == "none":
-            return self._cycle(depth, step, progress)
+            return replace(self._cycle(depth, step, progress), carried=carried)
         end = self._end_of_settling(step)
         until = progress + (end - step) / self.cycle_steps
         return self._stage(depth, SETTLE, step, end, progress=progress, until=min(until, DECIDED))
+
+    def _carried_share(self) -> float:
+        """What share of its weights the next depth takes over.
+
+        What a network has learned at a high rate slows it down later. A short cycle is over by then; in a long one a
+        deeper network is to learn as one does that was as deep from the beginning. Frozen blocks, and those of another
+        network that the user starts from, are kept.
+        """
+        return 1.0 if self.rules.freeze != "none" or self.fit.carried else min(1.0, LONG / self.cycle_steps)
 
     def _end_of_settling(self, step: int) -> int:
         """Until when, from a step on, a part of the network is trained alone."""
@@ -388,7 +394,7 @@ class GrowthPlan:
             return False
         if stage.progress_at(step) < FALL_FROM:
             return False
-        expected = forecast_end(stage, stages, own_growth=True)
+        expected = forecast_end(stage, stages)
         return expected is not None and self._meets_target(expected)
 
     def _meets_target(self, accuracy: float) -> bool:
@@ -401,12 +407,7 @@ def meets(target: float, accuracy: float) -> bool:
 
 
 def forecast_end(
-    stage: Stage,
-    stages: Sequence[Stage],
-    deviations: float = 0.0,
-    check_images: int | None = None,
-    *,
-    own_growth: bool = False,
+    stage: Stage, stages: Sequence[Stage], deviations: float = 0.0, check_images: int | None = None
 ) -> float | None:
     """Forecasts the accuracy at the end of a stage's cycle.
 
@@ -415,37 +416,13 @@ def forecast_end(
         stages: all of the run, which say how far checks differ from the accuracy on all validation images.
         deviations: how many of its deviations the end is taken to be above what is expected.
         check_images: that checks are measured on; `None` leaves their sampling error out.
-        own_growth: whether a grown network is forecast by what it grew itself, however young it is.
 
     Returns:
         `None` where there are too few checks, as during the warm-up.
     """
-    bias = _bias_of_checks(stages)
-    points = _points(stage, bias)
-    if not points:
-        return None
-    grown = stage.depth > stages[0].depth and not own_growth
-    least = _least_growth(stages[0], bias, points[-1][0]) if grown else 0.0
-    return forecast(points, deviations, check_images, least)
-
-
-def _points(stage: Stage, bias: float) -> list[tuple[float, float]]:
-    """(progress, accuracy) of the checks of a stage after the warm-up."""
-    warm = warmup(stage.cycle_steps[0])
+    bias, warm = _bias_of_checks(stages), warmup(stage.cycle_steps[0])
     points = [(stage.progress_at(step), min(1.0, max(0.0, accuracy + bias))) for step, accuracy in stage.checks]
-    return [point for point in points if point[0] > warm]
-
-
-def _least_growth(first: Stage, bias: float, progress: float) -> float:
-    """How steeply a grown network is taken to grow at least: by the first depth, if that began a cycle; else 0.
-
-    A network that has just grown is ahead of one that was as deep from the beginning, and falls back to it: at first
-    its own growth says too little.
-    """
-    points = _points(first, bias)
-    if first.phase != CYCLE or first.progress > 0 or not points:
-        return 0.0
-    return STEEPER * (slope(points) or 0.0) * min(1.0, YOUNG / progress)
+    return forecast([point for point in points if point[0] > warm], deviations, check_images)
 
 
 def _bias_of_checks(stages: Sequence[Stage]) -> float:

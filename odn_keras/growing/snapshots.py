@@ -37,8 +37,8 @@ class Snapshots:
         snapshot = self._checkpoint.load() if self._checkpoint else None
         if self._checkpoint and snapshot:
             stored = snapshot.state["settings"]
-            for name, now in self.settings.items():
-                before = stored.get(name)
+            for name in {**self.settings, **stored}:
+                before, now = stored.get(name), self.settings.get(name)
                 if before != now and (name in stored or now):  # what an earlier version did not have is off
                     raise InputError(
                         f"the checkpoint in {self._checkpoint.folder} is of another training: "

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 HEAD, SETTLE, CYCLE, PRUNE, RECOVER, SHRINK = "head", "settle", "cycle", "prune", "recover", "shrink"
 WARMUP = 0.1  # of a learning-rate cycle
 FALL_FROM = 0.5  # of a cycle: where the rate begins to fall
-LONG = 3000  # steps: of a longer cycle the warm-up, averages and the distance of early checks take no more than of this
+LONG = 3000  # steps: warm-up, averages and the distance of early checks are never longer than in a cycle of so many
 CYCLE_SHAPE = {"warmup": WARMUP, "fall_from": FALL_FROM, "long": LONG}
 
 
@@ -42,6 +42,7 @@ class Stage:
         seconds: wall-clock time, building and compiling included, as of its last complete epoch.
         setup_seconds: of which until its first training step was done: building, weight transfer, tracing.
         training_macs_per_image: multiply-accumulates of one training step on one image.
+        carried: the share of a shallower network's weights that it begins with; the rest of them is fresh.
         fresh_layers: layers that started without carried-over weights.
     """
 
@@ -59,6 +60,7 @@ class Stage:
     seconds: float = 0.0
     setup_seconds: float = 0.0
     training_macs_per_image: int = 0
+    carried: float = 1.0
     fresh_layers: list[str] = field(default_factory=list)
 
     @property

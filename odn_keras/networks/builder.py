@@ -11,6 +11,7 @@ import warnings
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
 
 from odn_keras.errors import InputError
@@ -86,13 +87,17 @@ def load(path: str | os.PathLike[str]) -> keras.Model:
         raise InputError(f"{path} is not a readable .keras file ({reason[0][:200] if reason else error!r})") from error
 
 
-def deepen(network: keras.Model, spec: NetworkSpec, *, freeze_prefix: bool = True) -> tuple[keras.Model, list[str]]:
+def deepen(
+    network: keras.Model, spec: NetworkSpec, *, freeze_prefix: bool = True, carried: float = 1.0
+) -> tuple[keras.Model, list[str]]:
     """Builds the network one block deeper and carries every weight over that has a place there.
 
     Args:
         network: a network made by `build` from the same spec, left unchanged.
         spec: the architecture.
         freeze_prefix: whether stem and earlier blocks are frozen: not trained, BatchNorm in inference mode.
+        carried: the share of each weight that is carried over, from 0 to 1; the rest is that of a fresh network. Moving
+            statistics are carried over as they are.
 
     Returns:
         The deeper network, and the names of its layers that start fresh: those of the new block, and the head where
@@ -103,7 +108,7 @@ def deepen(network: keras.Model, spec: NetworkSpec, *, freeze_prefix: bool = Tru
     """
     depth = depth_of(network)
     deeper = build(spec, depth + 1, dtype=network.get_layer("stem_conv").dtype_policy.name)
-    fresh = transfer_weights(network, deeper)
+    fresh = transfer_weights(network, deeper, carried)
     exit_name = EXIT.format(depth)
     if exit_name in fresh:  # where the network ended before
         deeper.get_layer(exit_name).set_weights(network.get_layer(HEAD).get_weights())
@@ -134,8 +139,13 @@ def set_frozen(network: keras.Model, depth: int | None) -> None:
         layer.trainable = depth is None or not in_prefix
 
 
-def transfer_weights(source: keras.Model, target: keras.Model) -> list[str]:
+def transfer_weights(source: keras.Model, target: keras.Model, share: float = 1.0) -> list[str]:
     """Copies the weights of layers of equal name and shape, BatchNorm statistics included.
+
+    Args:
+        source: where they come from.
+        target: where they go.
+        share: of trainable weights; the rest of them is what `target` had.
 
     Returns:
         The names of the layers of `target` that have weights and received none.
@@ -147,10 +157,17 @@ def transfer_weights(source: keras.Model, target: keras.Model) -> list[str]:
             continue
         origin = origins.get(layer.name)
         if origin and [w.shape for w in origin.weights] == [w.shape for w in layer.weights]:
-            layer.set_weights(origin.get_weights())
+            layer.set_weights(_mixed(origin, layer, share))
         else:
             fresh.append(layer.name)
     return fresh
+
+
+def _mixed(origin: keras.Layer, layer: keras.Layer, share: float) -> list[np.ndarray]:
+    if share == 1:
+        return origin.get_weights()
+    pairs = zip(layer.weights, origin.get_weights(), layer.get_weights(), strict=True)
+    return [share * old + (1 - share) * new if weight.trainable else old for weight, old, new in pairs]
 
 
 def spec_of(network: keras.Model, spec: NetworkSpec, depth: int | None = None) -> NetworkSpec:

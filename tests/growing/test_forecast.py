@@ -30,11 +30,6 @@ def test_steep_growth_slackens():
     assert flat < steep < 4 * flat
 
 
-def test_growth_is_taken_to_be_at_least_what_is_given():
-    assert gain(0.8, 0.4, least_growth=0.3) == gain(0.8, 0.4)
-    assert gain(0.8, 0.4, least_growth=0.8) > gain(0.8, 0.4)
-
-
 def test_growth_slackens_less_where_learning_has_only_begun():
     assert gain(0.3, 1.5) > gain(0.6, 1.5) > gain(0.9, 1.5)
 

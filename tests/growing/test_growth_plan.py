@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from odn_keras import InputError
-from odn_keras.growing.growth_plan import FitConditions, GrowthPlan, GrowthRules, forecast_end, meets
-from odn_keras.growing.stage import CYCLE, HEAD, PRUNE, RECOVER, SETTLE, SHRINK, Stage
+from odn_keras.growing.growth_plan import FitConditions, GrowthPlan, GrowthRules, meets
+from odn_keras.growing.stage import CYCLE, HEAD, PRUNE, RECOVER, SETTLE, SHRINK
 
 
 class Growth:
@@ -117,24 +117,20 @@ def test_of_a_long_cycle_a_twentieth_lies_between_checks_once_a_quarter_is_done(
     assert all(np.diff(late) == 1000)
 
 
-def test_a_network_that_has_just_grown_is_taken_to_grow_as_the_first_one_did():
-    accuracies = [0.40, 0.50, 0.56, 0.60]
-    first = Stage(1, CYCLE, 0, 20_000, steps=1500, checks=list(zip([600, 900, 1200, 1500], accuracies, strict=True)))
-
-    def more_than_its_own_growth_says(*steps):
-        checks = [(1500 + step, 0.7 + step / 1e6) for step in steps]  # nearly flat
-        grown = Stage(2, CYCLE, 1500, 21_000, progress=0.02, steps=steps[-1], checks=checks)
-        return forecast_end(grown, [first, grown]) - forecast_end(grown, [grown])
-
-    assert more_than_its_own_growth_says(600, 900, 1200, 1500) > 0.08
-    assert 0 <= more_than_its_own_growth_says(8000, 12_000, 16_000) < 0.01
-
-
-def test_pruning_begins_early_only_by_what_the_network_grew_itself():
-    first = Stage(1, CYCLE, 0, 2000, steps=1500, checks=[(900, 0.4), (1200, 0.5), (1500, 0.6)])
-    grown = Stage(2, CYCLE, 1500, 3000, progress=0.25, steps=600, checks=[(1600, 0.7), (1800, 0.71), (2100, 0.72)])
-    by_itself = forecast_end(grown, [grown])
-    assert by_itself == forecast_end(grown, [first, grown], own_growth=True) < forecast_end(grown, [first, grown])
+@pytest.mark.parametrize(
+    "cycle, rules, conditions, share",
+    [
+        (10, {}, {}, 1.0),
+        (60, {}, {}, 0.5),
+        (60, {"freeze": "prefix"}, {}, 1.0),
+        (60, {}, {"carried": True}, 1.0),
+    ],
+)
+def test_in_a_long_cycle_a_deeper_network_takes_only_a_share_of_the_weights_over(cycle, rules, conditions, share):
+    growth = Growth(0.9, cycle_epochs=cycle, **rules)
+    growth.play(rising(lambda s: 0.5 if s.depth == 1 else 0.95), epochs=2 * cycle, **conditions)
+    assert [stage.carried for stage in growth.stages if stage.depth == 1] == [1.0] * (1 + ("carried" in conditions))
+    assert {stage.carried for stage in growth.stages if stage.depth == 2} == {share}
 
 
 def test_slack_keeps_a_depth_longer():

@@ -37,8 +37,8 @@ def enter(phase, depth, earlier=None):
     ("phase", "depth", "earlier", "expected"),
     [
         (CYCLE, 1, None, []),
-        (CYCLE, 2, CYCLE, ["take_raw_weights", "deepen"]),
-        (SETTLE, 2, CYCLE, ["take_raw_weights", "deepen"]),
+        (CYCLE, 2, CYCLE, ["take_raw_weights", ("deepen", 0.5)]),
+        (SETTLE, 2, CYCLE, ["take_raw_weights", ("deepen", 0.5)]),
         (CYCLE, 1, SETTLE, []),
         (HEAD, 1, None, []),
         (CYCLE, 1, HEAD, []),

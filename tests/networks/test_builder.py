@@ -63,6 +63,25 @@ def test_deepening_keeps_the_prefix_bit_for_bit_and_names_what_is_fresh(case):
             np.testing.assert_array_equal(old, new)
 
 
+@examples(10)
+@given(specs_and_depths(deepest=16, can_deepen=True), st.floats(0, 1))
+def test_deepening_carries_over_as_large_a_share_of_the_weights_as_asked_for(case, share):
+    spec, depth = case
+    network = build(spec, depth)
+    scramble(network)
+    keras.utils.set_random_seed(1)
+    begun, _ = deepen(network, spec, carried=0.0)
+    keras.utils.set_random_seed(1)
+    deeper, fresh = deepen(network, spec, carried=share)
+    for layer in deeper.layers:
+        if layer.name in fresh or not layer.weights:
+            continue
+        old, new = network.get_layer(layer.name).get_weights(), begun.get_layer(layer.name).get_weights()
+        for weight, carried, started, now in zip(layer.weights, old, new, layer.get_weights(), strict=True):
+            kept = 1.0 if "moving" in weight.name else share
+            np.testing.assert_allclose(now, kept * carried + (1 - kept) * started, rtol=1e-5, atol=1e-6)
+
+
 @examples(6)
 @given(specs_and_depths(deepest=5, can_deepen=True))
 def test_a_frozen_prefix_never_moves_and_its_batchnorm_ignores_the_batch(case):
