@@ -9,6 +9,7 @@ PACE = 0.95  # of the odds' growth
 WANING = 1.65  # the power of what is left of the cycle that this growth goes with
 NOISE = 0.0045  # of all answers are wrong for the weights' unrest at a high learning rate, and right once it has fallen
 DOUBT = 0.3  # of what the cycle is still to bring: one deviation
+SURE_FROM = 0.2  # of a cycle: with less of it done, only p of it, the doubt is SURE_FROM / p times as great
 WINDOW = 0.5  # points from this part of the present progress on say how fast the accuracy grows
 MIN_POINTS = 3
 MIN_SPAN = 1.5  # by what factor the progress must have grown between the first and the last of these points
@@ -18,6 +19,7 @@ NUMBERS = {
     "waning": WANING,
     "noise": NOISE,
     "doubt": DOUBT,
+    "sure_from": SURE_FROM,
     "window": WINDOW,
     "min_points": MIN_POINTS,
     "min_span": MIN_SPAN,
@@ -42,7 +44,8 @@ def forecast(
     Args:
         points: (progress, accuracy) in the order of progress, which is the part of the cycle that is done, in (0, 1].
         deviations: how many of its deviations the end is taken to be above what is expected: each is DOUBT of the
-            expected rise, and the sampling error of the accuracy, which wanes with sqrt(1 - p).
+            expected rise, or SURE_FROM / p times that before SURE_FROM, and the sampling error of the accuracy, which
+            wanes with sqrt(1 - p).
         images: that the accuracy was measured on; `None` leaves the sampling error out.
 
     Returns:
@@ -63,7 +66,8 @@ def forecast(
         return None
     rise = expected_rise(growth, accuracy, progress)
     sampling = sampling_error(accuracy, progress, images) if images else 0.0
-    return accuracy_at(logit(accuracy) + rise + deviations * (DOUBT * rise + sampling))
+    doubt = DOUBT * max(1.0, SURE_FROM / progress) * rise
+    return accuracy_at(logit(accuracy) + rise + deviations * (doubt + sampling))
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float | None:

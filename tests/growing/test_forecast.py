@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from odn_keras.growing.forecast import forecast
+from odn_keras.growing.forecast import DOUBT, forecast
 
 
 def power_law(end, exponent, progress):
@@ -28,6 +28,16 @@ def gain(end, exponent=0.8, **doubt):
 def test_steep_growth_slackens():
     flat, steep = gain(0.8, 0.4), gain(0.8, 1.6)
     assert flat < steep < 4 * flat
+
+
+def test_little_of_a_cycle_says_less_of_its_end_than_a_fifth_does():
+    def doubt(*progress):
+        points = [(p, power_law(0.8, 0.8, p)) for p in progress]
+        expected, hoped = (logit(forecast(points, deviations)) - logit(points[-1][1]) for deviations in (0, 1))
+        return hoped / expected - 1
+
+    assert doubt(0.2, 0.3, 0.4) == pytest.approx(doubt(0.1, 0.15, 0.2)) == pytest.approx(DOUBT)
+    assert doubt(0.05, 0.08, 0.1) == pytest.approx(2 * DOUBT)
 
 
 def test_growth_slackens_less_where_learning_has_only_begun():

@@ -101,7 +101,7 @@ def test_nothing_is_decided_in_the_warm_up():
 
 def test_in_a_long_cycle_hopeless_depths_are_left_after_some_hundred_steps_which_count_for_little():
     growth = Growth(0.9, cycle_epochs=20)
-    growth.play(rising(lambda s: 0.5 if s.depth < 4 else 0.95), steps=1000)
+    growth.play(rising(lambda s: 0.7 if s.depth < 4 else 0.95), steps=1000)
     *hopeless, last = growth.stages
     assert [stage.depth for stage in growth.stages] == [1, 2, 3, 4] and last.complete
     assert all(stage.steps < 1500 for stage in hopeless)

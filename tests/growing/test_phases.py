@@ -15,8 +15,8 @@ class Training:
     def __init__(self):
         self.done = []
 
-    def deepen(self):
-        self.done.append("deepen")
+    def deepen(self, carried):
+        self.done.append(("deepen", carried))
         return ["head"]
 
     def __getattr__(self, name):
@@ -28,7 +28,7 @@ def enter(phase, depth, earlier=None):
     training = Training()
     context = PhaseContext(training, pruning=None, carried=1)
     before = PHASES[earlier](Stage(1, earlier, 0, 8, 4), context) if earlier else None
-    found = PHASES[phase](Stage(depth, phase, 8, 16, 4), context)
+    found = PHASES[phase](Stage(depth, phase, 8, 16, 4, carried=0.5), context)
     found.enter(before)
     return found, training.done
 
@@ -53,7 +53,7 @@ def enter(phase, depth, earlier=None):
 def test_what_a_phase_makes_of_the_network(phase, depth, earlier, expected):
     found, done = enter(phase, depth, earlier)
     assert done == expected
-    assert found.stage.fresh_layers == (["head"] if "deepen" in done else [])
+    assert found.stage.fresh_layers == (["head"] if ("deepen", 0.5) in done else [])
     assert found.frozen_blocks == (1 if phase in (HEAD, SETTLE) else None)
     assert (found.clipnorm is not None) == (phase == SHRINK)
 
