@@ -252,10 +252,10 @@ class GrowthPlan:
         """One block more, for which most of what the training so far has cost counts, but not the falling rate."""
         depth = stage.depth + 1
         progress = CREDIT * stage.progress_at(step) * self.fit.cost(stage.depth) / self.fit.cost(depth)
-        carried = self._carried_share()
-        progress = min(progress, CARRIED_STEPS * carried / self.cycle_steps, FALL_FROM)
+        share = self._carried_share()
+        progress = min(progress, CARRIED_STEPS * share / self.cycle_steps, FALL_FROM)
         if self.rules.freeze == "none":
-            return replace(self._cycle(depth, step, progress), carried=carried)
+            return replace(self._cycle(depth, step, progress), carried_share=share)
         end = self._end_of_settling(step)
         until = progress + (end - step) / self.cycle_steps
         return self._stage(depth, SETTLE, step, end, progress=progress, until=min(until, DECIDED))

@@ -105,9 +105,9 @@ class NetworkInTraining:
 
     # Shape.
 
-    def deepen(self, carried: float = 1.0) -> list[str]:
+    def deepen(self, carried_share: float = 1.0) -> list[str]:
         """Adds a block, to a share of the weights; returns the names of the layers that start fresh."""
-        self.network, fresh = builder.deepen(self.network, self.spec, freeze_prefix=False, carried=carried)
+        self.network, fresh = builder.deepen(self.network, self.spec, freeze_prefix=False, carried_share=carried_share)
         return fresh
 
     def compact(self) -> None:

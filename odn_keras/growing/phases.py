@@ -77,7 +77,7 @@ class Phase:
     def _deepen(self) -> None:
         """Goes one block deeper: with a high rate still before it, a network learns better from the raw weights."""
         self._training.take_raw_weights()
-        self.stage.fresh_layers = self._training.deepen(self.stage.carried)
+        self.stage.fresh_layers = self._training.deepen(self.stage.carried_share)
 
 
 class Head(Phase):

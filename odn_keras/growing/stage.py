@@ -42,7 +42,7 @@ class Stage:
         seconds: wall-clock time, building and compiling included, as of its last complete epoch.
         setup_seconds: of which until its first training step was done: building, weight transfer, tracing.
         training_macs_per_image: multiply-accumulates of one training step on one image.
-        carried: the share of a shallower network's weights that it begins with; the rest of them is fresh.
+        carried_share: the share of a shallower network's weights that it begins with; the rest of them is fresh.
         fresh_layers: layers that started without carried-over weights.
     """
 
@@ -60,7 +60,7 @@ class Stage:
     seconds: float = 0.0
     setup_seconds: float = 0.0
     training_macs_per_image: int = 0
-    carried: float = 1.0
+    carried_share: float = 1.0
     fresh_layers: list[str] = field(default_factory=list)
 
     @property

@@ -88,7 +88,7 @@ def load(path: str | os.PathLike[str]) -> keras.Model:
 
 
 def deepen(
-    network: keras.Model, spec: NetworkSpec, *, freeze_prefix: bool = True, carried: float = 1.0
+    network: keras.Model, spec: NetworkSpec, *, freeze_prefix: bool = True, carried_share: float = 1.0
 ) -> tuple[keras.Model, list[str]]:
     """Builds the network one block deeper and carries every weight over that has a place there.
 
@@ -96,8 +96,8 @@ def deepen(
         network: a network made by `build` from the same spec, left unchanged.
         spec: the architecture.
         freeze_prefix: whether stem and earlier blocks are frozen: not trained, BatchNorm in inference mode.
-        carried: the share of each weight that is carried over, from 0 to 1; the rest is that of a fresh network. Moving
-            statistics are carried over as they are.
+        carried_share: of each weight, from 0 to 1; the rest of it is that of a fresh network. Moving statistics are
+            carried over as they are.
 
     Returns:
         The deeper network, and the names of its layers that start fresh: those of the new block, and the head where
@@ -108,7 +108,7 @@ def deepen(
     """
     depth = depth_of(network)
     deeper = build(spec, depth + 1, dtype=network.get_layer("stem_conv").dtype_policy.name)
-    fresh = transfer_weights(network, deeper, carried)
+    fresh = transfer_weights(network, deeper, carried_share)
     exit_name = EXIT.format(depth)
     if exit_name in fresh:  # where the network ended before
         deeper.get_layer(exit_name).set_weights(network.get_layer(HEAD).get_weights())

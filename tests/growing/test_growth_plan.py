@@ -129,8 +129,8 @@ def test_of_a_long_cycle_a_twentieth_lies_between_checks_once_a_quarter_is_done(
 def test_in_a_long_cycle_a_deeper_network_takes_only_a_share_of_the_weights_over(cycle, rules, conditions, share):
     growth = Growth(0.9, cycle_epochs=cycle, **rules)
     growth.play(rising(lambda s: 0.5 if s.depth == 1 else 0.95), epochs=2 * cycle, **conditions)
-    assert [stage.carried for stage in growth.stages if stage.depth == 1] == [1.0] * (1 + ("carried" in conditions))
-    assert {stage.carried for stage in growth.stages if stage.depth == 2} == {share}
+    shares = {depth: {stage.carried_share for stage in growth.stages if stage.depth == depth} for depth in (1, 2)}
+    assert shares == {1: {1.0}, 2: {share}}
 
 
 def test_slack_keeps_a_depth_longer():

@@ -28,7 +28,7 @@ def enter(phase, depth, earlier=None):
     training = Training()
     context = PhaseContext(training, pruning=None, carried=1)
     before = PHASES[earlier](Stage(1, earlier, 0, 8, 4), context) if earlier else None
-    found = PHASES[phase](Stage(depth, phase, 8, 16, 4, carried=0.5), context)
+    found = PHASES[phase](Stage(depth, phase, 8, 16, 4, carried_share=0.5), context)
     found.enter(before)
     return found, training.done
 

@@ -70,9 +70,9 @@ def test_deepening_carries_over_as_large_a_share_of_the_weights_as_asked_for(cas
     network = build(spec, depth)
     scramble(network)
     keras.utils.set_random_seed(1)
-    begun, _ = deepen(network, spec, carried=0.0)
+    begun, _ = deepen(network, spec, carried_share=0.0)
     keras.utils.set_random_seed(1)
-    deeper, fresh = deepen(network, spec, carried=share)
+    deeper, fresh = deepen(network, spec, carried_share=share)
     for layer in deeper.layers:
         if layer.name in fresh or not layer.weights:
             continue

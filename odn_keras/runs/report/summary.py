@@ -29,7 +29,7 @@ def stage_rows(growth: DepthGrowth, train_images: int) -> list[dict]:
             "best_val_accuracy": stage.best if stage.values else None,
             "forecast_val_accuracy": growth.forecast(stage) if stage.phase == CYCLE else None,
             "training_macs": round(stage.training_macs_per_image * train_images * stage.epochs),
-            "carried_share": stage.carried,
+            "carried_share": stage.carried_share,
             "fresh_layers": stage.fresh_layers,
         }
         for stage in growth.stages
