@@ -252,7 +252,7 @@ class GrowthPlan:
         """One block more, for which most of what the training so far has cost counts, but not the falling rate."""
         depth = stage.depth + 1
         progress = CREDIT * stage.progress_at(step) * self.fit.cost(stage.depth) / self.fit.cost(depth)
-        share = self._carried_share()
+        share = self._carried_share(step)
         progress = min(progress, CARRIED_STEPS * share / self.cycle_steps, FALL_FROM)
         if self.rules.freeze == "none":
             return replace(self._cycle(depth, step, progress), carried_share=share)
@@ -260,14 +260,16 @@ class GrowthPlan:
         until = progress + (end - step) / self.cycle_steps
         return self._stage(depth, SETTLE, step, end, progress=progress, until=min(until, DECIDED))
 
-    def _carried_share(self) -> float:
-        """What share of its weights the next depth takes over.
+    def _carried_share(self, step: int) -> float:
+        """What share of its weights the next depth takes over at a step.
 
         What a network has learned at a high rate slows it down later. A short cycle is over by then; in a long one a
         deeper network is to learn as one does that was as deep from the beginning. Frozen blocks, and those of another
         network that the user starts from, are kept.
         """
-        return 1.0 if self.rules.freeze != "none" or self.fit.carried else min(1.0, LONG / self.cycle_steps)
+        if self.rules.freeze != "none" or self.fit.carried:
+            return 1.0
+        return min(1.0, LONG / min(self.cycle_steps, self._end_of_growth - step))
 
     def _end_of_settling(self, step: int) -> int:
         """Until when, from a step on, a part of the network is trained alone."""

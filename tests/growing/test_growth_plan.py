@@ -133,6 +133,15 @@ def test_in_a_long_cycle_a_deeper_network_takes_only_a_share_of_the_weights_over
     assert shares == {1: {1.0}, 2: {share}}
 
 
+def test_a_larger_share_is_taken_over_where_only_a_part_of_the_long_cycle_is_left():
+    def nearly(stage, progress):
+        return min(rising(lambda s: 0.95)(stage, progress), 0.899 if stage.depth == 1 else 0.95)
+
+    growth = Growth(0.9, cycle_epochs=60)
+    growth.play(nearly, epochs=100)
+    assert [(stage.depth, stage.epochs, stage.carried_share) for stage in growth.stages] == [(1, 60, 1), (2, 40, 0.75)]
+
+
 def test_slack_keeps_a_depth_longer():
     epochs = [Growth(0.82, cycle_epochs=12, slack=slack).play(rising(lambda s: 0.8))[0][2] for slack in (0.0, 1.0, 4.0)]
     assert epochs == sorted(epochs) and epochs[0] < epochs[-1]
