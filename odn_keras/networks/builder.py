@@ -104,8 +104,10 @@ def deepen(
         its input is wider than before.
 
     Raises:
-        InputError: where the backbone ends here.
+        InputError: where the backbone ends here, or for a share out of range.
     """
+    if not 0 <= carried_share <= 1:
+        raise InputError(f"carried_share must be from 0 to 1, got {carried_share}")
     depth = depth_of(network)
     deeper = build(spec, depth + 1, dtype=network.get_layer("stem_conv").dtype_policy.name)
     fresh = transfer_weights(network, deeper, carried_share)

@@ -15,8 +15,8 @@ class Training:
     def __init__(self):
         self.done = []
 
-    def deepen(self, carried):
-        self.done.append(("deepen", carried))
+    def deepen(self, carried_share):
+        self.done.append(("deepen", carried_share))
         return ["head"]
 
     def __getattr__(self, name):

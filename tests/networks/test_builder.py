@@ -82,6 +82,13 @@ def test_deepening_carries_over_as_large_a_share_of_the_weights_as_asked_for(cas
             np.testing.assert_allclose(now, kept * carried + (1 - kept) * started, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_share_out_of_range_is_refused(share):
+    spec = NetworkSpec("resnet18", (8, 8, 1), 10, width=2)
+    with pytest.raises(InputError, match="carried_share must be from 0 to 1, got"):
+        deepen(build(spec, 1), spec, carried_share=share)
+
+
 @examples(6)
 @given(specs_and_depths(deepest=5, can_deepen=True))
 def test_a_frozen_prefix_never_moves_and_its_batchnorm_ignores_the_batch(case):
