@@ -115,8 +115,11 @@ class DepthGrowth(keras.callbacks.Callback):
         return self.plan.is_over(self.stages)
 
     def forecast(self, stage: Stage) -> float | None:
-        """The accuracy at which the cycle of a stage is forecast to end; `None` where there are too few checks."""
-        return forecast_end(stage, self.stages)
+        """The accuracy at which the cycle of a stage was forecast to end; `None` where there were too few checks.
+
+        What later stages have shown does not change it: the depth was left for this forecast.
+        """
+        return forecast_end(self.stages[: self.stages.index(stage) + 1])
 
     def wants_check(self, before: int, step: int) -> bool:
         """Whether the accuracy at a step of the run, or since the step before, may decide something."""

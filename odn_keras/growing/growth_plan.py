@@ -384,7 +384,7 @@ class GrowthPlan:
             return len(stage.checks) > 1
         slow = stage.checks[-1][1] < LIFTED_OFF
         deviations = self.rules.slack * (SLOW_START if slow else 1)
-        hoped = forecast_end(stage, stages, deviations, self.fit.check_images)
+        hoped = forecast_end(stages, deviations, self.fit.check_images)
         return hoped is not None and not self._meets_target(hoped)
 
     def _is_found(self, stages: Sequence[Stage]) -> bool:
@@ -396,7 +396,7 @@ class GrowthPlan:
             return False
         if stage.progress_at(step) < FALL_FROM:
             return False
-        expected = forecast_end(stage, stages)
+        expected = forecast_end(stages)
         return expected is not None and self._meets_target(expected)
 
     def _meets_target(self, accuracy: float) -> bool:
@@ -408,20 +408,19 @@ def meets(target: float, accuracy: float) -> bool:
     return accuracy >= target - ROUNDING
 
 
-def forecast_end(
-    stage: Stage, stages: Sequence[Stage], deviations: float = 0.0, check_images: int | None = None
-) -> float | None:
-    """Forecasts the accuracy at the end of a stage's cycle.
+def forecast_end(stages: Sequence[Stage], deviations: float = 0.0, check_images: int | None = None) -> float | None:
+    """Forecasts the accuracy at the end of the last stage's cycle.
 
     Args:
-        stage: whose checks are continued.
-        stages: all of the run, which say how far checks differ from the accuracy on all validation images.
+        stages: so far: the last one's checks are continued, and all say how far checks differ from the accuracy on all
+            validation images.
         deviations: how many of its deviations the end is taken to be above what is expected.
         check_images: that checks are measured on; `None` leaves their sampling error out.
 
     Returns:
         `None` where there are too few checks, as during the warm-up.
     """
+    stage = stages[-1]
     bias, warm = _bias_of_checks(stages), warmup(stage.cycle_steps[0])
     points = [(stage.progress_at(step), min(1.0, max(0.0, accuracy + bias))) for step, accuracy in stage.checks]
     return forecast([point for point in points if point[0] > warm], deviations, check_images)

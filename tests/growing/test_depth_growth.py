@@ -5,7 +5,7 @@ from odn_keras import (
     DepthGrowth,
     InputError,
 )
-from odn_keras.growing.stage import CYCLE, SETTLE
+from odn_keras.growing.stage import CYCLE, SETTLE, Stage
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,16 @@ def test_freeze_none_trains_everything_always(arrays, small_model):
     growth = DepthGrowth(1.0, max_depth=2, freeze="none", cycle_epochs=3, verbose=0)
     model.fit(images, labels, validation_data=validation, epochs=6, callbacks=growth, verbose=0)
     assert {(stage.depth, stage.phase) for stage in growth.stages} == {(1, CYCLE), (2, CYCLE)}
+
+
+def test_the_forecast_that_a_depth_was_left_for_is_kept_whatever_later_epochs_show():
+    left = Stage(1, CYCLE, 0, 1000, epoch_steps=100)
+    left.checks = [(step, 0.5 + step / 2000) for step in range(50, 351, 50)]
+    left.values, left.steps = [0.56, 0.61, 0.66], 350
+    growth = DepthGrowth(0.99)
+    growth.stages = [left]
+    printed = growth.forecast(left)
+    later = Stage(2, CYCLE, 350, 1200, epoch_steps=100, progress=0.2)
+    later.checks, later.values, later.steps = [(400, 0.6)], [0.9], 50  # much more on all images than on the checked
+    growth.stages.append(later)
+    assert growth.forecast(left) == printed
