@@ -11,6 +11,7 @@ from odn_keras.utils.metric_names import ACCURACY
 from odn_keras.utils.scores import score
 
 IMAGES = 5000  # a share of 0.8 is then known to 0.6 points (one standard deviation)
+NUMBERS = {"check_images": IMAGES}
 
 
 class AccuracyCheck:

@@ -23,6 +23,7 @@ NUMBERS = {
     "window": WINDOW,
     "min_points": MIN_POINTS,
     "min_span": MIN_SPAN,
+    "smallest": SMALLEST,
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from odn_keras.errors import InputError
-from odn_keras.growing import averaging, forecast, growth_plan, schedules
+from odn_keras.growing import averaging, checks, forecast, growth_plan, schedules
 from odn_keras.growing.checkpoint import Checkpoint, Snapshot
 from odn_keras.growing.depth_growth import DepthGrowth
 from odn_keras.growing.divergence import RETRY_RATE, TrainingDiverged, loss_limit
@@ -27,7 +27,7 @@ from odn_keras.networks import builder
 from odn_keras.prune import ChannelPruning
 
 # A training is resumed by a search with the same numbers only.
-SEARCH_NUMBERS = CYCLE_SHAPE | growth_plan.NUMBERS | forecast.NUMBERS | averaging.NUMBERS
+SEARCH_NUMBERS = CYCLE_SHAPE | growth_plan.NUMBERS | forecast.NUMBERS | averaging.NUMBERS | checks.NUMBERS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +124,7 @@ class GrowingFit:
             whole_epochs=not self._data.seekable,
             removal=pruning.plan.end if pruning else 0.0,
             carried=self._context.carried > 0,
-            check_images=self._data.check.count if self._data.check else None,
+            check_images=self._watch.check_images,
         )
         first = growth.begin(conditions)
         if pruning:

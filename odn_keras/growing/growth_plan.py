@@ -51,6 +51,7 @@ NUMBERS = {
     "lifted_off": LIFTED_OFF,
     "slow_start": SLOW_START,
     "decided": DECIDED,
+    "rounding": ROUNDING,
 }
 
 
@@ -206,10 +207,10 @@ class GrowthPlan:
     def first_stage(self) -> Stage:
         """The stage that the `fit` begins with: before carried blocks are trained, the head learns to read them."""
         step = self.fit.first_epoch * self.fit.steps
-        end = self._end_of_settling(step)
-        if self.fit.carried and end - step <= FALL_FROM * self.cycle_steps:
-            return self._stage(self.fit.depth, HEAD, step, end, until=(end - step) / self.cycle_steps)
-        return self._cycle(self.fit.depth, step, FALL_FROM if self.rules.trained else 0.0)
+        progress = FALL_FROM if self.rules.trained else 0.0
+        if self.fit.carried:
+            return self._alone_first(self.fit.depth, HEAD, step, progress)
+        return self._cycle(self.fit.depth, step, progress)
 
     def next_stage(self, stages: Sequence[Stage]) -> Stage | None:
         """The stage that follows the one just trained; `None` when the run is over."""
@@ -256,9 +257,7 @@ class GrowthPlan:
         progress = min(progress, CARRIED_STEPS * share / self.cycle_steps, FALL_FROM)
         if self.rules.freeze == "none":
             return replace(self._cycle(depth, step, progress), carried_share=share)
-        end = self._end_of_settling(step)
-        until = progress + (end - step) / self.cycle_steps
-        return self._stage(depth, SETTLE, step, end, progress=progress, until=min(until, DECIDED))
+        return self._alone_first(depth, SETTLE, step, progress)
 
     def _carried_share(self, step: int) -> float:
         """What share of its weights the next depth takes over at a step.
@@ -271,10 +270,14 @@ class GrowthPlan:
             return 1.0
         return min(1.0, LONG / min(self.cycle_steps, self._end_of_growth - step))
 
-    def _end_of_settling(self, step: int) -> int:
-        """Until when, from a step on, a part of the network is trained alone."""
-        end = step + self.check_steps(0.0)
-        return self._whole_epochs(end) if self.fit.whole_epochs else end
+    def _alone_first(self, depth: int, phase: str, step: int, progress: float) -> Stage:
+        """A part of the network alone, before the rest of the cycle, unless that would take more than half of it."""
+        cycle, end = self._cycle(depth, step, progress), step + self.check_steps(0.0)
+        if self.fit.whole_epochs:
+            end = self._whole_epochs(end)
+        if end - step > (cycle.end_step - step) / 2:
+            return cycle
+        return self._stage(depth, phase, step, end, progress=progress, until=progress + (end - step) / self.cycle_steps)
 
     def _longer(self, stages: Sequence[Stage], step: int) -> Stage:
         """As long again as the network found was trained so far, from the middle of a cycle on."""
@@ -312,7 +315,7 @@ class GrowthPlan:
         """How many training steps the run may still take at most."""
         stage = stages[-1]
         step, last = stage.last_step, self.fit.epochs * self.fit.steps
-        if self._misses_so_far(stages):
+        if self._searches(stages):
             return last - step
         left = stage.end_step - step
         if stage.phase == CYCLE and self.fit.removal:
@@ -326,9 +329,13 @@ class GrowthPlan:
     def dearest_ahead(self, stages: Sequence[Stage]) -> float:
         """How many times more a step at a depth that may still be tried costs than one at the present depth."""
         stage = stages[-1]
-        if self._misses_so_far(stages) and self._may_deepen(stages, stage.last_step):
+        if self._searches(stages) and self._may_deepen(stages, stage.last_step):
             return max(1.0, self.fit.cost(self.deepest) / self.fit.cost(stage.depth))
         return 1.0
+
+    def _searches(self, stages: Sequence[Stage]) -> bool:
+        """Whether another depth, or a longer training, may follow."""
+        return stages[-1].phase in (HEAD, SETTLE, CYCLE) and self._misses_so_far(stages)
 
     # Whether a stage is over.
 
@@ -396,6 +403,8 @@ class GrowthPlan:
             return False
         if stage.progress_at(step) < FALL_FROM:
             return False
+        if stage.complete:
+            return not self._misses_so_far(stages)
         expected = forecast_end(stages)
         return expected is not None and self._meets_target(expected)
 
@@ -429,7 +438,7 @@ def forecast_end(stages: Sequence[Stage], deviations: float = 0.0, check_images:
 def _bias_of_checks(stages: Sequence[Stage]) -> float:
     """How much higher the accuracy on all validation images was, after epochs, than on those of the checks."""
     differences = []
-    for stage in stages:
+    for stage in (stage for stage in stages if stage.phase == CYCLE):  # the others are checked on all of them
         checks = dict(stage.checks)
         ends = [epoch * stage.epoch_steps for epoch in stage.value_epochs]
         differences += [value - checks[end] for end, value in zip(ends, stage.values, strict=True) if end in checks]

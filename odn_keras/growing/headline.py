@@ -15,6 +15,8 @@ def headline(growth: DepthGrowth) -> str:
 
 
 def _verdict(growth: DepthGrowth, earlier: Stage, stage: Stage) -> str:
+    if earlier.depth not in growth.plan.results:
+        return f"== depth {earlier.depth} cannot be pruned as wanted: one block deeper"
     ended = f"ended at {earlier.best:.4f}" if earlier.complete else f"forecast to end at {growth.forecast(earlier):.4f}"
     then = "one block deeper" if earlier.depth < stage.depth else "trained on"
     return f"== depth {earlier.depth} {ended}, below the target of {growth.target:.4f}: {then}"

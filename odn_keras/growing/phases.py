@@ -106,11 +106,13 @@ class Cycle(Phase):
     """Everything is trained, for a learning-rate cycle or the rest of one."""
 
     def enter(self, earlier):
-        """Goes one block deeper, stays as deep after `Settle`, or returns to the best weights of an earlier cycle."""
+        """Goes one block deeper, trains on after `Head` or `Settle`, or returns to an earlier cycle's best weights."""
         if self.stage.depth > self._training.depth:
             self._deepen()
         elif isinstance(earlier, Cycle):
             self._training.take_best_at(self.stage.depth)
+        else:
+            self._training.take_raw_weights()
 
 
 class Prune(Phase):

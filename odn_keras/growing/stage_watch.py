@@ -64,6 +64,11 @@ class StageWatch:
         """Training steps of an epoch."""
         return self._data.steps
 
+    @property
+    def check_images(self) -> int | None:
+        """Images that a check within an epoch is measured on; `None` where checks are made after epochs, on all."""
+        return self._check.count if self._check else None
+
     def start_clock(self) -> None:
         """Counts the seconds of the present stage from now on."""
         self._clock = time.perf_counter()

@@ -113,7 +113,8 @@ def deepen(
     fresh = transfer_weights(network, deeper, carried_share)
     exit_name = EXIT.format(depth)
     if exit_name in fresh:  # where the network ended before
-        deeper.get_layer(exit_name).set_weights(network.get_layer(HEAD).get_weights())
+        exit_layer = deeper.get_layer(exit_name)
+        exit_layer.set_weights(_mixed(network.get_layer(HEAD), exit_layer, carried_share))
         fresh.remove(exit_name)
     set_frozen(deeper, depth if freeze_prefix else None)
     return deeper, fresh

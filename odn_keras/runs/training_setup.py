@@ -60,7 +60,7 @@ def check_pruning(options: RunOptions, spec: NetworkSpec, depth: int) -> None:
     """Raises `InputError` for a pruning that some network of the run, from this depth on, cannot have."""
     if pruning := pruning_of(options):
         spec = dataclasses.replace(spec, exits=options.exit_depths)
-        pruning.check(spec, depth, options.max_depth or spec.max_depth)
+        pruning.check(spec, depth, options.depth or options.max_depth or spec.max_depth)
 
 
 def load_teacher(path: str | None, dataset: Dataset) -> keras.Model | None:

@@ -3,12 +3,16 @@
 from typing import Any
 
 from odn_keras.growing.depth_growth import DepthGrowth
+from odn_keras.growing.growth_plan import meets
+from odn_keras.growing.stage import CYCLE, PRUNE, RECOVER, SHRINK
 from odn_keras.runs import next_step
 from odn_keras.runs.options import RunOptions
 from odn_keras.runs.report.summary import val_score
 
 TARGET_MET, FIXED_DEPTH, DEEPEST, EPOCHS = "target met", "fixed depth", "deepest network tried", "epochs used"
+SMALLER = "made smaller"  # by pruning or shrinking, which took more accuracy than there was to spare
 LOUD_LOSS = 0.01  # of accuracy, by int8
+LONGER_CYCLE = "a longer cycle (--cycle_epochs, and --epochs three times as many)"
 
 
 def ending(growth: DepthGrowth, options: RunOptions, deepest: int) -> dict[str, Any]:
@@ -23,10 +27,21 @@ def ending(growth: DepthGrowth, options: RunOptions, deepest: int) -> dict[str, 
         reason = FIXED_DEPTH
     elif growth.target_met:
         reason = TARGET_MET
+    elif _lost_when_smaller(growth):
+        reason = SMALLER
     else:
         reason = DEEPEST if max(stage.depth for stage in growth.stages) >= deepest else EPOCHS
     used = round(sum(stage.epochs for stage in growth.stages))
     return {"reason": reason, "deepest": deepest, "epochs_left": options.epochs - used}
+
+
+def _lost_when_smaller(growth: DepthGrowth) -> bool:
+    """Whether the search had found a depth, by its accuracy or by a forecast, before the network was made smaller."""
+    last, searched = growth.stages[-1], [stage for stage in growth.stages if stage.phase == CYCLE]
+    if growth.target is None or last.phase not in (PRUNE, RECOVER, SHRINK) or not searched:
+        return False
+    best = max((stage.best for stage in searched if stage.depth == last.depth), default=0.0)
+    return not searched[-1].complete or meets(growth.target, best)
 
 
 def describe_ending(report: dict[str, Any]) -> list[str]:
@@ -44,6 +59,10 @@ def describe_ending(report: dict[str, Any]) -> list[str]:
         helps[:0] = ["more --epochs", deeper]
         if budget:
             helps.insert(0, "a larger budget")
+    elif ended["reason"] == SMALLER:
+        ways = [f"--{name}" for name in ("prune", "shrink_epochs") if asked.get(name)]
+        why = f"Depth {report['depth']} was good enough, or forecast to be, until it was made smaller."
+        helps[:0] = [f"less of {' or '.join(ways)}", LONGER_CYCLE]
     elif ended["reason"] == EPOCHS:
         why = f"The {asked['epochs']} epochs did not suffice for a deeper network than depth {report['depth']}."
         helps.insert(0, "more --epochs")
@@ -58,7 +77,7 @@ def describe_ending(report: dict[str, Any]) -> list[str]:
         )
         left = f", with {ended['epochs_left']} epochs left" if ended["epochs_left"] else ""
         why = f"The run ended at depth {deepest}, the deepest {limit}{left}."
-        helps.insert(0, "a longer cycle (--cycle_epochs, and --epochs three times as many)")
+        helps.insert(0, LONGER_CYCLE)
         if by_budget:
             helps.insert(0, "a larger budget")
         elif deepest < report["max_depth"]:

@@ -37,8 +37,8 @@ def test_the_prefix_is_frozen_while_a_new_block_settles_and_thawed_afterwards(ar
             seen.setdefault((stage.depth, stage.phase), []).append("stem_conv" in trained)
 
     model = small_model()
-    growth = DepthGrowth(1.0, max_depth=2, freeze="prefix", cycle_epochs=3, verbose=0)
-    model.fit(images, labels, validation_data=validation, epochs=8, callbacks=[growth, Watch()], verbose=0)
+    growth = DepthGrowth(1.0, max_depth=2, freeze="prefix", cycle_epochs=6, verbose=0)
+    model.fit(images, labels, validation_data=validation, epochs=12, callbacks=[growth, Watch()], verbose=0)
     assert all(seen[1, CYCLE]) and not any(seen[2, SETTLE]) and all(seen[2, CYCLE])
     assert all(layer.trainable for layer in model.network.layers)
 

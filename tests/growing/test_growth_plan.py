@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from odn_keras import InputError
-from odn_keras.growing.growth_plan import FitConditions, GrowthPlan, GrowthRules, meets
-from odn_keras.growing.stage import CYCLE, HEAD, PRUNE, RECOVER, SETTLE, SHRINK
+from odn_keras.growing.growth_plan import FitConditions, GrowthPlan, GrowthRules, forecast_end, meets
+from odn_keras.growing.stage import CYCLE, HEAD, PRUNE, RECOVER, SETTLE, SHRINK, Stage
 
 
 class Growth:
@@ -96,7 +96,7 @@ def test_data_that_cannot_be_cut_within_an_epoch_are_decided_on_after_epochs():
 
 def test_nothing_is_decided_in_the_warm_up():
     growth = Growth(0.99, cycle_epochs=10)
-    assert growth.play(rising(lambda s: 0.5))[0][2] >= 1
+    assert growth.play(rising(lambda s: 0.5))[0][2] == 2.5  # three checks after the warm-up, of 1 epoch
 
 
 def test_in_a_long_cycle_hopeless_depths_are_left_after_some_hundred_steps_which_count_for_little():
@@ -149,7 +149,7 @@ def test_slack_keeps_a_depth_longer():
 
 def test_a_slow_beginning_is_not_taken_for_the_end():
     def late(stage, progress):  # as of a hard dataset: nothing for a while, then all at once
-        return 0.03 + 0.95 / (1 + np.exp(-16 * (progress - 0.3)))
+        return 0.03 + 0.95 / (1 + np.exp(-16 * (progress - 0.35)))
 
     growth = Growth(0.93, cycle_epochs=10)
     assert depths(growth.play(late)) == [1] and growth.target_met
@@ -208,12 +208,19 @@ def test_a_first_depth_that_is_good_enough_is_not_deepened():
 
 @pytest.mark.parametrize("epochs", range(4, 24))
 @pytest.mark.parametrize("whole_epochs", [False, True])
-def test_no_epoch_is_left_over_while_the_target_is_missed_and_the_rate_falls_at_the_end(epochs, whole_epochs):
-    growth = Growth(0.99, cycle_epochs=4)
-    run = growth.play(rising(lambda s: 0.5), epochs=epochs, whole_epochs=whole_epochs)
+@pytest.mark.parametrize("freeze", ["none", "prefix"])
+@pytest.mark.parametrize("steps", [5, 100])
+def test_no_epoch_is_left_over_while_the_target_is_missed_and_the_rate_falls_at_the_end(
+    epochs, whole_epochs, freeze, steps
+):
+    growth = Growth(0.99, cycle_epochs=4, freeze=freeze)
+    run = growth.play(rising(lambda s: 0.5), epochs=epochs, whole_epochs=whole_epochs, steps=steps)
     assert sum(trained for _, _, trained in run) == pytest.approx(epochs)
     last = growth.stages[-1]
-    assert last.complete and last.phase == CYCLE and last.progress <= 0.5 == 0.5 * last.end_progress
+    assert last.complete and last.phase == CYCLE and last.progress <= 0.75 and last.end_progress == 1
+    assert all(stage.first_step < stage.last_step <= stage.end_step for stage in growth.stages)
+    if freeze == "none":
+        assert last.progress <= 0.5
 
 
 def test_a_deepest_network_that_misses_the_target_is_trained_on():
@@ -282,6 +289,41 @@ def test_where_the_head_would_take_half_of_a_short_cycle_it_is_not_trained_alone
     assert Growth(0.9, cycle_epochs=1).begin(steps=15, carried=True).phase == CYCLE
     assert Growth(0.9, cycle_epochs=1).begin(whole_epochs=True, carried=True).phase == CYCLE
     assert Growth(0.9, cycle_epochs=2).begin(whole_epochs=True, carried=True).phase == HEAD
+
+
+def test_where_the_newest_block_would_take_half_of_what_is_left_it_is_not_trained_alone():
+    half = rising(lambda s: 0.5)
+    growth = Growth(0.99, cycle_epochs=2, freeze="prefix")
+    growth.play(half, epochs=3, whole_epochs=True)
+    assert growth.stages[-1].phase == CYCLE and all(stage.steps for stage in growth.stages)
+    growth = Growth(0.99, cycle_epochs=2, freeze="prefix")
+    assert sum(epochs for *_, epochs in growth.play(half, epochs=3, steps=5)) == 3
+
+
+def test_a_cycle_that_ends_below_the_target_is_not_found_whatever_its_last_check():
+    growth = Growth(0.99, cycle_epochs=4)
+    stage = growth.begin(removal=0.25)
+    stage.steps, stage.values, stage.checks = 400, [0.5, 0.8, 0.97, 0.9895], [(300, 0.9705), (400, 0.9905)]
+    following = growth.plan.next_stage([stage])
+    assert (following.depth, following.phase) == (2, CYCLE)
+
+
+def test_what_the_head_alone_came_to_says_nothing_of_how_checks_differ_from_all_images():
+    head = Stage(2, HEAD, 0, 100, 100, end_progress=0.25, steps=100, values=[0.5], checks=[(100, 0.5)])
+    cycle = Stage(2, CYCLE, 100, 400, 100, progress=0.25, steps=300, values=[0.6, 0.7, 0.8])
+    cycle.checks = [(200, 0.59), (300, 0.69), (400, 0.79)]
+    assert forecast_end([head, cycle]) == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("phase", [PRUNE, SHRINK])
+def test_while_a_network_is_made_smaller_no_deeper_one_lies_ahead(phase):
+    growth = Growth(0.9, cycle_epochs=20)
+    growth.begin(epochs=60, removal=0.1)
+    cycle = Stage(1, CYCLE, 0, 2000, 100, steps=1000, values=[0.7] * 10)
+    smaller = Stage(1, phase, 1000, 1200, 100, steps=100, values=[0.88], end_progress=0.1 if phase == PRUNE else 1.0)
+    assert growth.plan.dearest_ahead([cycle, smaller]) == 1
+    assert growth.plan.most_steps_left([cycle, smaller]) == (1900 if phase == PRUNE else 100)
+    assert growth.plan.most_steps_left([cycle]) == 5000  # before, a deeper one might still follow
 
 
 def test_a_trained_network_begins_where_the_rate_falls_and_at_a_fixed_depth_has_all_epochs():

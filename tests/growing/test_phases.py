@@ -36,12 +36,12 @@ def enter(phase, depth, earlier=None):
 @pytest.mark.parametrize(
     ("phase", "depth", "earlier", "expected"),
     [
-        (CYCLE, 1, None, []),
+        (CYCLE, 1, None, ["take_raw_weights"]),
         (CYCLE, 2, CYCLE, ["take_raw_weights", ("deepen", 0.5)]),
         (SETTLE, 2, CYCLE, ["take_raw_weights", ("deepen", 0.5)]),
-        (CYCLE, 1, SETTLE, []),
+        (CYCLE, 1, SETTLE, ["take_raw_weights"]),
         (HEAD, 1, None, []),
-        (CYCLE, 1, HEAD, []),
+        (CYCLE, 1, HEAD, ["take_raw_weights"]),
         (CYCLE, 1, CYCLE, [("take_best_at", 1)]),
         (PRUNE, 1, CYCLE, [("take_best_at", 1)]),
         (RECOVER, 1, PRUNE, [("take_best_at", 1), "compact"]),

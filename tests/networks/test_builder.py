@@ -82,6 +82,19 @@ def test_deepening_carries_over_as_large_a_share_of_the_weights_as_asked_for(cas
             np.testing.assert_allclose(now, kept * carried + (1 - kept) * started, rtol=1e-5, atol=1e-6)
 
 
+def test_the_exit_at_the_old_end_has_the_same_share_of_the_head_that_was_there():
+    spec = NetworkSpec("resnet18", (8, 8, 1), 10, width=2, exits=(1,))
+    network = build(spec, 1)
+    scramble(network)
+    deeper, fresh = deepen(network, spec, carried_share=0.25)
+    head, exit_layer = network.get_layer("head"), deeper.get_layer("block1_exit")
+    assert "block1_exit" not in fresh
+    np.testing.assert_allclose(
+        exit_layer.get_weights()[1], 0.25 * head.get_weights()[1], rtol=1e-5
+    )  # biases begin at 0
+    assert not np.allclose(exit_layer.get_weights()[0], head.get_weights()[0])
+
+
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
 def test_a_share_out_of_range_is_refused(share):
     spec = NetworkSpec("resnet18", (8, 8, 1), 10, width=2)

@@ -3,8 +3,8 @@ import shlex
 import pytest
 
 from odn_keras import DepthGrowth, RunOptions
-from odn_keras.growing.stage import CYCLE, Stage
-from odn_keras.runs.verdict import DEEPEST, EPOCHS, describe_ending, ending, next_commands, warn_of_int8
+from odn_keras.growing.stage import CYCLE, PRUNE, SHRINK, Stage
+from odn_keras.runs.verdict import DEEPEST, EPOCHS, SMALLER, describe_ending, ending, next_commands, warn_of_int8
 
 
 def report(reason, deepest=4, left=0, **options):
@@ -60,6 +60,26 @@ def test_why_a_run_ended(depth, reason):
     growth = DepthGrowth(0.9)
     growth.stages = [Stage(depth, CYCLE, 0, 2, steps=2, values=[0.1, 0.2])]
     assert ending(growth, RunOptions(epochs=5, cycle_epochs=1), 4) == {"reason": reason, "deepest": 4, "epochs_left": 3}
+
+
+@pytest.mark.parametrize(
+    "value, steps, phase, reason",
+    [
+        (0.93, 4, SHRINK, SMALLER),  # met, and lost by shrinking
+        (0.85, 2, PRUNE, SMALLER),  # forecast to meet it, so not trained to its end
+        (0.85, 4, PRUNE, EPOCHS),  # the best of those that the search could reach
+    ],
+)
+def test_a_target_that_is_lost_in_a_smaller_network_is_not_for_want_of_epochs(value, steps, phase, reason):
+    growth = DepthGrowth(0.9)
+    growth.stages = [
+        Stage(2, CYCLE, 0, 4, steps=steps, values=[value]),
+        Stage(2, phase, steps, steps + 2, steps=2, values=[0.88, 0.89]),
+    ]
+    growth.best = 0.89
+    assert ending(growth, RunOptions(epochs=20, cycle_epochs=4), 4)["reason"] == reason
+    said = advice(SMALLER, left=9, prune=0.9)
+    assert "until it was made smaller" in said and "less of --prune" in said and "more --epochs" not in said
 
 
 def test_only_a_loss_of_more_than_a_point_is_loud():
