@@ -89,10 +89,9 @@ def test_the_exit_at_the_old_end_has_the_same_share_of_the_head_that_was_there()
     deeper, fresh = deepen(network, spec, carried_share=0.25)
     head, exit_layer = network.get_layer("head"), deeper.get_layer("block1_exit")
     assert "block1_exit" not in fresh
-    np.testing.assert_allclose(
-        exit_layer.get_weights()[1], 0.25 * head.get_weights()[1], rtol=1e-5
-    )  # biases begin at 0
-    assert not np.allclose(exit_layer.get_weights()[0], head.get_weights()[0])
+    (kernel, bias), (old_kernel, old_bias) = exit_layer.get_weights(), head.get_weights()
+    np.testing.assert_allclose(bias, 0.25 * old_bias, rtol=1e-5)  # a fresh one is 0
+    assert not np.allclose(kernel, old_kernel)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
