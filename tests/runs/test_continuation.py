@@ -56,6 +56,17 @@ def test_more_photos_and_more_epochs_continue_from_depth_and_weights(run_command
     assert json.loads((earlier / "report.json").read_text()) == before
 
 
+def test_with_a_given_depth_all_epochs_are_its_and_the_search_before_asks_for_nothing(run_command, finished, tmp_path):
+    earlier, before = finished
+    out = tmp_path / "alone"
+    status, _, error = run_command(
+        train, f"--continue_from={earlier}", f"--depth={before['depth']}", "--epochs=3", f"--out={out}"
+    )
+    assert status == 0, error  # the run before had a cycle of 6 epochs, and a target
+    report = json.loads((out / "report.json").read_text())
+    assert report["target_accuracy"] is None and [stage["epochs"] for stage in report["stages"]] == [3]
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
