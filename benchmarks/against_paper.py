@@ -4,11 +4,12 @@
 
 The paper's cost is that of the epochs its code logged at each depth (arXiv 2510.10764), on as many images as the run's
 and in the run's network, after a warm-up that trains all depths jointly; the warm-up is counted as one pass through the
-full network, which is the least it can cost.
+full network, which is the least it can cost. Of a run that continues another one both are counted.
 """
 
 import pathlib
 from dataclasses import dataclass
+from typing import Any
 
 from absl import flags
 
@@ -52,6 +53,19 @@ def paper_macs(published: Published, spec: NetworkSpec, images: int) -> int:
     return images * sum(count * cost.training_macs(build(spec, depth)) for depth, count in epochs.items())
 
 
+def with_earlier(report: dict[str, Any]) -> tuple[int, int]:
+    """Epochs and training MACs of a run and of those that it continues.
+
+    Raises:
+        InputError: where one of these is gone.
+    """
+    epochs, macs = report["epochs"], report["training_macs"]
+    while continued := report.get("continued"):
+        report = finished_report(continued["run"], "epochs", "training_macs")
+        epochs, macs = epochs + report["epochs"], macs + report["training_macs"]
+    return epochs, macs
+
+
 def define_flags() -> None:
     flags.DEFINE_string("run", None, "The folder of a finished run.", required=True)
 
@@ -66,15 +80,15 @@ def main() -> None:
     cli.import_keras()
     options, images = report["options"], report["images"]
     spec = NetworkSpec(report["backbone"], images["shape"], classes, options["width"], options["stem_stride"])
-    theirs, ours = paper_macs(published, spec, images["train"]), report["training_macs"]
-    epochs = WARMUP_EPOCHS + sum(published.epochs)
+    theirs, epochs = paper_macs(published, spec, images["train"]), WARMUP_EPOCHS + sum(published.epochs)
+    our_epochs, ours = with_earlier(report)
     print(f"{report['dataset']}, {images['train']:,} training images, {spec.backbone} of width {spec.width}")
     if (spec.backbone, spec.width, spec.stem_stride) != (published.backbone, PAPER_WIDTH, 1):
         print(f"(the paper's network is {published.backbone} of width {PAPER_WIDTH}: accuracies do not compare)")
     print(f"{'':<8}{'depth':>6}{'test accuracy':>15}{'epochs':>8}{'training MACs':>15}")
     for name, row in (
         ("paper", (len(published.epochs), published.test_accuracy, epochs, theirs)),
-        ("run", (report["depth"], report["test_accuracy"], report["epochs"], ours)),
+        ("run", (report["depth"], report["test_accuracy"], our_epochs, ours)),
     ):
         print(f"{name:<8}{row[0]:>6}{row[1]:>15.4f}{row[2]:>8}{row[3]:>15.3g}")
     print(f"training MACs, the paper's by the run's: {theirs / ours:.1f}")

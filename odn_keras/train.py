@@ -142,7 +142,7 @@ def _with_earlier(given: dict[str, Any]) -> dict[str, Any]:
     earlier = dataclasses.asdict(options_of(report["options"], run))
     if report.get("dataset_path"):  # the working folder may be another one now
         earlier["dataset"] = report["dataset_path"]
-    if given.get("depth") is not None:  # of the search for a depth nothing is left
+    if given.get("depth") is not None:  # what that run searched for does not concern a given depth
         earlier |= dict.fromkeys(("target_accuracy", "max_depth", "cycle_epochs"))
     return {**earlier, "start_from": None, **given}  # what that run started from is in its network
 

@@ -271,7 +271,7 @@ class GrowthPlan:
         return min(1.0, LONG / min(self.cycle_steps, self._end_of_growth - step))
 
     def _alone_first(self, depth: int, phase: str, step: int, progress: float) -> Stage:
-        """A part of the network alone, before the rest of the cycle, unless that would take more than half of it."""
+        """A stage that trains a part of the network; the rest of the cycle where it would take over half of that."""
         cycle, end = self._cycle(depth, step, progress), step + self.check_steps(0.0)
         if self.fit.whole_epochs:
             end = self._whole_epochs(end)

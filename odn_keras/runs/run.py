@@ -164,7 +164,7 @@ class _Setup:
 
     @property
     def first_depth(self) -> int:
-        return first_depth(self.fitted, self.start)
+        return first_depth(self.fitted, self.start, self.continued)
 
     @property
     def spec(self) -> NetworkSpec:
@@ -201,9 +201,9 @@ def _checked_setup(options: RunOptions, folder: RunFolder, share: Share, found: 
         batches = training_batches(fitted, dataset, share)
         start = load_start(begun_with["start_path"], fitted, dataset)
         spec = start.spec if start else network_spec(fitted, dataset)
-        continued = load_finished(fitted, dataset)
-        check_pruning(fitted, spec, continued.depth if continued else first_depth(fitted, start))
         check_target_metric(fitted, dataset)
+        continued = load_finished(fitted, dataset)
+        check_pruning(fitted, spec, first_depth(fitted, start, continued))
         if share.processes > 1:
             load_teacher(teacher["teacher_path"], dataset)  # some process may lack the file
     return _Setup(

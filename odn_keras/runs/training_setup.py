@@ -85,8 +85,10 @@ def load_start(path: str | None, options: RunOptions, dataset: Dataset) -> Start
     return None if path is None else Start(builder.load(path), network_spec(options, dataset))
 
 
-def first_depth(options: RunOptions, start: Start | None) -> int:
+def first_depth(options: RunOptions, start: Start | None, continued: FinishedRun | None) -> int:
     """The depth at which a run begins."""
+    if continued:
+        return continued.depth
     if options.depth is not None:
         return options.depth
     return min(start.blocks, options.max_depth or start.blocks) if start else 1
@@ -108,7 +110,7 @@ def new_model(
         options: of the run.
         dataset: of the run.
         dtype: Keras dtype policy.
-        depth: residual blocks at first, unless it continues another run.
+        depth: residual blocks at first.
         teacher: that it learns from.
         start: what its stem and blocks are carried over from.
         continued: the run that it continues.

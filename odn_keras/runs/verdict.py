@@ -10,7 +10,7 @@ from odn_keras.runs.options import RunOptions
 from odn_keras.runs.report.summary import val_score
 
 TARGET_MET, FIXED_DEPTH, DEEPEST, EPOCHS = "target met", "fixed depth", "deepest network tried", "epochs used"
-SMALLER = "made smaller"  # by pruning or shrinking, which took more accuracy than there was to spare
+SMALLER = "made smaller"  # pruning or shrinking has taken the network below the target
 LOUD_LOSS = 0.01  # of accuracy, by int8
 LONGER_CYCLE = "a longer cycle (--cycle_epochs, and --epochs three times as many)"
 

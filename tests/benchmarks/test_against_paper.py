@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from benchmarks.against_paper import PUBLISHED, paper_macs
-from odn_keras import NetworkSpec
+from benchmarks.against_paper import PUBLISHED, paper_macs, with_earlier
+from odn_keras import InputError, NetworkSpec
 
 
 def test_the_papers_cost_is_its_epochs_at_each_depth_and_its_warm_up():
@@ -16,6 +16,18 @@ def test_the_papers_cost_is_its_epochs_at_each_depth_and_its_warm_up():
     depth2 = depth1 + 3 * 2 * pixels * conv
     without_warmup = 82 * depth1 + 80 * depth2
     assert 0.8 < without_warmup / paper_macs(PUBLISHED["mnist"], spec, images=1) < 1
+
+
+def test_of_a_continued_run_those_before_it_count_too(tmp_path):
+    for name, before in (("first", None), ("second", "first"), ("third", "second")):
+        (tmp_path / name).mkdir()
+        report = {"options": {}, "epochs": 5, "training_macs": 100}
+        report["continued"] = before and {"run": str(tmp_path / before), "depth": 1, "val_score": 0.9}
+        (tmp_path / name / "report.json").write_text(json.dumps(report))
+    assert with_earlier(report) == (15, 300)
+    (tmp_path / "first" / "report.json").unlink()
+    with pytest.raises(InputError, match="first holds no finished run"):
+        with_earlier(report)
 
 
 @pytest.mark.parametrize("report", [None, {"dataset": "digits"}])

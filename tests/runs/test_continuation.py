@@ -46,6 +46,7 @@ def test_more_photos_and_more_epochs_continue_from_depth_and_weights(run_command
     assert status in (0, 3), error
     report = json.loads((out / "report.json").read_text())
     assert f"continues with the network of {earlier}: depth {before['depth']}" in printed
+    assert f"depth {before['depth']} to 8 of 8" in printed or before["depth"] == 8
     assert report["continued"]["depth"] == before["depth"] == report["stages"][0]["depth"]
     assert report["continued"]["val_score"] == pytest.approx(before["val_score"])  # the validation images are the same
     assert report["stages"][0]["epochs"] == 2  # the second half of a cycle, where the rate falls
@@ -59,10 +60,11 @@ def test_more_photos_and_more_epochs_continue_from_depth_and_weights(run_command
 def test_with_a_given_depth_all_epochs_are_its_and_the_search_before_asks_for_nothing(run_command, finished, tmp_path):
     earlier, before = finished
     out = tmp_path / "alone"
-    status, _, error = run_command(
+    status, printed, error = run_command(
         train, f"--continue_from={earlier}", f"--depth={before['depth']}", "--epochs=3", f"--out={out}"
     )
     assert status == 0, error  # the run before had a cycle of 6 epochs, and a target
+    assert f"depth {before['depth']} of 8" in printed
     report = json.loads((out / "report.json").read_text())
     assert report["target_accuracy"] is None and [stage["epochs"] for stage in report["stages"]] == [3]
 
